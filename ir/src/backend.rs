@@ -1,0 +1,91 @@
+//! Backends and the endpoints behind them.
+
+use crate::{BackendKey, EndpointSetKey, Origin};
+use serde::Serialize;
+use std::net::SocketAddr;
+
+/// How to talk to one port of a service. Endpoints travel apart, so that a moved pod touches no backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Backend {
+    /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`, perhaps with `+h2c`.
+    pub key: BackendKey,
+    /// The Service or ServiceEntry.
+    pub origin: Origin,
+    /// What it speaks.
+    pub protocol: BackendProtocol,
+    /// Where its endpoints are.
+    pub endpoints: EndpointSetKey,
+}
+
+/// What a backend speaks (`appProtocol`, GEP-1911).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BackendProtocol {
+    /// HTTP/1.1, with upgrades to WebSocket.
+    Http1,
+    /// HTTP/2 by prior knowledge.
+    H2c,
+}
+
+/// How an endpoint is chosen among those that are ready and not ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub enum Balancing {
+    /// The one with fewer requests in flight of two taken at random.
+    #[default]
+    LeastRequest,
+    /// One after the other.
+    RoundRobin,
+    /// Any.
+    Random,
+}
+
+/// The endpoints of one port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EndpointSet {
+    /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`.
+    pub key: EndpointSetKey,
+    /// The Service or ServiceEntry.
+    pub origin: Origin,
+    /// Sorted; without duplicates; without endpoints that are neither ready nor serving.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: EndpointAddress,
+    /// Whether it takes new requests.
+    pub state: EndpointState,
+    /// Relative share, at least 1.
+    pub weight: u32,
+    /// Topology zone, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
+
+/// An address, or a name that the data plane resolves and keeps fresh.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EndpointAddress {
+    /// IPv4 or IPv6 and port.
+    Socket(SocketAddr),
+    /// Name and port; all its addresses are endpoints.
+    Dns {
+        /// Lower case, without trailing dot.
+        host: String,
+        /// 1 to 65535.
+        port: u16,
+    },
+}
+
+/// From the conditions of an EndpointSlice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EndpointState {
+    /// Takes requests.
+    Ready,
+    /// Terminating but still serving: takes requests only when no other endpoint is ready, and those of sessions.
+    Draining,
+}

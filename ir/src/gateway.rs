@@ -1,0 +1,132 @@
+//! A Gateway and the settings that hold for all its listeners.
+
+use crate::backend::Balancing;
+use crate::duration;
+use crate::{GatewayKey, Origin};
+use serde::Serialize;
+use std::time::Duration;
+
+/// One Gateway: the owner of listeners. Gateways never share an address and port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gateway {
+    /// `NAMESPACE/NAME`.
+    pub key: GatewayKey,
+    /// The Gateway object.
+    pub origin: Origin,
+    /// From the `GatewayParameters` that the Gateway or its class names, else the defaults.
+    pub settings: Settings,
+}
+
+/// What a `GatewayParameters` object sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Default)]
+pub struct Settings {
+    /// Bounds on what clients and backends may take.
+    pub limits: Limits,
+    /// Whether connections start with a PROXY protocol header.
+    pub proxy_protocol: ProxyProtocol,
+    /// How many proxies in front of this one append to `X-Forwarded-For` and are believed. 0: the header that a
+    /// client sends is replaced, its word on scheme and host is not believed.
+    pub trusted_hops: u8,
+    /// Form of the access log.
+    pub access_log: AccessLog,
+    /// How an endpoint is chosen.
+    pub balancing: Balancing,
+    /// Passive ejection: consecutive failures (connect errors, resets, 502/503/504 answers) after which an
+    /// endpoint rests. 0 turns it off. Default 5.
+    pub eject_after_failures: u32,
+    /// How long an ejected endpoint rests the first time; doubles with each further ejection up to ten times.
+    #[serde(serialize_with = "duration::ms::serialize")]
+    pub eject_for: Duration,
+}
+
+impl Settings {
+    /// The settings of a Gateway that names no parameters.
+    pub fn standard() -> Self {
+        Self {
+            eject_after_failures: 5,
+            eject_for: Duration::from_secs(10),
+            limits: Limits::default(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Every bound by name. Durations are total times, not times between two bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Total time to receive a request head. Default 10 s.
+    #[serde(serialize_with = "duration::ms::serialize")]
+    pub request_head_timeout: Duration,
+    /// Total time for a TLS handshake, and for the PROXY header before it. Default 10 s.
+    #[serde(serialize_with = "duration::ms::serialize")]
+    pub tls_handshake_timeout: Duration,
+    /// How long a connection may stay without a request. Default 75 s.
+    #[serde(serialize_with = "duration::ms::serialize")]
+    pub idle_timeout: Duration,
+    /// How long a request or response body may stall. Default 60 s.
+    #[serde(serialize_with = "duration::ms::serialize")]
+    pub stream_idle_timeout: Duration,
+    /// Time to connect to an endpoint. Default 2 s.
+    #[serde(serialize_with = "duration::ms::serialize")]
+    pub connect_timeout: Duration,
+    /// Bytes of a request head. Default 65,536; 431 above.
+    pub request_head_bytes: u32,
+    /// Header fields of a request. Default 100, at most 256; 431 above.
+    pub request_headers: u32,
+    /// Bytes of a request body; `None`: no bound. 413 above.
+    pub request_body_bytes: Option<u64>,
+    /// Open connections of one listener port. Default 20,000; further ones get 503 (plain) or are closed (TLS).
+    pub connections: u32,
+    /// Open connections of one client address. Default 2,000.
+    pub connections_per_client: u32,
+    /// Concurrent HTTP/2 streams of one connection. Default 128.
+    pub streams_per_connection: u32,
+    /// Streams that a client may reset in one second on one connection before it is closed. Default 100.
+    pub resets_per_second: u32,
+    /// Requests of one backend that are waiting or in flight. Default 10,000; 503 with Retry-After above.
+    pub pending_requests: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_head_timeout: Duration::from_secs(10),
+            tls_handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            stream_idle_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(2),
+            request_head_bytes: 65_536,
+            request_headers: 100,
+            request_body_bytes: None,
+            connections: 20_000,
+            connections_per_client: 2_000,
+            streams_per_connection: 128,
+            resets_per_second: 100,
+            pending_requests: 10_000,
+        }
+    }
+}
+
+/// Whether a listener expects the PROXY protocol (haproxy.org proxy-protocol.txt, versions 1 and 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub enum ProxyProtocol {
+    /// No header is expected; one that comes is an HTTP error.
+    #[default]
+    Off,
+    /// Every connection must start with a header; one without is closed (an optional header could be forged).
+    Required,
+}
+
+/// Form of the access log, written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub enum AccessLog {
+    /// None.
+    #[default]
+    Off,
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

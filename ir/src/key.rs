@@ -1,0 +1,64 @@
+//! Keys of the resources: readable strings, cheap to clone, ordered, one type per kind so that they can't be mixed.
+
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The key with this text.
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
+                Self(text.into())
+            }
+
+            /// The key's text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &self.0)
+            }
+        }
+    };
+}
+
+key!(
+    /// `NAMESPACE/NAME` of a Gateway.
+    GatewayKey
+);
+key!(
+    /// `Gateway/NAMESPACE/NAME/SECTION` or `ListenerSet/NAMESPACE/NAME/SECTION`.
+    ListenerKey
+);
+key!(
+    /// `HTTPRoute/NAMESPACE/NAME` or `GRPCRoute/NAMESPACE/NAME`.
+    RouteKey
+);
+key!(
+    /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`, with `+h2c` appended where a GRPCRoute speaks HTTP/2
+    /// to a port that does not say so itself.
+    BackendKey
+);
+key!(
+    /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`: what several backends of one port share.
+    EndpointSetKey
+);
+key!(
+    /// `Secret/NAMESPACE/NAME`.
+    CertificateKey
+);

@@ -1,0 +1,39 @@
+//! The contract between Sluice's control plane and its data plane.
+//!
+//! A [`Snapshot`] is a set of flat, keyed resources: [`Gateway`], [`Listener`], [`Route`], [`Backend`],
+//! [`EndpointSet`] and [`Certificate`]. Children point at parents by key, never the other way round, so that a
+//! change of one resource travels alone. A [`Delta`] turns one snapshot into the next.
+//!
+//! What is deliberately absent: Kubernetes types, Pingora, tokio, I/O. Everything here was validated by the
+//! translation: hostnames are lower case, regular expressions compile, references are resolved or replaced by a
+//! [`Fail`]. Each resource carries its [`Origin`], so that every decision can name the object that caused it.
+
+mod backend;
+mod certificate;
+mod duration;
+mod filter;
+mod gateway;
+mod host;
+mod key;
+mod listener;
+mod matching;
+mod origin;
+mod route;
+mod snapshot;
+
+pub use backend::{Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState};
+pub use certificate::{Certificate, SecretBytes, fingerprint};
+pub use filter::{
+    Cors, CorsOrigin, Fail, Filter, HeaderEdit, HeaderField, Mirror, PathEdit, Ratio, Redirect, Rewrite,
+};
+pub use gateway::{AccessLog, Gateway, Limits, ProxyProtocol, Settings};
+pub use host::HostPattern;
+pub use key::{BackendKey, CertificateKey, EndpointSetKey, GatewayKey, ListenerKey, RouteKey};
+pub use listener::{Listener, ListenerProtocol, Tls, TlsVersion};
+pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
+pub use origin::Origin;
+pub use route::{
+    Attachment, BackendTarget, Retry, Route, RouteKind, Rule, SessionPersistence, SessionToken, Timeouts,
+    WeightedBackend,
+};
+pub use snapshot::{Delta, Resource, ResourceKey, Snapshot};

@@ -1,0 +1,65 @@
+//! A listener: an address, a port, a protocol and the hosts it answers for.
+
+use crate::{CertificateKey, GatewayKey, HostPattern, ListenerKey, Origin};
+use serde::Serialize;
+use std::net::IpAddr;
+
+/// One listener of a Gateway or ListenerSet. Only listeners that can serve are in a snapshot; several may share a
+/// port when their protocols agree and their hosts differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// `KIND/NAMESPACE/NAME/SECTION`.
+    pub key: ListenerKey,
+    /// The Gateway or ListenerSet and the listener's name.
+    pub origin: Origin,
+    /// Whose settings hold.
+    pub gateway: GatewayKey,
+    /// Addresses from `Gateway.spec.addresses`; empty: the address the data plane binds by default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// Port as written in the manifest, 1 to 65535. The data plane may bind another (`--port-offset`, high ports
+    /// behind a Service), but redirects name this one.
+    pub port: u16,
+    /// What is spoken on it.
+    pub protocol: ListenerProtocol,
+    /// Hosts it answers for.
+    pub hostname: HostPattern,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ListenerProtocol {
+    /// HTTP/1.1, and HTTP/2 by prior knowledge.
+    Http,
+    /// The same within TLS, HTTP/2 by ALPN.
+    Https(Tls),
+}
+
+impl ListenerProtocol {
+    /// Whether TLS is terminated here.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Https(_))
+    }
+}
+
+/// How TLS is terminated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tls {
+    /// At least one; the first that fits the client's signature schemes is used.
+    pub certificates: Vec<CertificateKey>,
+    /// Oldest version that is accepted.
+    pub minimum_version: TlsVersion,
+}
+
+/// TLS versions that can be negotiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Default)]
+pub enum TlsVersion {
+    /// RFC 5246, with ECDHE and AEAD suites only.
+    #[default]
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// RFC 8446.
+    #[serde(rename = "1.3")]
+    V1_3,
+}

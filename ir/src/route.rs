@@ -1,0 +1,136 @@
+//! Routes: which requests of which listeners go where.
+
+use crate::duration;
+use crate::{BackendKey, Fail, Filter, HostPattern, ListenerKey, Match, Origin, RouteKey};
+use serde::Serialize;
+use std::time::Duration;
+
+/// One HTTPRoute or GRPCRoute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// `KIND/NAMESPACE/NAME`.
+    pub key: RouteKey,
+    /// The route object.
+    pub origin: Origin,
+    /// Which answers a miss and a failure get.
+    pub kind: RouteKind,
+    /// Creation time in seconds since 1970: the older of two equal matches wins, then `NAMESPACE/NAME` decides.
+    pub created_s: i64,
+    /// Listeners that accepted the route; empty when none did.
+    pub attachments: Vec<Attachment>,
+    /// In the order of the manifest; earlier wins between equal matches.
+    pub rules: Vec<Rule>,
+}
+
+/// Which kind of route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum RouteKind {
+    /// HTTPRoute.
+    Http,
+    /// GRPCRoute: errors are answered as gRPC statuses.
+    Grpc,
+}
+
+/// A listener and the hosts for which the route answers there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Attachment {
+    /// The listener.
+    pub listener: ListenerKey,
+    /// Intersection of the listener's and the route's hosts; never empty.
+    pub hostnames: Vec<HostPattern>,
+}
+
+/// One entry of `rules`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rule {
+    /// Position in the manifest, from 0.
+    pub index: u32,
+    /// `rules[].name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Never empty.
+    pub matches: Vec<Match>,
+    /// In order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
+    /// Empty without a redirect: 500.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<WeightedBackend>,
+    /// Time bounds.
+    pub timeouts: Timeouts,
+    /// When and how often to try again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Keeps a client at its endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_persistence: Option<SessionPersistence>,
+}
+
+/// A backend and its share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WeightedBackend {
+    /// Where to.
+    pub target: BackendTarget,
+    /// Share of the sum of all weights; 0: none.
+    pub weight: u32,
+    /// Filters of the backendRef, after the rule's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
+}
+
+/// A backend, or what to answer in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BackendTarget {
+    /// A backend of the snapshot.
+    Backend(BackendKey),
+    /// The reference does not resolve; it keeps its share of the weight.
+    Fail(Fail),
+}
+
+/// GEP-1742. `None` is no bound (also written as `0s`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Default)]
+pub struct Timeouts {
+    /// From the first byte of the request to the last of the response, over all tries. 504.
+    #[serde(serialize_with = "duration::option_ms::serialize", skip_serializing_if = "Option::is_none")]
+    pub request: Option<Duration>,
+    /// One try. 504.
+    #[serde(serialize_with = "duration::option_ms::serialize", skip_serializing_if = "Option::is_none")]
+    pub backend_request: Option<Duration>,
+}
+
+/// GEP-1731.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Retry {
+    /// Status codes that are tried again.
+    pub codes: Vec<u16>,
+    /// Tries after the first.
+    pub attempts: u32,
+    /// Least time between two tries.
+    #[serde(serialize_with = "duration::ms::serialize")]
+    pub backoff: Duration,
+}
+
+/// GEP-1619. The session's endpoint wins over weights, also over weight 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionPersistence {
+    /// Name of the cookie or header.
+    pub name: String,
+    /// What carries the session.
+    pub token: SessionToken,
+    /// How long a session lasts at most.
+    #[serde(serialize_with = "duration::option_ms::serialize", skip_serializing_if = "Option::is_none")]
+    pub absolute_timeout: Option<Duration>,
+}
+
+/// What carries the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SessionToken {
+    /// A cookie that ends with the browser's session.
+    SessionCookie,
+    /// A cookie with `Max-Age`, from the absolute timeout.
+    PermanentCookie,
+    /// A header that the client repeats.
+    Header,
+}

@@ -1,0 +1,155 @@
+//! The whole configuration, and the difference between two of them.
+
+use crate::{
+    Backend, BackendKey, Certificate, CertificateKey, EndpointSet, EndpointSetKey, Gateway, GatewayKey, Listener,
+    ListenerKey, Route, RouteKey,
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything a data plane serves. Resources are shared: a clone copies pointers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// By `NAMESPACE/NAME`.
+    pub gateways: BTreeMap<GatewayKey, Arc<Gateway>>,
+    /// By listener.
+    pub listeners: BTreeMap<ListenerKey, Arc<Listener>>,
+    /// By route.
+    pub routes: BTreeMap<RouteKey, Arc<Route>>,
+    /// By backend.
+    pub backends: BTreeMap<BackendKey, Arc<Backend>>,
+    /// By port of a service.
+    pub endpoint_sets: BTreeMap<EndpointSetKey, Arc<EndpointSet>>,
+    /// By Secret.
+    pub certificates: BTreeMap<CertificateKey, Arc<Certificate>>,
+}
+
+/// One resource of any kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Resource {
+    /// A Gateway.
+    Gateway(Arc<Gateway>),
+    /// A listener.
+    Listener(Arc<Listener>),
+    /// A route.
+    Route(Arc<Route>),
+    /// A backend.
+    Backend(Arc<Backend>),
+    /// Endpoints.
+    EndpointSet(Arc<EndpointSet>),
+    /// A certificate.
+    Certificate(Arc<Certificate>),
+}
+
+/// The key of a resource of any kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ResourceKey {
+    /// A Gateway.
+    Gateway(GatewayKey),
+    /// A listener.
+    Listener(ListenerKey),
+    /// A route.
+    Route(RouteKey),
+    /// A backend.
+    Backend(BackendKey),
+    /// Endpoints.
+    EndpointSet(EndpointSetKey),
+    /// A certificate.
+    Certificate(CertificateKey),
+}
+
+impl Resource {
+    /// The resource's key.
+    pub fn key(&self) -> ResourceKey {
+        match self {
+            Self::Gateway(it) => ResourceKey::Gateway(it.key.clone()),
+            Self::Listener(it) => ResourceKey::Listener(it.key.clone()),
+            Self::Route(it) => ResourceKey::Route(it.key.clone()),
+            Self::Backend(it) => ResourceKey::Backend(it.key.clone()),
+            Self::EndpointSet(it) => ResourceKey::EndpointSet(it.key.clone()),
+            Self::Certificate(it) => ResourceKey::Certificate(it.key.clone()),
+        }
+    }
+}
+
+/// What changed: each key at most once over both lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Delta {
+    /// New or changed resources.
+    pub upserts: Vec<Resource>,
+    /// Resources that are gone.
+    pub removals: Vec<ResourceKey>,
+}
+
+impl Delta {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.upserts.is_empty() && self.removals.is_empty()
+    }
+}
+
+impl Snapshot {
+    /// Applies a delta. Removing what is not there is no error, so that a delta may be applied twice.
+    pub fn apply(&mut self, delta: &Delta) {
+        for resource in &delta.upserts {
+            match resource {
+                Resource::Gateway(it) => drop(self.gateways.insert(it.key.clone(), it.clone())),
+                Resource::Listener(it) => drop(self.listeners.insert(it.key.clone(), it.clone())),
+                Resource::Route(it) => drop(self.routes.insert(it.key.clone(), it.clone())),
+                Resource::Backend(it) => drop(self.backends.insert(it.key.clone(), it.clone())),
+                Resource::EndpointSet(it) => drop(self.endpoint_sets.insert(it.key.clone(), it.clone())),
+                Resource::Certificate(it) => drop(self.certificates.insert(it.key.clone(), it.clone())),
+            }
+        }
+        for key in &delta.removals {
+            match key {
+                ResourceKey::Gateway(key) => drop(self.gateways.remove(key)),
+                ResourceKey::Listener(key) => drop(self.listeners.remove(key)),
+                ResourceKey::Route(key) => drop(self.routes.remove(key)),
+                ResourceKey::Backend(key) => drop(self.backends.remove(key)),
+                ResourceKey::EndpointSet(key) => drop(self.endpoint_sets.remove(key)),
+                ResourceKey::Certificate(key) => drop(self.certificates.remove(key)),
+            }
+        }
+    }
+
+    /// The delta that turns `self` into `newer`. Shared resources are recognised by pointer first, so that the cost
+    /// is a walk over the keys and a comparison of what was rebuilt.
+    pub fn delta_to(&self, newer: &Self) -> Delta {
+        let mut delta = Delta::default();
+        diff(&self.gateways, &newer.gateways, &mut delta, Resource::Gateway, ResourceKey::Gateway);
+        diff(&self.listeners, &newer.listeners, &mut delta, Resource::Listener, ResourceKey::Listener);
+        diff(&self.routes, &newer.routes, &mut delta, Resource::Route, ResourceKey::Route);
+        diff(&self.backends, &newer.backends, &mut delta, Resource::Backend, ResourceKey::Backend);
+        diff(
+            &self.endpoint_sets,
+            &newer.endpoint_sets,
+            &mut delta,
+            Resource::EndpointSet,
+            ResourceKey::EndpointSet,
+        );
+        diff(&self.certificates, &newer.certificates, &mut delta, Resource::Certificate, ResourceKey::Certificate);
+        delta
+    }
+}
+
+fn diff<K: Ord + Clone, V: PartialEq>(
+    old: &BTreeMap<K, Arc<V>>,
+    new: &BTreeMap<K, Arc<V>>,
+    delta: &mut Delta,
+    upsert: impl Fn(Arc<V>) -> Resource,
+    removal: impl Fn(K) -> ResourceKey,
+) {
+    for (key, value) in new {
+        let same = old.get(key).is_some_and(|before| Arc::ptr_eq(before, value) || before == value);
+        if !same {
+            delta.upserts.push(upsert(value.clone()));
+        }
+    }
+    for key in old.keys().filter(|key| !new.contains_key(key)) {
+        delta.removals.push(removal(key.clone()));
+    }
+}
