@@ -1,0 +1,1 @@
+//! TLS termination: certificates by SNI, one `ServerConfig` per listener.

@@ -1,0 +1,1 @@
+//! Endpoints: choice, health, load, DNS, session persistence, and the client for mirrored requests.
