@@ -1,1 +1,8 @@
-//! x
+//! The `sluice` command: what people type.
+//!
+//! One module per command: [`echo`]. The binary only reads the command line and calls them. The library exists so that
+//! tests can run an echo, read a folder or explain a request in their own process.
+
+pub mod duration;
+pub mod echo;
+pub mod signal;

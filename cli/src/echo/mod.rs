@@ -1,0 +1,84 @@
+//! `sluice echo`: a small backend for examples and tests that answers with what it saw.
+//!
+//! One port speaks HTTP/1.1, HTTP/2 by prior knowledge, WebSocket and gRPC. Paths and query parameters ask for special
+//! answers (`service.rs` lists them all). In goes a bound listener, out come answers until the stop token is
+//! cancelled. It has no TLS and no state but the counters of `/fail-first`.
+
+mod body;
+mod command;
+pub mod grpc;
+mod hint;
+mod knobs;
+mod seen;
+mod service;
+mod websocket;
+
+pub use command::{EchoArgs, run};
+
+use hint::{HintIo, Hints};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use service::Echo;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// How long open requests may go on after the stop.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long to wait when the system has no file descriptor left for one more connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Answers on `listener` under the name `name` until `stop` is cancelled; then finishes open requests for at most ten
+/// seconds. Cancelling the future itself leaves open connections to their tasks.
+pub async fn serve(listener: TcpListener, name: String, stop: CancellationToken) -> io::Result<()> {
+    let cut = CancellationToken::new();
+    let echo = Arc::new(Echo::new(name, stop.clone(), cut.clone()));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => drop(echo.tasks.spawn(connection(echo.clone(), stream, peer))),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    drop(listener);
+    echo.tasks.close();
+    if tokio::time::timeout(DRAIN_DEADLINE, echo.tasks.wait()).await.is_err() {
+        cut.cancel();
+        echo.tasks.wait().await;
+    }
+    Ok(())
+}
+
+/// One connection from its first byte to its last. What a client does wrong ends its connection and nothing else.
+async fn connection(echo: Arc<Echo>, stream: TcpStream, peer: SocketAddr) {
+    // Without this, small answers wait for the client's acknowledgement; failing to set it is no reason to refuse.
+    let _ = stream.set_nodelay(true);
+    let hints = Hints::default();
+    let io = TokioIo::new(HintIo::new(stream, hints.clone()));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Pooled connections of a proxy may stay idle for as long as the proxy likes.
+    builder.http1().header_read_timeout(None);
+    builder.http2().max_concurrent_streams(1_000);
+    let service = service_fn(|request| echo.clone().answer(request, peer, hints.clone()));
+    let serving = builder.serve_connection_with_upgrades(io, service);
+    tokio::pin!(serving);
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = echo.stop.cancelled() => serving.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        _ = serving.as_mut() => {}
+        () = echo.cut.cancelled() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;
