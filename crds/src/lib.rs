@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The Kubernetes API types that Sluice reads, each named once in this crate.
+//!
+//! Gateway API kinds come from the `gateway-api` crate (experimental channel), core kinds from `k8s-openapi`;
+//! Istio's [`ServiceEntry`] and our own [`GatewayParameters`] are written here. [`Object`] holds one of any kind and
+//! [`Object::parse`] reads it from JSON with errors that name the field.
+//!
+//! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
+
+mod kind;
+mod object;
+mod parameters;
+mod parse;
+mod service_entry;
+mod suggest;
+mod unknown;
+
+pub use gateway_api::experimental::{
+    gatewayclasses, gateways, grpcroutes, httproutes, listenersets, referencegrants,
+};
+pub use k8s_openapi;
+
+pub use gatewayclasses::GatewayClass;
+pub use gateways::Gateway;
+pub use grpcroutes::GrpcRoute;
+pub use httproutes::HttpRoute;
+pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+pub use k8s_openapi::api::discovery::v1::EndpointSlice;
+pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SLUICE_GROUP};
+pub use listenersets::ListenerSet;
+pub use object::{Object, ObjectRef};
+pub use parameters::{
+    AccessLogFormat, BalancingPolicy, GatewayParameters, GatewayParametersSpec, LimitsSpec, OutlierSpec,
+    ProxyProtocolMode, parameters_crd_yaml,
+};
+pub use parse::{ParseError, Parsed};
+pub use referencegrants::ReferenceGrant;
+pub use service_entry::{
+    ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, WorkloadSelector,
+};

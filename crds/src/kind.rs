@@ -1,0 +1,128 @@
+//! The kinds that Sluice reads: their groups, served versions and scope.
+
+use std::fmt;
+
+/// API group of the Gateway API.
+pub const GATEWAY_API_GROUP: &str = "gateway.networking.k8s.io";
+/// API group of Istio's networking kinds.
+pub const ISTIO_GROUP: &str = "networking.istio.io";
+/// API group of our own kinds.
+pub const SLUICE_GROUP: &str = "sluice.dev";
+
+/// A kind that Sluice reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Gateway API, cluster-scoped.
+    GatewayClass,
+    /// Gateway API.
+    Gateway,
+    /// Gateway API.
+    ListenerSet,
+    /// Gateway API.
+    HttpRoute,
+    /// Gateway API.
+    GrpcRoute,
+    /// Gateway API.
+    ReferenceGrant,
+    /// Core.
+    Service,
+    /// discovery.k8s.io.
+    EndpointSlice,
+    /// Core.
+    Secret,
+    /// Core.
+    ConfigMap,
+    /// Core, cluster-scoped.
+    Namespace,
+    /// Istio.
+    ServiceEntry,
+    /// Our own.
+    GatewayParameters,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::GatewayClass,
+        Self::Gateway,
+        Self::ListenerSet,
+        Self::HttpRoute,
+        Self::GrpcRoute,
+        Self::ReferenceGrant,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+        Self::ConfigMap,
+        Self::Namespace,
+        Self::ServiceEntry,
+        Self::GatewayParameters,
+    ];
+
+    /// The kind as written in a manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GatewayClass => "GatewayClass",
+            Self::Gateway => "Gateway",
+            Self::ListenerSet => "ListenerSet",
+            Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::ReferenceGrant => "ReferenceGrant",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+            Self::Namespace => "Namespace",
+            Self::ServiceEntry => "ServiceEntry",
+            Self::GatewayParameters => "GatewayParameters",
+        }
+    }
+
+    /// The API group; empty for core kinds.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::GatewayClass
+            | Self::Gateway
+            | Self::ListenerSet
+            | Self::HttpRoute
+            | Self::GrpcRoute
+            | Self::ReferenceGrant => GATEWAY_API_GROUP,
+            Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace => "",
+            Self::EndpointSlice => "discovery.k8s.io",
+            Self::ServiceEntry => ISTIO_GROUP,
+            Self::GatewayParameters => SLUICE_GROUP,
+        }
+    }
+
+    /// The versions that are read, the preferred one first. Older versions have the same fields.
+    pub fn versions(self) -> &'static [&'static str] {
+        match self {
+            Self::GatewayClass | Self::Gateway | Self::HttpRoute => &["v1", "v1beta1"],
+            Self::ListenerSet => &["v1"],
+            Self::GrpcRoute => &["v1", "v1alpha2"],
+            Self::ReferenceGrant => &["v1", "v1beta1"],
+            Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::EndpointSlice => &["v1"],
+            Self::ServiceEntry => &["v1", "v1beta1", "v1alpha3"],
+            Self::GatewayParameters => &["v1alpha1"],
+        }
+    }
+
+    /// Whether objects of the kind live in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Self::GatewayClass | Self::Namespace)
+    }
+
+    /// `GROUP/VERSION` of the preferred version, `v1` for core kinds.
+    pub fn api_version(self) -> String {
+        let version = self.versions().first().copied().unwrap_or("v1");
+        match self.group() {
+            "" => version.to_owned(),
+            group => format!("{group}/{version}"),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,126 @@
+//! One object of any kind, and the reference that names it.
+
+use crate::{
+    ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind,
+    ListenerSet, Namespace, ReferenceGrant, Secret, Service, ServiceEntry,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// Names an object: kind, namespace, name. Ordered by kind, then namespace, then name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl ObjectRef {
+    /// The reference with these parts; the namespace of a cluster-scoped kind is dropped.
+    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        let namespace = if kind.is_namespaced() { namespace.into() } else { String::new() };
+        Self { kind, namespace, name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    /// `HTTPRoute shop/cart`, `GatewayClass sluice`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.kind)?;
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+impl Serialize for ObjectRef {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+macro_rules! object {
+    ($($kind:ident($type:ty)),+ $(,)?) => {
+        /// An object of any kind that Sluice reads.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Object {
+            $(
+                #[doc = concat!("A ", stringify!($kind), ".")]
+                $kind(Box<$type>),
+            )+
+        }
+
+        impl Object {
+            /// The object's kind.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)+
+                }
+            }
+
+            /// The object's metadata.
+            pub fn metadata(&self) -> &ObjectMeta {
+                match self {
+                    $(Self::$kind(it) => &it.metadata,)+
+                }
+            }
+
+            /// The object's metadata, for filling in defaults.
+            pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+                match self {
+                    $(Self::$kind(it) => &mut it.metadata,)+
+                }
+            }
+
+            pub(crate) fn deserialize(
+                kind: Kind,
+                value: serde_json::Value,
+            ) -> Result<Self, serde_path_to_error::Error<serde_json::Error>> {
+                match kind {
+                    $(Kind::$kind => Ok(Self::$kind(Box::new(serde_path_to_error::deserialize(value)?))),)+
+                }
+            }
+        }
+
+        impl Serialize for Object {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Self::$kind(it) => it.serialize(to),)+
+                }
+            }
+        }
+    };
+}
+
+object!(
+    GatewayClass(GatewayClass),
+    Gateway(Gateway),
+    ListenerSet(ListenerSet),
+    HttpRoute(HttpRoute),
+    GrpcRoute(GrpcRoute),
+    ReferenceGrant(ReferenceGrant),
+    Service(Service),
+    EndpointSlice(EndpointSlice),
+    Secret(Secret),
+    ConfigMap(ConfigMap),
+    Namespace(Namespace),
+    ServiceEntry(ServiceEntry),
+    GatewayParameters(GatewayParameters),
+);
+
+impl Object {
+    /// The reference that names this object.
+    pub fn reference(&self) -> ObjectRef {
+        let metadata = self.metadata();
+        ObjectRef::new(
+            self.kind(),
+            metadata.namespace.clone().unwrap_or_default(),
+            metadata.name.clone().unwrap_or_default(),
+        )
+    }
+}

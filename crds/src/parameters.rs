@@ -1,0 +1,159 @@
+//! GatewayParameters: our own kind, named by `infrastructure.parametersRef` of a Gateway or `parametersRef` of a
+//! GatewayClass. Every field is optional; the defaults are those of `ir::Settings`. The CRD in `yaml/` is generated
+//! from this file (`UPDATE_CRDS=1 cargo test -p sluice-crds`).
+
+use kube::{CustomResource, CustomResourceExt};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Pattern of a Gateway API duration (GEP-2257).
+const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+
+/// Settings of the Gateways that name this object.
+#[derive(CustomResource, JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "sluice.dev",
+    version = "v1alpha1",
+    kind = "GatewayParameters",
+    plural = "gatewayparameters",
+    singular = "gatewayparameters",
+    namespaced,
+    derive = "Default",
+    derive = "PartialEq",
+    doc = "Settings of the Gateways that name this object."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayParametersSpec {
+    /// Bounds on what clients and backends may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsSpec>,
+    /// Whether every connection must start with a PROXY protocol header (version 1 or 2). Default: Off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocolMode>,
+    /// How many proxies in front of this one append to X-Forwarded-For and are believed. Default 0: the header that
+    /// a client sends is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 255))]
+    pub trusted_hops: Option<i64>,
+    /// Form of the access log on standard output. Default: Off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLogFormat>,
+    /// How an endpoint is chosen. Default: LeastRequest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balancing: Option<BalancingPolicy>,
+    /// When an endpoint that fails rests for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejection: Option<OutlierSpec>,
+}
+
+/// When an endpoint that fails rests for a while.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutlierSpec {
+    /// Consecutive failures (connect errors, resets, answers 502, 503, 504) after which an endpoint rests. 0 turns
+    /// ejection off. Default 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub after_failures: Option<i64>,
+    /// How long an endpoint rests the first time; doubles with each further ejection up to ten times. Default 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION))]
+    pub rest: Option<String>,
+}
+
+/// Every bound by name. Durations are total times, not times between two bytes.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitsSpec {
+    /// Total time to receive a request head. Default 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION))]
+    pub request_head_timeout: Option<String>,
+    /// Total time for a TLS handshake, and for the PROXY header before it. Default 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION))]
+    pub tls_handshake_timeout: Option<String>,
+    /// How long a connection may stay without a request. Default 75s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION))]
+    pub idle_timeout: Option<String>,
+    /// How long a request or response body may stall. Default 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION))]
+    pub stream_idle_timeout: Option<String>,
+    /// Time to connect to an endpoint. Default 2s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION))]
+    pub connect_timeout: Option<String>,
+    /// Bytes of a request head; 431 above. Default 65536.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1_024, max = 1_048_576))]
+    pub request_head_bytes: Option<i64>,
+    /// Header fields of a request; 431 above. Default 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub request_headers: Option<i64>,
+    /// Bytes of a request body; 413 above. Default: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub request_body_bytes: Option<i64>,
+    /// Open connections of one listener port; further ones get 503 (plain) or are closed (TLS). Default 20000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub connections: Option<i64>,
+    /// Open connections of one client address. Default 2000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub connections_per_client: Option<i64>,
+    /// Concurrent HTTP/2 streams of one connection. Default 128.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub streams_per_connection: Option<i64>,
+    /// Streams that a client may reset in one second on one connection before it is closed. Default 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub resets_per_second: Option<i64>,
+    /// Requests of one backend that are waiting or in flight; 503 with Retry-After above. Default 10000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub pending_requests: Option<i64>,
+}
+
+/// Whether connections start with a PROXY protocol header.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProxyProtocolMode {
+    /// No header is expected.
+    Off,
+    /// Every connection must start with one.
+    Required,
+}
+
+/// Form of the access log.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccessLogFormat {
+    /// None.
+    Off,
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    #[serde(rename = "JSON")]
+    Json,
+}
+
+/// How an endpoint is chosen.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BalancingPolicy {
+    /// The one with fewer requests in flight of two taken at random.
+    LeastRequest,
+    /// One after the other.
+    RoundRobin,
+    /// Any.
+    Random,
+}
+
+/// The CustomResourceDefinition of GatewayParameters as YAML-compatible JSON, pretty-printed.
+pub fn parameters_crd_yaml() -> String {
+    let mut text = serde_json::to_string_pretty(&GatewayParameters::crd()).unwrap_or_default();
+    text.push('\n');
+    text
+}
