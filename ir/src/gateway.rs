@@ -63,7 +63,7 @@ pub struct Limits {
     /// How long a connection may stay without a request. Default 75 s.
     #[serde(serialize_with = "duration::ms::serialize")]
     pub idle_timeout: Duration,
-    /// How long a request or response body may stall. Default 60 s.
+    /// How long a request or response may stall between two bytes, WebSockets included. Default 300 s.
     #[serde(serialize_with = "duration::ms::serialize")]
     pub stream_idle_timeout: Duration,
     /// Time to connect to an endpoint. Default 2 s.
@@ -93,7 +93,7 @@ impl Default for Limits {
             request_head_timeout: Duration::from_secs(10),
             tls_handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
-            stream_idle_timeout: Duration::from_secs(60),
+            stream_idle_timeout: Duration::from_secs(300),
             connect_timeout: Duration::from_secs(2),
             request_head_bytes: 65_536,
             request_headers: 100,
