@@ -1,1 +1,25 @@
 //! Endpoints: choice, health, load, DNS, session persistence, and the client for mirrored requests.
+//!
+//! In: endpoint sets of the snapshot ([`Upstreams::apply`]). Out, on the request path: a [`Permit`] of the backend, a
+//! [`Picked`] endpoint of an [`EndpointPool`] for each try, and its [`peer`] for Pingora. Load and health belong to
+//! the endpoint, not to the route, and survive every change of configuration that keeps the endpoint. Picking takes
+//! no lock and allocates nothing.
+
+mod dns;
+mod endpoint;
+mod peer;
+mod permits;
+mod pool;
+mod random;
+mod registry;
+mod session;
+mod weights;
+
+pub use dns::{Answer, Pace, ResolveError, Resolver};
+pub use endpoint::{EjectPolicy, LONGEST_REST, Picked};
+pub use peer::{POOL_IDLE, STREAMS_PER_UPSTREAM, peer};
+pub use permits::{Permit, Permits};
+pub use pool::{EndpointPool, EndpointSnapshot, PoolSnapshot};
+pub use registry::Upstreams;
+pub use session::{SessionId, Sessions};
+pub use weights::{Sampler, Weights};

@@ -1,0 +1,104 @@
+//! Pingora's description of the endpoint that one try connects to.
+
+use pingora_core::protocols::ALPN;
+use pingora_core::protocols::l4::ext::TcpKeepalive;
+use pingora_core::upstreams::peer::{HttpPeer, PeerOptions};
+use sluice_ir::{BackendProtocol, Limits};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long an idle connection to an endpoint is kept for the next request.
+pub const POOL_IDLE: Duration = Duration::from_secs(60);
+
+/// Streams that share one HTTP/2 connection to an endpoint; more open another connection.
+pub const STREAMS_PER_UPSTREAM: usize = 100;
+
+/// First probe of a silent connection, and the time between two probes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: usize = 3;
+
+/// The peer at `address`. Costs the one allocation of the box: no name is resolved, nothing is parsed.
+///
+/// Connections are shared by all who name the same address, protocol and `group`. Pingora's own pool key leaves out
+/// the protocol (ALPN), so it is part of the group key here: an HTTP/2 connection is never taken for an HTTP/1.1 one.
+pub fn peer(address: SocketAddr, protocol: BackendProtocol, limits: &Limits, group: u64) -> Box<HttpPeer> {
+    let mut peer = Box::new(HttpPeer::new(address, false, String::new()));
+    peer.group_key = group.rotate_left(1) ^ protocol_bit(protocol);
+    set_options(&mut peer.options, protocol, limits);
+    peer
+}
+
+fn set_options(options: &mut PeerOptions, protocol: BackendProtocol, limits: &Limits) {
+    options.connection_timeout = Some(limits.connect_timeout);
+    options.total_connection_timeout = Some(limits.connect_timeout);
+    options.read_timeout = Some(limits.stream_idle_timeout);
+    options.write_timeout = Some(limits.stream_idle_timeout);
+    options.idle_timeout = Some(POOL_IDLE);
+    options.tcp_keepalive = Some(keepalive());
+    if protocol == BackendProtocol::H2c {
+        options.alpn = ALPN::H2;
+        options.max_h2_streams = STREAMS_PER_UPSTREAM;
+    }
+}
+
+fn protocol_bit(protocol: BackendProtocol) -> u64 {
+    match protocol {
+        BackendProtocol::Http1 => 0,
+        BackendProtocol::H2c => 1,
+    }
+}
+
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive {
+        idle: KEEPALIVE_IDLE,
+        interval: KEEPALIVE_INTERVAL,
+        count: KEEPALIVE_PROBES,
+        // The probes alone decide: a body that stalls is bounded by the read and write timeouts.
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::{STREAMS_PER_UPSTREAM, peer};
+    use pingora_core::protocols::ALPN;
+    use pingora_core::upstreams::peer::Peer as _;
+    use sluice_ir::{BackendProtocol, Limits};
+    use std::time::Duration;
+
+    #[test]
+    fn a_peer_carries_the_address_and_every_timeout() {
+        let limits = Limits { connect_timeout: Duration::from_millis(70), ..Limits::default() };
+        let peer = peer("[::1]:8080".parse().unwrap(), BackendProtocol::Http1, &limits, 0);
+        assert_eq!(peer.address().as_inet().unwrap().to_string(), "[::1]:8080");
+        assert!(!peer.is_tls());
+        assert_eq!(peer.options.connection_timeout, Some(Duration::from_millis(70)));
+        assert_eq!(peer.options.total_connection_timeout, Some(Duration::from_millis(70)));
+        assert_eq!(peer.options.read_timeout, Some(limits.stream_idle_timeout));
+        assert_eq!(peer.options.write_timeout, Some(limits.stream_idle_timeout));
+        assert!(peer.options.idle_timeout.is_some() && peer.options.tcp_keepalive.is_some());
+        assert_eq!(peer.options.alpn, ALPN::H1);
+    }
+
+    #[test]
+    fn prior_knowledge_speaks_http2_over_shared_connections() {
+        let peer = peer("127.0.0.1:1".parse().unwrap(), BackendProtocol::H2c, &Limits::default(), 0);
+        assert_eq!((&peer.options.alpn, peer.options.max_h2_streams), (&ALPN::H2, STREAMS_PER_UPSTREAM));
+    }
+
+    #[test]
+    fn connections_are_shared_by_address_protocol_and_group_only() {
+        let key = |protocol, group, connect_ms| {
+            let limits = Limits { connect_timeout: Duration::from_millis(connect_ms), ..Limits::default() };
+            peer("127.0.0.1:1".parse().unwrap(), protocol, &limits, group).reuse_hash()
+        };
+        let plain = key(BackendProtocol::Http1, 1, 5);
+        assert_eq!(plain, key(BackendProtocol::Http1, 1, 9));
+        assert_ne!(plain, key(BackendProtocol::H2c, 1, 5));
+        assert_ne!(plain, key(BackendProtocol::Http1, 2, 5));
+    }
+}

@@ -1,0 +1,302 @@
+//! The endpoints of one port, and the choice among them.
+//!
+//! In: the members of an endpoint set with names already resolved. Out: a [`Picked`] endpoint for each try. The list
+//! is swapped whole behind an `ArcSwap`, so a pick takes no lock and allocates nothing; endpoints that stay keep
+//! their load and health. The pool neither connects nor probes: health comes from what callers report.
+
+use super::endpoint::{Endpoint, Picked, millis};
+use super::random;
+use super::session::SessionId;
+use super::weights::Weights;
+use ahash::AHashMap;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use serde::Serialize;
+use sluice_ir::{Balancing, EndpointSetKey, EndpointState};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// Random draws before the list is walked instead; walking starts at a random place.
+const DRAWS: usize = 8;
+
+/// An endpoint as the registry knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) address: SocketAddr,
+    pub(super) state: EndpointState,
+    pub(super) weight: u32,
+}
+
+/// The endpoints of one port with their load and health.
+#[derive(Debug)]
+pub struct EndpointPool {
+    key: EndpointSetKey,
+    me: Weak<Self>,
+    list: ArcSwap<List>,
+    /// When the last rest of any endpoint ends; 0 while nobody rests, so that picking needs no clock.
+    rests_until_ms: AtomicU64,
+    /// Rests since the start.
+    ejections: AtomicU64,
+    /// Held by whoever changes the list or sends an endpoint to rest.
+    changing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    ready: Group,
+    draining: Group,
+    by_session: AHashMap<SessionId, Arc<Endpoint>>,
+}
+
+/// Endpoints of one state.
+#[derive(Debug, Default)]
+struct Group {
+    places: Vec<Place>,
+    weights: Weights,
+}
+
+#[derive(Debug)]
+struct Place {
+    endpoint: Arc<Endpoint>,
+    weight: u32,
+}
+
+impl EndpointPool {
+    pub(super) fn new(key: EndpointSetKey) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            key,
+            me: me.clone(),
+            list: ArcSwap::default(),
+            rests_until_ms: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
+            changing: Mutex::new(()),
+        })
+    }
+
+    /// An endpoint for one try; `None` when there is none at all.
+    ///
+    /// `sticky` wins while its endpoint is there, healthy and not among `tried`. Otherwise `how` decides among the
+    /// ready endpoints, or among the draining ones when none is ready: those that neither rest nor were tried, else
+    /// those that were not tried, else all.
+    pub fn pick(&self, how: Balancing, tried: &[SocketAddr], sticky: Option<&SessionId>) -> Option<Picked> {
+        self.pick_at(how, tried, sticky, Instant::now)
+    }
+
+    fn pick_at(
+        &self,
+        how: Balancing,
+        tried: &[SocketAddr],
+        sticky: Option<&SessionId>,
+        clock: impl FnOnce() -> Instant,
+    ) -> Option<Picked> {
+        let list = self.list.load();
+        let now_ms = self.now_if_any_rests(clock);
+        let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.address);
+        let healthy = |endpoint: &Endpoint| now_ms.is_none_or(|now_ms| !endpoint.rests_at(now_ms));
+        let session = sticky.and_then(|session| list.by_session.get(session));
+        if let Some(endpoint) = session.filter(|endpoint| untried(endpoint) && healthy(endpoint)) {
+            return Some(Picked::new(endpoint.clone()));
+        }
+        let group = if list.ready.places.is_empty() { &list.draining } else { &list.ready };
+        let place = group
+            .choose(how, |endpoint| untried(endpoint) && healthy(endpoint))
+            .or_else(|| group.choose(how, untried))
+            .or_else(|| group.choose(how, |_| true))?;
+        Some(Picked::new(place.endpoint.clone()))
+    }
+
+    /// Whether the session's endpoint is here, so that a rule with several backends finds the right one.
+    pub fn holds(&self, session: &SessionId) -> bool {
+        self.list.load().by_session.contains_key(session)
+    }
+
+    /// Endpoints, draining ones included.
+    pub fn len(&self) -> usize {
+        let list = self.list.load();
+        list.ready.places.len() + list.draining.places.len()
+    }
+
+    /// Whether there is no endpoint at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Endpoints that take new requests; resting ones included.
+    pub fn ready(&self) -> usize {
+        self.list.load().ready.places.len()
+    }
+
+    /// Which endpoints these are.
+    pub fn key(&self) -> &EndpointSetKey {
+        &self.key
+    }
+
+    /// How often an endpoint was sent to rest since the start.
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(Ordering::Relaxed)
+    }
+
+    /// The pool as it is now, for `/debug`.
+    pub fn snapshot(&self) -> PoolSnapshot {
+        let (list, now_ms) = (self.list.load(), millis(Instant::now()));
+        let show = |group: &Group, state| {
+            let places = group.places.iter();
+            places.map(|place| EndpointSnapshot::new(place, state, now_ms)).collect::<Vec<_>>()
+        };
+        let mut endpoints = show(&list.ready, EndpointState::Ready);
+        endpoints.extend(show(&list.draining, EndpointState::Draining));
+        PoolSnapshot { key: self.key.clone(), ejections: self.ejections(), endpoints }
+    }
+
+    /// Replaces the members. Endpoints that stay keep their state, whatever else changes.
+    pub(super) fn update(&self, members: &[Member]) {
+        let _changing = self.changing.lock();
+        let old = self.list.load();
+        let mut list = List::default();
+        for member in members {
+            let session = SessionId::of(&self.key, member.address);
+            let endpoint = old
+                .by_session
+                .get(&session)
+                .cloned()
+                .unwrap_or_else(|| Arc::new(Endpoint::new(member.address, session, self.me.clone())));
+            if list.by_session.insert(session, endpoint.clone()).is_none() {
+                let group = match member.state {
+                    EndpointState::Ready => &mut list.ready,
+                    EndpointState::Draining => &mut list.draining,
+                };
+                group.places.push(Place { endpoint, weight: member.weight.max(1) });
+            }
+        }
+        list.ready.weigh(old.ready.weights.picks());
+        list.draining.weigh(old.draining.weights.picks());
+        self.list.store(Arc::new(list));
+    }
+
+    /// Lets an endpoint rest, unless half of its group would rest then: the last ones standing must not be taken out
+    /// by failures that all of them share.
+    pub(super) fn send_to_rest(&self, endpoint: &Arc<Endpoint>, now: Instant, base: Duration) {
+        let _changing = self.changing.lock();
+        endpoint.forget_failures();
+        let (list, now_ms) = (self.list.load(), millis(now));
+        let Some(group) = [&list.ready, &list.draining].into_iter().find(|group| group.has(endpoint)) else {
+            return;
+        };
+        let resting = group.places.iter().filter(|place| place.endpoint.rests_at(now_ms)).count();
+        if endpoint.rests_at(now_ms) || (resting + 1) * 2 > group.places.len() {
+            return;
+        }
+        let end_ms = endpoint.rest(now_ms, base);
+        self.rests_until_ms.fetch_max(end_ms, Ordering::Relaxed);
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+        let (set, address, rest_ms) = (&self.key, endpoint.address, end_ms - now_ms);
+        tracing::warn!(%set, %address, rest_ms, "endpoint rests after consecutive failures");
+    }
+
+    fn now_if_any_rests(&self, clock: impl FnOnce() -> Instant) -> Option<u64> {
+        let until_ms = self.rests_until_ms.load(Ordering::Relaxed);
+        if until_ms == 0 {
+            return None;
+        }
+        let now_ms = millis(clock());
+        if now_ms >= until_ms {
+            // The last rest is over. Lost when another rest began meanwhile, which is right.
+            let _ = self.rests_until_ms.compare_exchange(until_ms, 0, Ordering::Relaxed, Ordering::Relaxed);
+            return None;
+        }
+        Some(now_ms)
+    }
+}
+
+impl Group {
+    fn weigh(&mut self, picks: u64) {
+        let weights: Vec<_> = self.places.iter().map(|place| place.weight).collect();
+        self.weights = Weights::continuing(&weights, picks);
+    }
+
+    fn has(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.places.iter().any(|place| Arc::ptr_eq(&place.endpoint, endpoint))
+    }
+
+    fn choose(&self, how: Balancing, fits: impl Fn(&Endpoint) -> bool) -> Option<&Place> {
+        let fits = |index: usize| self.places.get(index).is_some_and(|place| fits(&place.endpoint));
+        if self.places.len() <= 1 {
+            return self.places.first().filter(|_| fits(0));
+        }
+        let index = match how {
+            Balancing::LeastRequest => self.less_loaded(fits),
+            Balancing::RoundRobin => self.draw(|| self.weights.next(), &fits),
+            Balancing::Random => self.draw(|| self.weights.random(), &fits),
+        };
+        self.places.get(index?)
+    }
+
+    /// Power of two choices: of two that are drawn by weight, the one with fewer requests for its weight. Load alone
+    /// would never let a light one work while nobody is busy; drawing alone would not see load.
+    fn less_loaded(&self, fits: impl Fn(usize) -> bool) -> Option<usize> {
+        let first = self.draw(|| self.weights.random(), &fits)?;
+        let other = self.draw(|| self.weights.random(), &|index| index != first && fits(index));
+        let (Some(a), Some(b)) = (self.places.get(first), other.and_then(|other| self.places.get(other)))
+        else {
+            return Some(first);
+        };
+        let load = |place: &Place, weight: u32| u64::from(place.endpoint.in_flight()) * u64::from(weight);
+        if load(a, b.weight) <= load(b, a.weight) { Some(first) } else { other }
+    }
+
+    /// Draws until an index fits, at most [`DRAWS`] times, then takes the next that fits from a random place on.
+    fn draw(&self, draw: impl Fn() -> Option<usize>, fits: &impl Fn(usize) -> bool) -> Option<usize> {
+        let drawn = (0..DRAWS).filter_map(|_| draw()).find(|index| fits(*index));
+        drawn.or_else(|| {
+            let (count, start) = (self.places.len(), random::index(self.places.len()));
+            (start..count).chain(0..start).find(|index| fits(*index))
+        })
+    }
+}
+
+/// A pool as `/debug` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolSnapshot {
+    /// Which endpoints these are.
+    pub key: EndpointSetKey,
+    /// How often an endpoint was sent to rest since the start.
+    pub ejections: u64,
+    /// Ready ones first.
+    pub endpoints: Vec<EndpointSnapshot>,
+}
+
+/// An endpoint as `/debug` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointSnapshot {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whether it takes new requests.
+    pub state: EndpointState,
+    /// Relative share.
+    pub weight: u32,
+    /// Requests in flight.
+    pub in_flight: u32,
+    /// Consecutive failures.
+    pub failures: u32,
+    /// How much longer it rests; 0: it does not.
+    pub rests_ms: u64,
+}
+
+impl EndpointSnapshot {
+    fn new(place: &Place, state: EndpointState, now_ms: u64) -> Self {
+        Self {
+            address: place.endpoint.address,
+            state,
+            weight: place.weight,
+            in_flight: place.endpoint.in_flight(),
+            failures: place.endpoint.failures(),
+            rests_ms: place.endpoint.rest_ends_ms().saturating_sub(now_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;
