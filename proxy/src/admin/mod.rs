@@ -1,0 +1,87 @@
+//! The admin server: probes, metrics and debug pages on an address of its own.
+//!
+//! In: a bound listener (loopback unless the operator says otherwise) and an [`AdminState`]. It only reads: every
+//! page is a GET without parameters, and no page shows a secret. Connections are few, short and bounded in time, so
+//! that a stuck scraper costs nothing; pages are made off the request path's threads.
+
+mod pages;
+mod readiness;
+
+pub use pages::{AdminState, Page};
+pub use readiness::Readiness;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Connections at a time; further ones wait in the kernel's queue.
+const CONNECTIONS: usize = 32;
+/// Total time to receive a request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+/// Total time of a connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a request head.
+const HEAD_BYTES: usize = 16 * 1024;
+/// Pause after a failed accept (no file descriptors left, for instance).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until `stop`, then closes its connections, mid-answer if need be. While the data plane drains the server
+/// still runs, so that probes see why it is not ready: stop it last.
+pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let next = async {
+            let permit = permits.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = next => accepted,
+            // Ended tasks are collected as they end.
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            (Ok(permit), Ok((stream, _))) => {
+                let state = state.clone();
+                connections.spawn(async move {
+                    connection(stream, state).await;
+                    drop(permit);
+                });
+            }
+            (_, Err(error)) => {
+                tracing::warn!(%error, "the admin server can't accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            // Nobody closes the semaphore.
+            (Err(_), _) => break,
+        }
+    }
+    connections.shutdown().await;
+}
+
+/// One request: probes and scrapes come seconds apart, so that keeping the connection saves nothing.
+async fn connection(stream: TcpStream, state: Arc<AdminState>) {
+    let service = service_fn(move |request| {
+        let state = state.clone();
+        async move { Ok::<_, Infallible>(pages::answer(&state, &request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an admin connection failed"),
+        Err(_) => tracing::debug!("an admin connection took too long"),
+    }
+}

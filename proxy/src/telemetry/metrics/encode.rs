@@ -1,0 +1,244 @@
+//! The metrics as OpenMetrics text, through `prometheus-client`'s collector interface.
+
+use super::names::{self, Kind, MetricInfo};
+use super::process::Process;
+use super::{State, histogram::Reading};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+use sluice_ir::EndpointState;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A look at the state, taken when a scrape asks for it.
+pub(super) struct View(pub(super) Arc<State>);
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("View")
+    }
+}
+
+impl Collector for View {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let mut out = Output(&mut encoder);
+        out.family(&names::BUILD, |series| series.float(&[env!("CARGO_PKG_VERSION")], 1.0))?;
+        routes(&self.0, &mut out)?;
+        ports(&self.0, &mut out)?;
+        backends(&self.0, &mut out)?;
+        events(&self.0, &mut out)?;
+        config(&self.0, &mut out)?;
+        access_log(&self.0, &mut out)?;
+        process(&Process::read(), &mut out)
+    }
+}
+
+fn routes(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    let routes = state.routes.list();
+    out.family(&names::REQUESTS, |series| {
+        for ((gateway, route), metrics) in &routes {
+            for (outcome, class, number) in metrics.requests() {
+                series.int(&[gateway, route, outcome.word(), class], number)?;
+            }
+        }
+        Ok(())
+    })?;
+    out.family(&names::REQUEST_DURATION, |series| {
+        routes.iter().try_for_each(|((gateway, route), metrics)| {
+            let reading = metrics.durations();
+            if reading.count() == 0 { Ok(()) } else { series.histogram(&[gateway, route], &reading) }
+        })
+    })?;
+    out.family(&names::REQUEST_BYTES, |series| {
+        routes.iter().try_for_each(|((gateway, route), it)| series.int(&[gateway, route], it.request_bytes()))
+    })?;
+    out.family(&names::RESPONSE_BYTES, |series| {
+        routes
+            .iter()
+            .try_for_each(|((gateway, route), it)| series.int(&[gateway, route], it.response_bytes()))
+    })?;
+    out.family(&names::RETRIES, |series| {
+        routes.iter().try_for_each(|((gateway, route), it)| series.int(&[gateway, route], it.retries()))
+    })
+}
+
+fn ports(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    let ports: Vec<_> =
+        state.ports.list().into_iter().map(|(address, it)| (address.to_string(), it)).collect();
+    out.family(&names::CONNECTIONS, |series| {
+        ports.iter().try_for_each(|(address, it)| series.int(&[address], it.accepted()))
+    })?;
+    out.family(&names::CONNECTIONS_OPEN, |series| {
+        ports.iter().try_for_each(|(address, it)| series.float(&[address], it.open() as f64))
+    })?;
+    out.family(&names::CONNECTIONS_REFUSED, |series| {
+        for (address, metrics) in &ports {
+            for (reason, number) in metrics.refusals() {
+                series.int(&[address, reason.word()], number)?;
+            }
+        }
+        Ok(())
+    })?;
+    out.family(&names::TLS_FAILURES, |series| {
+        ports.iter().try_for_each(|(address, it)| series.int(&[address], it.tls_failures()))
+    })
+}
+
+fn backends(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    out.family(&names::CONNECT_FAILURES, |series| {
+        let backends = state.connect_failures.list();
+        backends.iter().try_for_each(|(backend, number)| series.int(&[backend], number.load(Relaxed)))
+    })?;
+    let pools = state.upstreams.lock().upgrade().map(|upstreams| upstreams.snapshot()).unwrap_or_default();
+    out.family(&names::ENDPOINTS, |series| {
+        for pool in &pools {
+            let resting = pool.endpoints.iter().filter(|it| it.rests_ms > 0).count();
+            let awake =
+                |state| pool.endpoints.iter().filter(|it| it.rests_ms == 0 && it.state == state).count();
+            let key = pool.key.as_str();
+            series.float(&[key, "ready"], awake(EndpointState::Ready) as f64)?;
+            series.float(&[key, "draining"], awake(EndpointState::Draining) as f64)?;
+            series.float(&[key, "resting"], resting as f64)?;
+        }
+        Ok(())
+    })?;
+    out.family(&names::ENDPOINT_REQUESTS, |series| {
+        pools.iter().try_for_each(|pool| {
+            let in_flight: u64 = pool.endpoints.iter().map(|it| u64::from(it.in_flight)).sum();
+            series.float(&[pool.key.as_str()], in_flight as f64)
+        })
+    })?;
+    out.family(&names::EJECTIONS, |series| {
+        pools.iter().try_for_each(|pool| series.int(&[pool.key.as_str()], pool.ejections))
+    })
+}
+
+fn events(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    out.family(&names::REQUESTS_IN_FLIGHT, |series| series.float(&[], state.in_flight.get() as f64))?;
+    out.family(&names::MIRRORS_DROPPED, |series| series.int(&[], state.mirrors_dropped.load(Relaxed)))?;
+    out.family(&names::PANICS, |series| series.int(&[], state.panics.load(Relaxed)))
+}
+
+fn config(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    let config = state.config.lock().clone();
+    out.family(&names::CONFIG_APPLIES, |series| {
+        series.int(&["applied"], config.applied)?;
+        series.int(&["failed"], config.failed)
+    })?;
+    out.family(&names::CONFIG_APPLY_SECONDS, |series| series.float(&[], config.took.as_secs_f64()))?;
+    out.family(&names::CONFIG_LISTENERS_REFUSED, |series| {
+        series.float(&[], config.listeners_refused as f64)
+    })?;
+    out.family(&names::CONFIG_RESOURCES, |series| {
+        config.resources.iter().try_for_each(|(kind, number)| series.float(&[kind], *number as f64))
+    })
+}
+
+fn access_log(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    let Some(counts) = state.access_log.lock().clone() else {
+        return Ok(());
+    };
+    out.family(&names::ACCESS_LOG_RECORDS, |series| {
+        series.int(&["written"], counts.written())?;
+        series.int(&["dropped"], counts.dropped())?;
+        series.int(&["lost"], counts.lost())
+    })
+}
+
+fn process(process: &Process, out: &mut Output<'_, '_>) -> fmt::Result {
+    out.optional(&names::PROCESS_CPU, process.cpu_seconds)?;
+    out.optional(&names::PROCESS_RESIDENT, process.resident_bytes.map(|bytes| bytes as f64))?;
+    out.optional(&names::PROCESS_OPEN_FDS, process.open_fds.map(|fds| fds as f64))?;
+    out.optional(&names::PROCESS_MAX_FDS, process.max_fds.map(|fds| fds as f64))?;
+    out.optional(&names::PROCESS_THREADS, process.threads.map(|threads| threads as f64))?;
+    out.optional(&names::PROCESS_START, process.start_seconds)
+}
+
+/// Where families go.
+struct Output<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+impl Output<'_, '_> {
+    /// Writes the family's description, then what `write` adds to it.
+    fn family(
+        &mut self,
+        info: &MetricInfo,
+        write: impl FnOnce(&mut Series<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let kind = match info.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Histogram => MetricType::Histogram,
+        };
+        // The encoder appends the unit and, to a counter, `_total`.
+        let name = info.name.strip_suffix("_total").unwrap_or(info.name);
+        let (name, unit) = match name.rsplit_once('_') {
+            Some((name, "seconds")) => (name, Some(Unit::Seconds)),
+            Some((name, "bytes")) => (name, Some(Unit::Bytes)),
+            _ => (name, None),
+        };
+        let help = format!("{}.", info.help);
+        let encoder = self.0.encode_descriptor(name, &help, unit.as_ref(), kind)?;
+        write(&mut Series { info, encoder })
+    }
+
+    /// A family of one series, left out when there is no value.
+    fn optional(&mut self, info: &MetricInfo, value: Option<f64>) -> fmt::Result {
+        match value {
+            Some(value) => self.family(info, |series| series.float(&[], value)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The series of one family.
+struct Series<'a> {
+    info: &'a MetricInfo,
+    encoder: MetricEncoder<'a>,
+}
+
+impl Series<'_> {
+    /// One counter; `values` go with the family's labels.
+    fn int(&mut self, values: &[&str], value: u64) -> fmt::Result {
+        self.with(values, |encoder| encoder.encode_counter::<NoLabelSet, u64, f64>(&value, None))
+    }
+
+    /// One gauge, or a counter of seconds.
+    fn float(&mut self, values: &[&str], value: f64) -> fmt::Result {
+        let counter = self.info.kind == Kind::Counter;
+        self.with(values, |encoder| {
+            if counter {
+                encoder.encode_counter::<NoLabelSet, f64, f64>(&value, None)
+            } else if value.fract() == 0.0 && value.abs() < 9e15 {
+                encoder.encode_gauge(&(value as i64))
+            } else {
+                encoder.encode_gauge(&value)
+            }
+        })
+    }
+
+    fn histogram(&mut self, values: &[&str], reading: &Reading) -> fmt::Result {
+        self.with(values, |encoder| {
+            encoder.encode_histogram::<NoLabelSet>(
+                reading.sum_seconds(),
+                reading.count(),
+                &reading.buckets(),
+                None,
+            )
+        })
+    }
+
+    fn with(
+        &mut self,
+        values: &[&str],
+        write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let labels: Vec<(&str, &str)> =
+            self.info.labels.iter().copied().zip(values.iter().copied()).collect();
+        match labels.is_empty() {
+            true => write(&mut self.encoder),
+            false => write(&mut self.encoder.encode_family(&labels)?),
+        }
+    }
+}

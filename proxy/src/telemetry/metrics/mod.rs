@@ -1,0 +1,199 @@
+//! Metrics of a data plane: handles that the request path writes, and their exposition as OpenMetrics text.
+//!
+//! A handle is looked up once, when a configuration is compiled or a port is bound, and then held: a request costs a
+//! few atomic additions, without look-up or lock. Handles of objects that are gone are retired, so that the
+//! exposition is as large as the configuration, not as its history. All names stand in [`names`].
+
+mod encode;
+mod histogram;
+pub mod names;
+mod port;
+mod process;
+mod route;
+
+pub use port::PortMetrics;
+pub use route::RouteMetrics;
+
+use super::access_log::{AccessLogCounts, AccessLogger};
+use super::stripe::StripedGauge;
+use crate::upstream::Upstreams;
+use parking_lot::{Mutex, RwLock};
+use prometheus_client::registry::Registry;
+use sluice_ir::Snapshot;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Value of the labels `gateway` and `route` for requests that ended before they had one.
+pub const NONE: &str = "none";
+
+/// All metrics of the process.
+pub struct Metrics {
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    routes: Handles<(String, String), RouteMetrics>,
+    ports: Handles<SocketAddr, PortMetrics>,
+    connect_failures: Handles<String, AtomicU64>,
+    upstreams: Mutex<Weak<Upstreams>>,
+    in_flight: StripedGauge,
+    mirrors_dropped: AtomicU64,
+    panics: AtomicU64,
+    config: Mutex<Config>,
+    access_log: Mutex<Option<Arc<AccessLogCounts>>>,
+}
+
+#[derive(Clone, Default)]
+struct Config {
+    applied: u64,
+    failed: u64,
+    took: Duration,
+    listeners_refused: usize,
+    resources: Vec<(&'static str, usize)>,
+}
+
+impl Metrics {
+    /// Metrics that start at 0.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { state: Arc::default() })
+    }
+
+    /// Everything as OpenMetrics 1.0 text. Reads `/proc`; costs about a microsecond per series.
+    pub fn encode(&self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(encode::View(self.state.clone())));
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &registry) {
+            Ok(()) => text,
+            // A String takes every write; should that change, half an exposition would be worse than none.
+            Err(std::fmt::Error) => "# EOF\n".to_owned(),
+        }
+    }
+
+    /// The handle of a route: the same for the same labels, until it is retired. `route` names the object in words
+    /// of `kubectl`, `HTTPRoute shop/cart`, or is [`NONE`].
+    pub fn route(&self, gateway: &str, route: &str) -> Arc<RouteMetrics> {
+        self.state.routes.get((gateway.to_owned(), route.to_owned()))
+    }
+
+    /// Takes a route out of the exposition. Who still holds the handle may go on writing to it unseen.
+    pub fn retire(&self, gateway: &str, route: &str) {
+        self.state.routes.remove(&(gateway.to_owned(), route.to_owned()));
+    }
+
+    /// Retires every route for which `keep(gateway, route)` is false; routes named [`NONE`] are always kept.
+    pub fn retire_routes_except(&self, keep: impl Fn(&str, &str) -> bool) {
+        self.state.routes.retain(|(gateway, route)| route == NONE || keep(gateway, route));
+    }
+
+    /// The handle of a bound address.
+    pub fn port(&self, address: SocketAddr) -> Arc<PortMetrics> {
+        self.state.ports.get(address)
+    }
+
+    /// Takes an address out of the exposition.
+    pub fn retire_port(&self, address: SocketAddr) {
+        self.state.ports.remove(&address);
+    }
+
+    /// A connection to an endpoint of a backend, named by its key `Service/shop/cart:8080`, could not be opened.
+    /// Costs a look-up: for a try that failed anyway.
+    pub fn connect_failed(&self, backend: &str) {
+        self.state.connect_failures.get(backend.to_owned()).fetch_add(1, Relaxed);
+    }
+
+    /// Retires every backend for which `keep` is false.
+    pub fn retire_backends_except(&self, keep: impl Fn(&str) -> bool) {
+        self.state.connect_failures.retain(|backend| keep(backend));
+    }
+
+    /// Shows the endpoints of these upstreams from now on, as long as they live. Costs requests nothing: a scrape
+    /// reads what the pools know.
+    pub fn set_upstreams(&self, upstreams: &Arc<Upstreams>) {
+        *self.state.upstreams.lock() = Arc::downgrade(upstreams);
+    }
+
+    /// A request begins to be served. Each needs one [`Metrics::request_ended`], on whatever thread.
+    pub fn request_started(&self) {
+        self.state.in_flight.add(1);
+    }
+
+    /// A request ended, however.
+    pub fn request_ended(&self) {
+        self.state.in_flight.add(-1);
+    }
+
+    /// A copy of a request was given up.
+    pub fn mirror_dropped(&self) {
+        self.state.mirrors_dropped.fetch_add(1, Relaxed);
+    }
+
+    /// A fault of ours ended a request or connection.
+    pub fn panicked(&self) {
+        self.state.panics.fetch_add(1, Relaxed);
+    }
+
+    /// A configuration is served from now on but for `listeners_refused` of its listeners; `took` counts from its
+    /// receipt.
+    pub fn config_applied(&self, snapshot: &Snapshot, took: Duration, listeners_refused: usize) {
+        let mut config = self.state.config.lock();
+        config.applied += 1;
+        config.listeners_refused = listeners_refused;
+        config.took = took;
+        config.resources = vec![
+            ("Gateway", snapshot.gateways.len()),
+            ("Listener", snapshot.listeners.len()),
+            ("Route", snapshot.routes.len()),
+            ("Backend", snapshot.backends.len()),
+            ("EndpointSet", snapshot.endpoint_sets.len()),
+            ("Certificate", snapshot.certificates.len()),
+        ];
+    }
+
+    /// A configuration could not be served; the last good one stays.
+    pub fn config_failed(&self) {
+        self.state.config.lock().failed += 1;
+    }
+
+    /// Shows the counts of this access log from now on.
+    pub fn set_access_log(&self, log: &AccessLogger) {
+        *self.state.access_log.lock() = Some(log.counts());
+    }
+}
+
+/// Handles by label, created on demand. Locked when a configuration changes and at a scrape, never by a request.
+struct Handles<K, H>(RwLock<BTreeMap<K, Arc<H>>>);
+
+impl<K, H> Default for Handles<K, H> {
+    fn default() -> Self {
+        Self(RwLock::new(BTreeMap::new()))
+    }
+}
+
+impl<K: Ord + Clone, H: Default> Handles<K, H> {
+    fn get(&self, key: K) -> Arc<H> {
+        if let Some(handle) = self.0.read().get(&key) {
+            return handle.clone();
+        }
+        self.0.write().entry(key).or_default().clone()
+    }
+
+    fn remove(&self, key: &K) {
+        self.0.write().remove(key);
+    }
+
+    fn retain(&self, keep: impl Fn(&K) -> bool) {
+        self.0.write().retain(|key, _| keep(key));
+    }
+
+    fn list(&self) -> Vec<(K, Arc<H>)> {
+        self.0.read().iter().map(|(key, handle)| (key.clone(), handle.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

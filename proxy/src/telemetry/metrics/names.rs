@@ -1,0 +1,102 @@
+//! Every metric of a data plane: name, kind, labels, meaning. Nothing is exposed that is not listed here, and
+//! `docs/reference/metrics.md` is written from this list.
+//!
+//! Cardinality: labels hold what an operator configured (Gateways, routes, backends, ports) or closed sets
+//! (outcomes, status classes, resource kinds). Nothing that a client sends becomes a label.
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, until the process or the labelled object ends.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts values in buckets, with their sum.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricInfo {
+    /// Name as scraped; a histogram appends `_bucket`, `_sum` and `_count`.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Label names, in the order of exposition.
+    pub labels: &'static [&'static str],
+    /// Meaning, as one sentence without full stop.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: MetricInfo =
+                MetricInfo { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };
+        )*
+        /// All metrics, in the order of exposition.
+        pub const ALL: &[MetricInfo] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    BUILD: Gauge "sluice_build_info" ["version"]
+        "Always 1; the labels name the running build";
+    REQUESTS: Counter "sluice_requests_total" ["gateway", "route", "outcome", "code_class"]
+        "Requests that ended, by how they ended and by the class of the status that the client got";
+    REQUEST_DURATION: Histogram "sluice_request_duration_seconds" ["gateway", "route"]
+        "Time from the end of the request head to the end of the answer";
+    REQUEST_BYTES: Counter "sluice_request_body_bytes_total" ["gateway", "route"]
+        "Body bytes received from clients";
+    RESPONSE_BYTES: Counter "sluice_response_body_bytes_total" ["gateway", "route"]
+        "Body bytes sent to clients";
+    RETRIES: Counter "sluice_retries_total" ["gateway", "route"]
+        "Further tries of requests whose earlier try failed";
+    REQUESTS_IN_FLIGHT: Gauge "sluice_requests_in_flight" []
+        "Requests that are being served now";
+    CONNECTIONS: Counter "sluice_connections_total" ["address"]
+        "Connections accepted";
+    CONNECTIONS_OPEN: Gauge "sluice_connections_open" ["address"]
+        "Connections open now";
+    CONNECTIONS_REFUSED: Counter "sluice_connections_refused_total" ["address", "reason"]
+        "Connections that were closed, with a short answer where possible, before they had a valid request; \
+         the reason is an outcome";
+    TLS_FAILURES: Counter "sluice_tls_handshake_failures_total" ["address"]
+        "TLS handshakes that failed or did not end in time";
+    CONNECT_FAILURES: Counter "sluice_upstream_connect_failures_total" ["backend"]
+        "Connections to endpoints of the backend that could not be opened";
+    ENDPOINTS: Gauge "sluice_endpoints" ["endpoint_set", "state"]
+        "Endpoints now: ready, draining, or resting after consecutive failures";
+    ENDPOINT_REQUESTS: Gauge "sluice_endpoint_requests_in_flight" ["endpoint_set"]
+        "Requests that endpoints of the set are working on now";
+    EJECTIONS: Counter "sluice_endpoint_ejections_total" ["endpoint_set"]
+        "Rests of endpoints after consecutive failures";
+    MIRRORS_DROPPED: Counter "sluice_mirrors_dropped_total" []
+        "Copies of requests that were given up so as not to slow the request itself";
+    PANICS: Counter "sluice_panics_total" []
+        "Faults of ours that ended a request or connection; always worth a report";
+    CONFIG_APPLIES: Counter "sluice_config_applies_total" ["result"]
+        "Configurations received, by result: applied, or failed and the last good one stays";
+    CONFIG_APPLY_SECONDS: Gauge "sluice_config_last_apply_duration_seconds" []
+        "How long the newest applied configuration took from receipt to serving";
+    CONFIG_LISTENERS_REFUSED: Gauge "sluice_config_listeners_refused" []
+        "Listeners of the newest configuration that can't be served: address in use, certificate unreadable";
+    CONFIG_RESOURCES: Gauge "sluice_config_resources" ["kind"]
+        "Resources of the configuration that is served";
+    ACCESS_LOG_RECORDS: Counter "sluice_access_log_records_total" ["result"]
+        "Access log records, by result: written, dropped because the writer was behind, or lost because the output \
+         failed";
+    PROCESS_CPU: Counter "process_cpu_seconds_total" []
+        "User and system CPU time of the process";
+    PROCESS_RESIDENT: Gauge "process_resident_memory_bytes" []
+        "Resident memory of the process";
+    PROCESS_OPEN_FDS: Gauge "process_open_fds" []
+        "Open file descriptors";
+    PROCESS_MAX_FDS: Gauge "process_max_fds" []
+        "Most file descriptors that the process may have open";
+    PROCESS_THREADS: Gauge "process_threads" []
+        "Threads of the process";
+    PROCESS_START: Gauge "process_start_time_seconds" []
+        "Start of the process in seconds since 1970";
+}

@@ -1,0 +1,54 @@
+//! What is counted for each bound address.
+
+use crate::telemetry::Outcome;
+use crate::telemetry::stripe::StripedGauge;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counters of one bound address.
+#[derive(Default)]
+pub struct PortMetrics {
+    accepted: AtomicU64,
+    open: StripedGauge,
+    refused: [AtomicU64; Outcome::ALL.len()],
+    tls_failures: AtomicU64,
+}
+
+impl PortMetrics {
+    /// A connection was accepted.
+    pub fn opened(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+        self.open.add(1);
+    }
+
+    /// A connection ended. Once for each [`PortMetrics::opened`].
+    pub fn closed(&self) {
+        self.open.add(-1);
+    }
+
+    /// A connection was turned away before it had a valid request.
+    pub fn refused(&self, reason: Outcome) {
+        self.refused[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// A TLS handshake failed.
+    pub fn tls_failed(&self) {
+        self.tls_failures.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    pub(super) fn open(&self) -> i64 {
+        self.open.get()
+    }
+
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        let counts = self.refused.iter().map(|count| count.load(Relaxed));
+        Outcome::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+    }
+
+    pub(super) fn tls_failures(&self) -> u64 {
+        self.tls_failures.load(Relaxed)
+    }
+}
