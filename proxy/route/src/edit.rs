@@ -1,0 +1,89 @@
+//! Building a table, and making the next one from the last.
+//!
+//! An edit touches the hosts of the routes it removes, replaces and adds, and there only the paths of these routes;
+//! everything else is shared with the table before. A build is an edit of the empty table.
+
+use crate::candidate::Candidate;
+use crate::host_table::{HostEdit, HostTable, Spot};
+use crate::table::{RouteEntry, RouteTable};
+use crate::trie::{Keyed, Trie};
+use sluice_ir::{HostPattern, RouteKey};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+impl<T: Clone> RouteTable<T> {
+    /// A table without routes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A table of these routes; of several with one key the last counts.
+    pub fn build(entries: impl IntoIterator<Item = RouteEntry<T>>) -> Self {
+        Self::new().with(entries.into_iter().collect(), &[])
+    }
+
+    /// The table after an edit: `upserts` are added or take the place of the routes with their keys, then `removals`
+    /// without an upsert are gone. The cost follows the size of the edit, not of the table.
+    pub fn with(&self, upserts: Vec<RouteEntry<T>>, removals: &[RouteKey]) -> Self {
+        let mut next = self.clone();
+        let upserts: BTreeMap<RouteKey, RouteEntry<T>> =
+            upserts.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        let touched: HashSet<RouteKey> = upserts.keys().chain(removals).cloned().collect();
+        let mut edits = BTreeMap::<HostPattern, HostEdit<T>>::new();
+        for old in touched.iter().filter_map(|key| self.routes.get(key.as_str())) {
+            next.routes.remove(old.key.as_str());
+            note(&mut edits, old, |_, _| {});
+        }
+        for entry in upserts.into_values() {
+            let route = Arc::new(entry);
+            note(&mut edits, &route, Vec::push);
+            next.routes.set(route);
+        }
+        for (pattern, edit) in edits {
+            next.edit_host(pattern, edit, &touched);
+        }
+        next
+    }
+
+    fn edit_host(&mut self, pattern: HostPattern, edit: HostEdit<T>, touched: &HashSet<RouteKey>) {
+        match pattern {
+            HostPattern::Any => {
+                let mut table = self.any.take().unwrap_or_else(|| Arc::new(HostTable::new(pattern)));
+                Arc::make_mut(&mut table).edit(edit, touched);
+                self.any = (!table.is_empty()).then_some(table);
+            }
+            HostPattern::Wildcard(ref suffix) => {
+                self.wildcard_dots = self.wildcard_dots.max(suffix.matches('.').count());
+                edit_host_in(&mut self.wildcards, pattern, edit, touched);
+            }
+            HostPattern::Exact(_) => edit_host_in(&mut self.hosts, pattern, edit, touched),
+        }
+    }
+}
+
+/// Notes all spots of a route on all of its hosts and lets `add` see each of its candidates there.
+fn note<T>(
+    edits: &mut BTreeMap<HostPattern, HostEdit<T>>,
+    route: &Arc<RouteEntry<T>>,
+    add: impl Fn(&mut Vec<Candidate<T>>, Candidate<T>),
+) {
+    let hosts: HashSet<&HostPattern> = route.hostnames.iter().collect();
+    for host in hosts {
+        let edit = edits.entry(host.clone()).or_default();
+        for candidate in Candidate::all_of(route) {
+            add(edit.entry(Spot::of(candidate.compiled())).or_default(), candidate);
+        }
+    }
+}
+
+fn edit_host_in<T>(
+    hosts: &mut Trie<Arc<HostTable<T>>>,
+    pattern: HostPattern,
+    edit: HostEdit<T>,
+    touched: &HashSet<RouteKey>,
+) {
+    let fresh = HostTable::new(pattern);
+    let mut table = hosts.get(fresh.key()).cloned().unwrap_or_else(|| Arc::new(fresh));
+    Arc::make_mut(&mut table).edit(edit, touched);
+    if table.is_empty() { hosts.remove(table.key()) } else { hosts.set(table) }
+}

@@ -1,0 +1,196 @@
+//! The routes of one listener, and the search among them.
+
+use crate::candidate::Candidate;
+use crate::compile::{CompiledMatch, Place};
+use crate::condition::{Probe, Request};
+use crate::host_table::HostTable;
+use crate::trie::{Keyed, Trie};
+use sluice_ir::{HostPattern, RouteKey, RouteKind};
+use std::fmt;
+use std::sync::Arc;
+
+/// One route, as one listener serves it.
+#[derive(Clone, Debug)]
+pub struct RouteEntry<T> {
+    /// `KIND/NAMESPACE/NAME`.
+    pub key: RouteKey,
+    /// HTTPRoute or GRPCRoute.
+    pub kind: RouteKind,
+    /// Creation time in seconds since 1970.
+    pub created_s: i64,
+    /// Intersection of the listener's and the route's hosts; a route without any is kept but never found.
+    pub hostnames: Vec<HostPattern>,
+    /// In the order of the manifest.
+    pub rules: Vec<RuleEntry<T>>,
+}
+
+/// One rule of a route.
+#[derive(Clone, Debug)]
+pub struct RuleEntry<T> {
+    /// Position in the manifest, from 0.
+    pub index: u32,
+    /// One of them must hold. Shared by the tables of all listeners.
+    pub matches: Arc<[CompiledMatch]>,
+    /// What the search returns.
+    pub target: T,
+}
+
+/// The routes of one listener. Immutable: [`RouteTable::with`] makes the next one. A clone costs a few pointers.
+pub struct RouteTable<T> {
+    pub(crate) routes: Trie<Arc<RouteEntry<T>>>,
+    pub(crate) hosts: Trie<Arc<HostTable<T>>>,
+    pub(crate) wildcards: Trie<Arc<HostTable<T>>>,
+    /// Dots in the wildcard with the most labels; an upper bound after removals.
+    pub(crate) wildcard_dots: usize,
+    pub(crate) any: Option<Arc<HostTable<T>>>,
+}
+
+/// The winner.
+#[derive(Debug)]
+pub struct Found<'a, T> {
+    /// The rule's target.
+    pub target: &'a T,
+    /// The route.
+    pub route: &'a RouteKey,
+    /// HTTPRoute or GRPCRoute.
+    pub kind: RouteKind,
+    /// [`RuleEntry::index`] of the rule.
+    pub rule_index: u32,
+    /// Position of the match in the rule.
+    pub match_index: u32,
+    /// The route's hostname that the request's host matched.
+    pub hostname: &'a HostPattern,
+    /// Bytes of the path that a prefix match covers, without a trailing slash: 0 for `/`. The rest of the path is
+    /// empty or begins with a slash. `None` for other matches.
+    pub matched_prefix_len: Option<usize>,
+}
+
+/// Why there is no winner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Miss {
+    /// No route answers for the host.
+    Host,
+    /// Routes answer for the host, but none of their rules match.
+    Rule,
+}
+
+impl<T> RouteTable<T> {
+    /// The winning rule (the crate's page has the order).
+    ///
+    /// Cost: two to three hash look-ups for the host, one for the path and one for each of its slashes, as far as there
+    /// are wildcards and prefixes; conditions of the few candidates found; expressions one after the other, most of
+    /// them dismissed by their literal beginning. Nothing is allocated, except scratch memory for expressions: on their
+    /// first use by a thread, and for joined header fields and encoded query values.
+    ///
+    /// # Errors
+    /// [`Miss`] when no rule matches.
+    pub fn find(&self, request: &Request<'_>) -> Result<Found<'_, T>, Miss> {
+        let mut probe = Probe::new(*request);
+        let mut miss = Miss::Host;
+        let winner = self.try_hosts(request.host, |table| {
+            miss = Miss::Rule;
+            table.find(&mut probe).map(|candidate| found(candidate, &table.pattern))
+        });
+        winner.ok_or(miss)
+    }
+
+    /// Visits the tables whose pattern covers the host, the most specific first, until `visit` returns something.
+    pub(crate) fn try_hosts<'a, R>(
+        &'a self,
+        host: &str,
+        mut visit: impl FnMut(&'a HostTable<T>) -> Option<R>,
+    ) -> Option<R> {
+        if let Some(table) = self.hosts.get(host)
+            && let Some(result) = visit(table)
+        {
+            return Some(result);
+        }
+        if !self.wildcards.is_empty() && !host.starts_with('.') {
+            let mut dots_left = memchr::memchr_iter(b'.', host.as_bytes()).count();
+            for dot in memchr::memchr_iter(b'.', host.as_bytes()) {
+                dots_left -= 1;
+                if dots_left <= self.wildcard_dots
+                    && let Some(table) = self.wildcards.get(&host[dot + 1..])
+                    && let Some(result) = visit(table)
+                {
+                    return Some(result);
+                }
+            }
+        }
+        visit(self.any.as_deref()?)
+    }
+
+    /// How many routes there are.
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// The routes, sorted by key: for dumps.
+    pub fn routes(&self) -> Vec<&RouteEntry<T>> {
+        let mut routes = Vec::with_capacity(self.len());
+        self.routes.for_each(&mut |route| routes.push(&**route));
+        routes.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        routes
+    }
+}
+
+fn found<'a, T>(candidate: &'a Candidate<T>, hostname: &'a HostPattern) -> Found<'a, T> {
+    let rule = candidate.rule();
+    let compiled = candidate.compiled();
+    let matched_prefix_len = match &compiled.place {
+        Place::Prefix(prefix) if compiled.call.is_none() => Some(prefix.len()),
+        Place::Prefix(_) | Place::Exact(_) | Place::Regex(_) => None,
+    };
+    Found {
+        target: &rule.target,
+        route: &candidate.route.key,
+        kind: candidate.route.kind,
+        rule_index: rule.index,
+        match_index: candidate.match_index(),
+        hostname,
+        matched_prefix_len,
+    }
+}
+
+impl<T> Keyed for RouteEntry<T> {
+    fn key(&self) -> &str {
+        self.key.as_str()
+    }
+}
+
+impl<T> Clone for RouteTable<T> {
+    fn clone(&self) -> Self {
+        Self {
+            routes: self.routes.clone(),
+            hosts: self.hosts.clone(),
+            wildcards: self.wildcards.clone(),
+            wildcard_dots: self.wildcard_dots,
+            any: self.any.clone(),
+        }
+    }
+}
+
+impl<T> Default for RouteTable<T> {
+    fn default() -> Self {
+        Self {
+            routes: Trie::default(),
+            hosts: Trie::default(),
+            wildcards: Trie::default(),
+            wildcard_dots: 0,
+            any: None,
+        }
+    }
+}
+
+impl<T> fmt::Debug for RouteTable<T> {
+    /// Sizes only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.hosts.len() + self.wildcards.len() + usize::from(self.any.is_some());
+        f.debug_struct("RouteTable").field("routes", &self.len()).field("hosts", &hosts).finish()
+    }
+}
