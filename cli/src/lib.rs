@@ -5,4 +5,6 @@
 
 pub mod duration;
 pub mod echo;
+pub mod finding;
+pub mod folder;
 pub mod signal;

@@ -1,0 +1,206 @@
+//! One document: the objects in it and what is wrong with it.
+//!
+//! Comes in: the text of one piece. Goes out: the typed objects, and a small record of them that the folder keeps, so
+//! that the text need not be parsed again until it changes. Lines are found by a second parse, only when there is
+//! something to tell.
+
+use super::yaml::{self, Lines};
+use crate::finding::Severity;
+use serde_json::Value;
+use sluice_crds::{Object, ObjectRef, Parsed};
+use std::sync::Arc;
+
+/// What the folder remembers of a document.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) entries: Vec<Entry>,
+    pub(super) mistakes: Vec<Mistake>,
+    /// Kinds that are not read.
+    pub(super) ignored: Vec<String>,
+    pub(super) spoiled: Spoiled,
+}
+
+/// One object of a document.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) reference: Arc<ObjectRef>,
+    pub(super) spot: Spot,
+}
+
+/// Where in a piece a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Spot {
+    /// Which document of the piece, from 0; nearly always 0.
+    pub(super) document: usize,
+    /// Which item, when the document is a List.
+    pub(super) item: Option<usize>,
+}
+
+impl Spot {
+    /// The path of a field within the whole document.
+    pub(super) fn path(self, field: &str) -> String {
+        match self.item {
+            None => field.to_owned(),
+            Some(item) if field.is_empty() => format!("items[{item}]"),
+            Some(item) => format!("items[{item}].{field}"),
+        }
+    }
+}
+
+/// What is wrong, with its line within the piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mistake {
+    pub(super) line: u32,
+    pub(super) object: String,
+    pub(super) field: String,
+    pub(super) severity: Severity,
+    pub(super) message: String,
+    pub(super) next_step: String,
+}
+
+/// Which objects a document failed to define.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Spoiled {
+    /// None.
+    #[default]
+    Nothing,
+    /// These.
+    Objects(Vec<ObjectRef>),
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Spoiled {
+    fn add(&mut self, reference: Option<ObjectRef>) {
+        match (std::mem::take(self), reference) {
+            (Self::Unknown, _) | (_, None) => *self = Self::Unknown,
+            (Self::Nothing, Some(one)) => *self = Self::Objects(vec![one]),
+            (Self::Objects(mut many), Some(one)) => {
+                many.push(one);
+                *self = Self::Objects(many);
+            }
+        }
+    }
+}
+
+/// Reads the text of one piece. The objects stand in the order of `Contents::entries`.
+pub(super) fn read(text: &str, namespace: &str) -> (Contents, Vec<Object>) {
+    let mut reader =
+        Reader { text, namespace, lines: None, contents: Contents::default(), objects: Vec::new() };
+    match yaml::parse(text) {
+        Ok(documents) => reader.documents(documents),
+        Err(error) => {
+            reader.contents.spoiled = Spoiled::Unknown;
+            reader.contents.mistakes.push(Mistake {
+                line: error.line,
+                object: String::new(),
+                field: String::new(),
+                severity: Severity::Error,
+                message: error.message,
+                next_step: "nothing of this document is used".to_owned(),
+            });
+        }
+    }
+    (reader.contents, reader.objects)
+}
+
+/// The object at one spot of a text, if it is still there.
+pub(super) fn object_at(text: &str, spot: Spot, namespace: &str) -> Option<Object> {
+    let (contents, objects) = read(text, namespace);
+    contents.entries.iter().zip(objects).find(|(entry, _)| entry.spot == spot).map(|(_, object)| object)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    namespace: &'a str,
+    /// Of each document, once they are needed.
+    lines: Option<Vec<Lines>>,
+    contents: Contents,
+    objects: Vec<Object>,
+}
+
+impl Reader<'_> {
+    fn documents(&mut self, documents: Vec<Value>) {
+        for (document, value) in documents.into_iter().enumerate() {
+            match value {
+                Value::Null => {}
+                Value::Object(mut fields) if is_list(&fields) => {
+                    let items = fields.remove("items").map(|items| match items {
+                        Value::Array(items) => items,
+                        one => vec![one],
+                    });
+                    for (item, value) in items.into_iter().flatten().enumerate() {
+                        self.value(value, Spot { document, item: Some(item) });
+                    }
+                }
+                value => self.value(value, Spot { document, item: None }),
+            }
+        }
+    }
+
+    fn value(&mut self, value: Value, spot: Spot) {
+        match Object::parse(value, self.namespace) {
+            Ok(Parsed::Ignored { kind, .. }) => self.contents.ignored.push(kind),
+            Ok(parsed) => self.known(parsed, spot),
+            Err(error) => {
+                let object = error.object.as_ref().map(ToString::to_string).unwrap_or_default();
+                self.mistake(
+                    spot,
+                    object,
+                    error.path,
+                    error.message,
+                    "the object is not used until this is right",
+                );
+                self.contents.spoiled.add(error.object);
+            }
+        }
+    }
+
+    /// An object with fields that nobody reads is refused, as `kubectl apply` does: without a misspelt `matches` a
+    /// rule takes every request.
+    fn known(&mut self, parsed: Parsed, spot: Spot) {
+        let guess = |field: &str| parsed.suggestion(field);
+        let Parsed::Known { unknown_fields, .. } = &parsed else { return };
+        let unknown: Vec<_> = unknown_fields.iter().map(|field| (field.clone(), guess(field))).collect();
+        let Parsed::Known { object, .. } = parsed else { return };
+        let reference = object.reference();
+        for (field, guess) in &unknown {
+            let name = field.rsplit('.').next().unwrap_or(field);
+            let message = match guess {
+                Some(guess) => format!("unknown field {name:?}, did you mean {guess:?}?"),
+                None => format!("unknown field {name:?}"),
+            };
+            let next_step = "the object is not used until this is right";
+            self.mistake(spot, reference.to_string(), field.clone(), message, next_step);
+        }
+        if unknown.is_empty() {
+            self.contents.entries.push(Entry { reference: Arc::new(reference), spot });
+            self.objects.push(object);
+        } else {
+            self.contents.spoiled.add(Some(reference));
+        }
+    }
+
+    fn mistake(&mut self, spot: Spot, object: String, field: String, message: String, next_step: &str) {
+        let text = self.text;
+        let lines = self.lines.get_or_insert_with(|| {
+            let documents = yaml::parse_with_lines(text).unwrap_or_default();
+            documents.into_iter().map(|(_, lines)| lines).collect()
+        });
+        let lines = lines.get(spot.document);
+        self.contents.mistakes.push(Mistake {
+            line: lines.map_or(1, |lines| lines.of(&spot.path(&field)).unwrap_or_else(|| lines.start())),
+            object,
+            field,
+            severity: Severity::Error,
+            message,
+            next_step: next_step.to_owned(),
+        });
+    }
+}
+
+/// `kind: List`, or `kind: HTTPRouteList` as `kubectl get -o yaml` may print.
+fn is_list(fields: &serde_json::Map<String, Value>) -> bool {
+    let kind = fields.get("kind").and_then(Value::as_str).unwrap_or_default();
+    kind.ends_with("List") && fields.contains_key("items")
+}

@@ -1,0 +1,71 @@
+//! Finds the file and line of any field of an object.
+//!
+//! Lines are not kept in memory: most are never asked for. A locator reads the files again and keeps what it parsed
+//! for as long as it lives, so use one for a whole report and drop it.
+
+use super::document::Spot;
+use super::split::split;
+use super::yaml::{Lines, parse_with_lines};
+use super::{Folder, Place, scan};
+use crate::finding::Position;
+use sluice_crds::ObjectRef;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Answers where things stand.
+#[derive(Debug)]
+pub struct Locator<'a> {
+    folder: &'a Folder,
+    texts: HashMap<Arc<Path>, Option<String>>,
+    lines: HashMap<(Arc<Path>, u64), Found>,
+}
+
+/// A piece in the text of now.
+#[derive(Debug, Default)]
+struct Found {
+    first_line: u32,
+    documents: Vec<Lines>,
+}
+
+impl<'a> Locator<'a> {
+    pub(super) fn new(folder: &'a Folder) -> Self {
+        Self { folder, texts: HashMap::new(), lines: HashMap::new() }
+    }
+
+    /// Where a field of an object stands, or the nearest field around it; `""` is the object itself. `None` for an
+    /// object that no file defines.
+    pub fn position(&mut self, object: &ObjectRef, field: &str) -> Option<Position> {
+        let place = self.folder.places.get(object)?.first()?.clone();
+        self.position_in(&place, field)
+    }
+
+    pub(super) fn position_in(&mut self, place: &Place, field: &str) -> Option<Position> {
+        let piece = self.folder.files.get(&*place.file)?.pieces.get(place.piece)?;
+        let spot: Spot = piece.contents.entries.get(place.entry)?.spot;
+        let known_line = piece.first_line;
+        let found = self.found(&place.file, piece.hash);
+        let line = found
+            .documents
+            .get(spot.document)
+            .map(|lines| lines.of(&spot.path(field)).unwrap_or_else(|| lines.start()))
+            .map_or(known_line, |line| found.first_line.saturating_add(line).saturating_sub(1));
+        Some(Position { file: place.file.to_path_buf(), line })
+    }
+
+    fn found(&mut self, file: &Arc<Path>, hash: u64) -> &Found {
+        let texts = &mut self.texts;
+        self.lines.entry((file.clone(), hash)).or_insert_with(|| {
+            let text = texts.entry(file.clone()).or_insert_with(|| scan::read(file).ok());
+            let pieces = split(text.as_deref().unwrap_or_default());
+            let Some(piece) = pieces.into_iter().find(|piece| piece.hash() == hash) else {
+                return Found::default();
+            };
+            let documents = parse_with_lines(piece.text).unwrap_or_default();
+            Found {
+                first_line: piece.first_line,
+                documents: documents.into_iter().map(|(_, lines)| lines).collect(),
+            }
+        })
+    }
+}

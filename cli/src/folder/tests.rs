@@ -1,0 +1,201 @@
+//! Folders on disk, changed in all the ways that people and tools change them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::{Change, Folder};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use tempfile::TempDir;
+
+pub(super) fn service(name: &str, port: u16) -> String {
+    format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  ports:\n  - port: {port}\n")
+}
+
+fn folder(files: &[(&str, &str)]) -> (TempDir, Folder, Vec<String>) {
+    let directory = TempDir::new().unwrap();
+    write(directory.path(), files);
+    let (folder, changes) = Folder::load(directory.path(), "default").unwrap();
+    (directory, folder, told(changes))
+}
+
+fn write(directory: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+/// `+Service default/a` and `-Service default/a`, sorted.
+fn told(changes: Vec<Change>) -> Vec<String> {
+    let mut told: Vec<_> = changes
+        .into_iter()
+        .map(|change| match change {
+            Change::Upsert(object) => format!("+{}", object.reference()),
+            Change::Remove(reference) => format!("-{reference}"),
+        })
+        .collect();
+    told.sort();
+    told
+}
+
+fn rescan(folder: &mut Folder) -> Vec<String> {
+    told(folder.rescan(&BTreeSet::new(), &BTreeSet::new()).unwrap())
+}
+
+/// Findings with the folder's own path left out.
+fn findings(folder: &Folder) -> Vec<String> {
+    let root = format!("{}/", folder.root().display());
+    folder.findings().iter().map(|finding| finding.to_string().replace(&root, "")).collect()
+}
+
+fn port_of(changes: &[Change]) -> i32 {
+    let [Change::Upsert(sluice_crds::Object::Service(service))] = changes else { panic!("{changes:?}") };
+    service.spec.as_ref().unwrap().ports.as_ref().unwrap()[0].port
+}
+
+#[test]
+fn files_documents_lists_and_subfolders_are_read() {
+    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata: {name: n}\n\
+                - apiVersion: v1\n  kind: Service\n  metadata: {name: l, namespace: n}\n";
+    let (_directory, folder, changes) = folder(&[
+        ("a.yaml", &format!("{}---\n{}", service("a", 1), service("b", 1))),
+        ("deep/er/list.yml", list),
+        ("c.json", r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "c"}}"#),
+        ("deployment.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n"),
+        ("README.md", "not: [yaml"),
+        (".hidden/x.yaml", "not: [yaml"),
+    ]);
+    assert_eq!(
+        changes,
+        ["+Namespace n", "+Service default/a", "+Service default/b", "+Service default/c", "+Service n/l"]
+    );
+    assert_eq!(findings(&folder), [""; 0]);
+    assert_eq!(folder.ignored_kinds().into_iter().collect::<Vec<_>>(), [("Deployment", 1)]);
+    let mut locator = folder.locator();
+    let item = folder.objects().find(|object| object.namespace == "n").unwrap();
+    assert!(locator.position(item, "metadata.name").unwrap().to_string().ends_with("deep/er/list.yml:9"));
+}
+
+#[test]
+fn only_documents_that_differ_are_reported() {
+    let (directory, mut folder, _) =
+        folder(&[("a.yaml", &format!("{}---\n{}", service("a", 1), service("b", 1)))]);
+    assert_eq!(rescan(&mut folder), [""; 0]);
+    // A comment and a document above move the others down without changing them.
+    let text = format!("# new\n{}---\n{}---\n{}", service("z", 1), service("a", 1), service("b", 2));
+    write(directory.path(), &[("a.yaml", &text)]);
+    assert_eq!(rescan(&mut folder), ["+Service default/a", "+Service default/b", "+Service default/z"]);
+    let text = text.replace("port: 2", "port: 3");
+    write(directory.path(), &[("a.yaml", &text)]);
+    assert_eq!(rescan(&mut folder), ["+Service default/b"]);
+    fs::remove_file(directory.path().join("a.yaml")).unwrap();
+    assert_eq!(rescan(&mut folder), ["-Service default/a", "-Service default/b", "-Service default/z"]);
+    assert_eq!(folder.file_count(), 0);
+}
+
+#[test]
+fn the_first_of_two_definitions_counts_and_the_second_takes_over() {
+    let (directory, mut folder, changes) = folder(&[("b.yaml", &service("a", 2))]);
+    assert_eq!(changes, ["+Service default/a"]);
+    write(directory.path(), &[("a.yaml", &service("a", 1))]);
+    let changes = folder.rescan(&BTreeSet::new(), &BTreeSet::new()).unwrap();
+    assert_eq!(port_of(&changes), 1);
+    let [finding] = &findings(&folder)[..] else { panic!("{:?}", findings(&folder)) };
+    assert!(finding.starts_with("b.yaml:1: Service default/a: is already defined at a.yaml:1"), "{finding}");
+    // The second one is not in use: its edits change nothing.
+    write(directory.path(), &[("b.yaml", &service("a", 22))]);
+    assert_eq!(rescan(&mut folder), [""; 0]);
+    fs::remove_file(directory.path().join("a.yaml")).unwrap();
+    let changes = folder.rescan(&BTreeSet::new(), &BTreeSet::new()).unwrap();
+    assert_eq!(port_of(&changes), 22);
+    assert_eq!(findings(&folder), [""; 0]);
+}
+
+#[test]
+fn a_syntax_error_spoils_only_its_document_and_keeps_the_last_good_version() {
+    let (directory, mut folder, _) =
+        folder(&[("a.yaml", &format!("{}---\n{}", service("a", 1), service("b", 1)))]);
+    write(directory.path(), &[("a.yaml", &format!("{}---\nkind: [Service\n", service("a", 2)))]);
+    assert_eq!(rescan(&mut folder), ["+Service default/a"]);
+    let told = findings(&folder);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(
+        told[0],
+        "a.yaml:1: note: the last good version of Service default/b stays in use until the file is right"
+    );
+    assert!(told[1].starts_with("a.yaml:10: not valid YAML"), "{told:?}");
+    // Right again, without b: now it goes.
+    write(directory.path(), &[("a.yaml", &service("a", 2))]);
+    assert_eq!(rescan(&mut folder), ["-Service default/b"]);
+    assert_eq!(findings(&folder), [""; 0]);
+}
+
+#[test]
+fn an_invalid_object_keeps_its_last_good_version_only() {
+    let (directory, mut folder, _) =
+        folder(&[("a.yaml", &format!("{}---\n{}", service("a", 1), service("b", 1)))]);
+    write(directory.path(), &[("a.yaml", &service("a", 1).replace("port: 1", "prot: 1"))]);
+    assert_eq!(rescan(&mut folder), ["-Service default/b"]);
+    let told = findings(&folder);
+    assert!(
+        told.iter().any(|finding| finding.starts_with("a.yaml:7: Service default/a: spec.ports[0]")),
+        "{told:?}"
+    );
+    assert!(told[0].contains("the last good version of Service default/a stays in use"), "{told:?}");
+    // Defined elsewhere in the meantime: that one counts.
+    write(directory.path(), &[("b.yaml", &service("a", 5))]);
+    assert_eq!(rescan(&mut folder), ["+Service default/a"]);
+    fs::remove_file(directory.path().join("b.yaml")).unwrap();
+    assert_eq!(rescan(&mut folder), ["-Service default/a"]);
+}
+
+#[test]
+fn unknown_fields_and_bad_texts_name_file_and_line() {
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata:\n  name: r\nspec:\n  rules:\n  - matchs: []\n";
+    let (_directory, folder, _) = folder(&[
+        ("route.yaml", &format!("# first\n---\n{}", route.replace("[]", "[{path: {value: /}}]"))),
+        ("binary.yaml", "\u{0}\u{1}"),
+        ("nameless.yaml", "apiVersion: v1\nkind: Service\nmetadata: {}\n"),
+    ]);
+    let told = findings(&folder);
+    assert!(told[0].starts_with("binary.yaml:1: "), "{told:?}");
+    assert!(told[1].starts_with("nameless.yaml:3: metadata.name: "), "{told:?}");
+    assert_eq!(
+        told[2],
+        "route.yaml:9: HTTPRoute default/r: spec.rules[0].matchs: unknown field \"matchs\", did you mean \"matches\"?; \
+         the object is not used until this is right"
+    );
+}
+
+#[test]
+fn a_mounted_config_map_is_followed_through_its_links() {
+    let (directory, mut folder, _) =
+        folder(&[("..one/a.yaml", &service("a", 1)), ("..two/a.yaml", &service("a", 2))]);
+    let at = |name: &str| directory.path().join(name);
+    symlink("..one", at("..data")).unwrap();
+    symlink("..data/a.yaml", at("a.yaml")).unwrap();
+    assert_eq!(rescan(&mut folder), ["+Service default/a"]);
+    symlink("..two", at("..data_tmp")).unwrap();
+    fs::rename(at("..data_tmp"), at("..data")).unwrap();
+    let changes = folder.rescan(&BTreeSet::new(), &BTreeSet::new()).unwrap();
+    assert_eq!(port_of(&changes), 2);
+}
+
+#[test]
+fn a_folder_that_links_to_itself_ends() {
+    let (directory, mut folder, _) = folder(&[("a.yaml", &service("a", 1))]);
+    symlink(directory.path(), directory.path().join("again")).unwrap();
+    symlink("nowhere", directory.path().join("broken.yaml")).unwrap();
+    assert_eq!(rescan(&mut folder), [""; 0]);
+}
+
+#[test]
+fn a_missing_folder_is_an_error_and_changes_nothing() {
+    assert!(Folder::load("/nowhere/at/all", "default").is_err());
+    let (directory, mut folder, _) = folder(&[("a.yaml", &service("a", 1))]);
+    drop(directory);
+    assert!(folder.rescan(&BTreeSet::new(), &BTreeSet::new()).is_err());
+    assert_eq!(folder.objects().count(), 1);
+}
