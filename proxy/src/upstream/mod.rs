@@ -7,6 +7,7 @@
 
 mod dns;
 mod endpoint;
+mod mirror;
 mod peer;
 mod permits;
 mod pool;
@@ -17,6 +18,7 @@ mod weights;
 
 pub use dns::{Answer, Pace, ResolveError, Resolver};
 pub use endpoint::{EjectPolicy, LONGEST_REST, Picked};
+pub use mirror::{MirrorBody, MirrorClient, MirrorLimits, MirrorRequest, MirrorStats};
 pub use peer::{POOL_IDLE, STREAMS_PER_UPSTREAM, peer};
 pub use permits::{Permit, Permits};
 pub use pool::{EndpointPool, EndpointSnapshot, PoolSnapshot};

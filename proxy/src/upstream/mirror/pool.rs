@@ -1,0 +1,160 @@
+//! Connections that wait for the next copy.
+//!
+//! An HTTP/1.1 connection belongs to one exchange at a time; an HTTP/2 connection is shared. A connection and the
+//! task that drives it live and die together, so that dropping an exchange always closes what it blocked on.
+
+use super::MirrorLimits;
+use super::body::CopyBody;
+use ahash::AHashMap;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
+
+/// An HTTP/2 peer that is silent for so long is asked whether it lives, and has as long to answer.
+const PING: Duration = Duration::from_secs(20);
+
+/// A connection's sending end and the task behind it.
+#[derive(Debug)]
+pub(super) struct Connection<S> {
+    pub(super) sender: S,
+    _driver: AbortOnDropHandle<()>,
+}
+
+pub(super) type Http1 = Connection<http1::SendRequest<CopyBody>>;
+pub(super) type Http2 = Arc<Connection<http2::SendRequest<CopyBody>>>;
+
+/// No connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// Nobody listens, or the network is down.
+    #[error("connect: {0}")]
+    Io(#[from] std::io::Error),
+    /// The limit passed.
+    #[error("connect: no answer in time")]
+    Timeout,
+    /// The peer does not speak HTTP/2.
+    #[error("handshake: {0}")]
+    Handshake(#[from] hyper::Error),
+}
+
+/// Idle and shared connections by address.
+#[derive(Debug)]
+pub(super) struct Connections {
+    me: Weak<Self>,
+    limits: MirrorLimits,
+    idle: Mutex<AHashMap<SocketAddr, Vec<(Http1, Instant)>>>,
+    shared: Mutex<AHashMap<SocketAddr, (Http2, Instant)>>,
+    /// Whether the task that closes old connections runs.
+    sweeping: AtomicBool,
+}
+
+impl Connections {
+    pub(super) fn new(limits: MirrorLimits) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            limits,
+            idle: Mutex::default(),
+            shared: Mutex::default(),
+            sweeping: AtomicBool::new(false),
+        })
+    }
+
+    /// The connection to `address` that was used last, if it still stands.
+    pub(super) fn take_idle(&self, address: SocketAddr) -> Option<Http1> {
+        let mut idle = self.idle.lock();
+        let connections = idle.get_mut(&address)?;
+        while let Some((connection, since)) = connections.pop() {
+            if !connection.sender.is_closed() && since.elapsed() < self.limits.idle_timeout {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose exchange is over.
+    pub(super) fn keep(&self, address: SocketAddr, connection: Http1) {
+        let mut idle = self.idle.lock();
+        let connections = idle.entry(address).or_default();
+        if connections.len() < self.limits.idle_connections {
+            connections.push((connection, Instant::now()));
+        }
+        drop(idle);
+        self.start_sweeping();
+    }
+
+    /// A new HTTP/1.1 connection.
+    pub(super) async fn connect_http1(&self, address: SocketAddr) -> Result<Http1, ConnectError> {
+        let stream = self.stream(address).await?;
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        let driver = tokio::spawn(async move { drop(driver.await) });
+        Ok(Connection { sender, _driver: AbortOnDropHandle::new(driver) })
+    }
+
+    /// The shared HTTP/2 connection, or a new one. When several connect at once, the last stays and the others end
+    /// with their streams.
+    pub(super) async fn http2(&self, address: SocketAddr) -> Result<Http2, ConnectError> {
+        if let Some((connection, used)) = self.shared.lock().get_mut(&address)
+            && !connection.sender.is_closed()
+        {
+            *used = Instant::now();
+            return Ok(connection.clone());
+        }
+        let stream = self.stream(address).await?;
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
+        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await?;
+        let driver = tokio::spawn(async move { drop(driver.await) });
+        let connection = Arc::new(Connection { sender, _driver: AbortOnDropHandle::new(driver) });
+        self.shared.lock().insert(address, (connection.clone(), Instant::now()));
+        self.start_sweeping();
+        Ok(connection)
+    }
+
+    async fn stream(&self, address: SocketAddr) -> Result<TcpStream, ConnectError> {
+        let connecting = tokio::time::timeout(self.limits.connect_timeout, TcpStream::connect(address));
+        let stream = connecting.await.map_err(|_| ConnectError::Timeout)??;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// Closes connections that broke or were idle for too long.
+    fn sweep(&self) {
+        let old = |since: &Instant| since.elapsed() >= self.limits.idle_timeout;
+        self.idle.lock().retain(|_, connections| {
+            connections.retain(|(connection, since)| !connection.sender.is_closed() && !old(since));
+            !connections.is_empty()
+        });
+        // Streams hold the connection too: it closes with the last of them.
+        self.shared.lock().retain(|_, (connection, used)| !connection.sender.is_closed() && !old(used));
+    }
+
+    /// One task for as long as the client lives, started with the first connection that is kept.
+    fn start_sweeping(&self) {
+        if self.sweeping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (connections, pause) =
+            (self.me.clone(), self.limits.idle_timeout.max(Duration::from_millis(20)) / 2);
+        drop(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                match connections.upgrade() {
+                    Some(connections) => connections.sweep(),
+                    None => break,
+                }
+            }
+        }));
+    }
+
+    /// Connections that wait or are shared.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.idle.lock().values().map(Vec::len).sum::<usize>() + self.shared.lock().len()
+    }
+}
