@@ -151,7 +151,14 @@ async fn rounds(scenario: Scenario, peers: &[Peer], rounds: u32, bench: &Bench) 
         for turn in 0..peers.len() {
             let peer = peers[(turn + round as usize) % peers.len()];
             match quietly(scenario, peer, bench).await {
-                Ok(figures) => samples.0.push(Sample { peer, round, figures }),
+                Ok(figures) => {
+                    let main = scenario.primary().and_then(|figure| Some((figure, *figures.get(&figure)?)));
+                    let main = main.map_or_else(String::new, |(figure, value)| {
+                        format!(": {} {}", figure.show(value), figure.heading())
+                    });
+                    eprintln!("{} {} round {}{main}", scenario.name(), peer.name(), round + 1);
+                    samples.0.push(Sample { peer, round, figures });
+                }
                 Err(error) => eprintln!("{} {} round {}: {error:#}", scenario.name(), peer.name(), round + 1),
             }
         }

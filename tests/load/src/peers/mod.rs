@@ -22,7 +22,7 @@ use crate::measure::process::Process;
 pub(crate) use job::{Job, Routes, local, request};
 
 /// How long a proxy may take until it serves its first and last route.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A proxy to measure.
 #[derive(

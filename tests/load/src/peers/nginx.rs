@@ -38,6 +38,7 @@ http {{
   proxy_max_temp_file_size 0;
   server_names_hash_max_size 32768;
   server_names_hash_bucket_size 128;
+  ssl_protocols TLSv1.2 TLSv1.3;
   proxy_http_version 1.1;
   proxy_set_header Connection "";
   proxy_set_header Host $host;
