@@ -1,1 +1,82 @@
-//! Bound ports: accept, limits, PROXY protocol, sniffing, connection IO and the HTTP/1 and HTTP/2 connection loops.
+//! Bound ports and their connections: everything between `accept` and a checked HTTP request.
+//!
+//! In: the wanted ports ([`PortConfig`] by address) and an HTTP application. Out: calls of
+//! [`HttpServerApp::process_new_http`](pingora_core::apps::HttpServerApp::process_new_http), one for each request,
+//! with [`ConnInfo`] within reach. In between: limits, PROXY protocol, TLS, the choice between HTTP/1 and HTTP/2, the
+//! strict check of HTTP/1 heads, timeouts, drain. It knows no route and no backend.
+
+mod accept;
+mod answer;
+mod connection;
+mod framing;
+mod head;
+mod http1;
+mod http2;
+mod io;
+mod limit;
+mod observer;
+mod ports;
+mod proxy_header;
+mod resets;
+mod secure;
+mod transport;
+
+pub use framing::Body;
+pub use head::{HeadEnd, Refusal, check as check_head};
+pub use observer::{Observer, Refused};
+pub use ports::Ports;
+pub use proxy_header::{Parsed as ProxyHeader, parse as parse_proxy_header};
+
+use crate::tls::PortTls;
+use sluice_ir::{Limits, ProxyProtocol};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What can change on a port without binding it again. New connections use the new one; those that are open keep
+/// theirs.
+#[derive(Debug, Default)]
+pub struct PortConfig {
+    /// Bounds on connections and requests.
+    pub limits: Limits,
+    /// Whether connections start with a PROXY protocol header.
+    pub proxy_protocol: ProxyProtocol,
+    /// TLS is terminated; `None`: plain HTTP.
+    pub tls: Option<Arc<PortTls>>,
+}
+
+/// What is known of a connection; every request finds it with [`ConnInfo::of`].
+#[derive(Debug)]
+pub struct ConnInfo {
+    /// The port's address as wanted (the key given to [`Ports::apply`]), not as bound.
+    pub port: SocketAddr,
+    /// The client: what the PROXY header says, else the socket's peer.
+    pub peer: SocketAddr,
+    /// The socket's peer.
+    pub direct_peer: SocketAddr,
+    /// The socket's own address.
+    pub local: SocketAddr,
+    /// What was negotiated, if TLS is terminated here.
+    pub tls: Option<TlsInfo>,
+    /// The port's configuration when the connection was accepted.
+    pub limits: Arc<PortConfig>,
+}
+
+impl ConnInfo {
+    /// The connection of a request, from the digest of its session. `None` only for sessions not made by [`Ports`].
+    pub fn of(digest: &pingora_core::protocols::Digest) -> Option<&Arc<Self>> {
+        digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref::<Arc<Self>>()
+    }
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// The server name the client asked for (SNI): lower case, without trailing dot.
+    pub server_name: Option<String>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// HTTP/2 was chosen by ALPN.
+    pub alpn_h2: bool,
+    /// The handshake resumed an earlier session.
+    pub resumed: bool,
+}

@@ -1,0 +1,229 @@
+//! One accepted connection, from the socket to its HTTP loop.
+//!
+//! PROXY header, limit of the client, TLS or not, HTTP/1 or HTTP/2: in this order, each phase with its deadline. The
+//! phases before the loop are boxed, so that a connection that has passed them does not keep their memory.
+
+use super::head::Refusal;
+use super::io::{ConnIo, Shared, linger};
+use super::limit::{ClientSlot, PortSlot, Slots};
+use super::observer::{Observer, Refused};
+use super::proxy_header::{self, Parsed};
+use super::secure::{self, NoTls};
+use super::transport::Transport;
+use super::{ConnInfo, PortConfig, TlsInfo, answer, http1, http2};
+use crate::telemetry::Outcome;
+use arc_swap::ArcSwap;
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslDigest;
+use pingora_core::protocols::{SocketDigest, TimingDigest};
+use pingora_core::server::ShutdownWatch;
+use pingora_http::ResponseHeader;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+const OVERLOADED: Refusal = Refusal::new(Outcome::Overloaded, "too many connections");
+
+/// What all connections of a port share.
+pub(super) struct Port<A> {
+    pub(super) key: SocketAddr,
+    pub(super) app: Arc<A>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) config: ArcSwap<PortConfig>,
+    pub(super) slots: Arc<Slots>,
+    /// Turns true when the port is going away.
+    pub(super) shutdown: ShutdownWatch,
+}
+
+impl<A> Port<A> {
+    /// Tells the observer of a refusal on a connection that is established.
+    pub(super) fn refused(&self, info: &ConnInfo, refusal: Refusal, head: Option<&[u8]>) {
+        self.observer.refused(&Refused {
+            port: self.key,
+            peer: info.peer,
+            tls: info.tls.is_some(),
+            outcome: refusal.outcome,
+            reason: refusal.reason,
+            head,
+        });
+    }
+
+    pub(super) fn is_going_away(&self) -> bool {
+        *self.shutdown.borrow()
+    }
+
+    /// Waits until the port goes away. Cancel safe.
+    pub(super) async fn going_away(&self) {
+        // An error means that the sender is gone, and so is the port.
+        let _ = self.shutdown.clone().wait_for(|going| *going).await;
+    }
+}
+
+/// A socket that was accepted.
+pub(super) struct Accepted {
+    pub(super) socket: TcpStream,
+    pub(super) direct_peer: SocketAddr,
+    pub(super) slot: PortSlot,
+    pub(super) config: Arc<PortConfig>,
+}
+
+/// A connection before its HTTP loop.
+struct Established {
+    transport: Transport,
+    info: ConnInfo,
+    slots: (PortSlot, ClientSlot),
+    handshake: Option<std::time::Duration>,
+}
+
+/// Serves the connection to its end.
+pub(super) async fn serve<A>(port: Arc<Port<A>>, accepted: Accepted)
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let Some(established) = Box::pin(establish(&port, accepted)).await else { return };
+    let http2 = established.info.tls.as_ref().is_some_and(|tls| tls.alpn_h2);
+    let Ok(io) = conn_io(established) else { return };
+    if http2 {
+        Box::pin(http2::run(port, io)).await;
+    } else if let Some(io) = http1::run(&port, io).await {
+        Box::pin(http2::run(port, io)).await;
+    }
+}
+
+async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Established> {
+    let Accepted { mut socket, direct_peer, slot, config } = accepted;
+    let local = socket.local_addr().ok()?;
+    let started = Instant::now();
+    let deadline = started + config.limits.tls_handshake_timeout;
+
+    let peer = if config.proxy_protocol == sluice_ir::ProxyProtocol::Required {
+        proxied_peer(port, &mut socket, direct_peer, deadline).await?
+    } else {
+        direct_peer
+    };
+    let Some(client) = port.slots.client(peer.ip(), config.limits.connections_per_client) else {
+        overloaded(port, socket, peer, &config, slot).await;
+        return None;
+    };
+
+    let (transport, tls) = match &config.tls {
+        None => (Transport::Plain(socket), None),
+        Some(tls) => {
+            let shaken = timeout_at(deadline, secure::handshake(socket, tls)).await;
+            match shaken.unwrap_or_else(|_| Err(NoTls::Failed("handshake timed out".to_owned()))) {
+                Ok((stream, info)) => (Transport::Tls(stream), Some(info)),
+                Err(failure) => {
+                    tls_failed(port, peer, failure).await;
+                    return None;
+                }
+            }
+        }
+    };
+    let handshake = tls.is_some().then(|| started.elapsed());
+    let info = ConnInfo { port: port.key, peer, direct_peer, local, tls, limits: config };
+    Some(Established { transport, info, slots: (slot, client), handshake })
+}
+
+/// The client that the PROXY header names.
+async fn proxied_peer<A>(
+    port: &Port<A>,
+    socket: &mut TcpStream,
+    direct_peer: SocketAddr,
+    deadline: Instant,
+) -> Option<SocketAddr> {
+    let reason = match timeout_at(deadline, proxy_header::read(socket)).await {
+        Ok(Ok(Parsed::Client(peer))) => return Some(peer),
+        Ok(Ok(Parsed::Itself)) => return Some(direct_peer),
+        // A health check that only connects.
+        Ok(Err(proxy_header::ProxyHeaderError::Socket(error))) if is_departure(&error) => return None,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no PROXY header in time".to_owned(),
+    };
+    let outcome = Outcome::BadRequest;
+    let refused =
+        Refused { port: port.key, peer: direct_peer, tls: false, outcome, reason: &reason, head: None };
+    port.observer.refused(&refused);
+    None
+}
+
+fn is_departure(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+}
+
+/// Answers 503 on a plain port, closes on a TLS port.
+pub(super) async fn overloaded<A>(
+    port: &Port<A>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    config: &PortConfig,
+    slot: impl Send,
+) {
+    overloaded_silently(port, peer, config);
+    if config.tls.is_none() {
+        farewell(socket, OVERLOADED).await;
+    }
+    drop(slot);
+}
+
+/// Only tells the observer; the socket is closed by dropping it.
+pub(super) fn overloaded_silently<A>(port: &Port<A>, peer: SocketAddr, config: &PortConfig) {
+    let Refusal { outcome, reason } = OVERLOADED;
+    let tls = config.tls.is_some();
+    port.observer.refused(&Refused { port: port.key, peer, tls, outcome, reason, head: None });
+}
+
+async fn tls_failed<A>(port: &Port<A>, peer: SocketAddr, failure: NoTls) {
+    match failure {
+        NoTls::Left => {}
+        NoTls::Failed(reason) => port.observer.tls_failed(port.key, peer, &reason),
+        NoTls::PlainHttp(socket) => {
+            let refusal = Refusal::new(Outcome::BadRequest, "client sent HTTP to an HTTPS port");
+            let (outcome, reason) = (refusal.outcome, refusal.reason);
+            port.observer.refused(&Refused { port: port.key, peer, tls: true, outcome, reason, head: None });
+            farewell(socket, refusal).await;
+        }
+    }
+}
+
+/// Answers on a bare socket and closes it, without waiting for a client that does not read: a fresh socket's buffer
+/// takes the whole answer at once.
+async fn farewell(mut socket: TcpStream, refusal: Refusal) {
+    if socket.writable().await.is_ok() && socket.try_write(answer::render(refusal).as_bytes()).is_ok() {
+        let _ = socket.shutdown().await;
+        linger(socket).await;
+    }
+}
+
+/// Wraps the connection for Pingora.
+fn conn_io(established: Established) -> pingora_error::Result<Box<ConnIo>> {
+    let Established { transport, info, slots, handshake } = established;
+    let info = Arc::new(info);
+    let socket = SocketDigest::from_raw_fd(transport.fd());
+    // Both cells are new, so that setting them can't fail.
+    let _ = socket.peer_addr.set(Some(PingoraAddr::Inet(info.peer)));
+    let _ = socket.local_addr.set(Some(PingoraAddr::Inet(info.local)));
+    let ssl = match (&transport, &info.tls) {
+        (Transport::Tls(stream), Some(tls)) => Some(Arc::new(ssl_digest(stream, tls))),
+        _ => None,
+    };
+    let response = Box::new(ResponseHeader::build_no_case(200, Some(0))?);
+    let proxy = Arc::new(ProxyDigest::new(response, Some(Box::new(info.clone()))));
+    let timing = TimingDigest {
+        established_ts: SystemTime::now(),
+        establishment_duration: handshake,
+        ..TimingDigest::default()
+    };
+    let shared = Shared { info, proxy, socket: Arc::new(socket), ssl, timing, _slots: slots };
+    Ok(ConnIo::new(transport, Arc::new(shared)))
+}
+
+fn ssl_digest(stream: &tokio_rustls::server::TlsStream<TcpStream>, tls: &TlsInfo) -> SslDigest {
+    let cipher = stream.get_ref().1.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    SslDigest::new(cipher.unwrap_or("unknown"), tls.version, None, None, Vec::new())
+}

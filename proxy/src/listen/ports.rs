@@ -1,0 +1,160 @@
+//! The ports of the data plane: bound, released and reconfigured at run time.
+
+use super::PortConfig;
+use super::accept;
+use super::connection::Port;
+use super::limit::Slots;
+use super::observer::Observer;
+use arc_swap::ArcSwap;
+use pingora_core::apps::HttpServerApp;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long cut connections may take to end.
+const CUT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// All ports, and every connection that came through them.
+pub struct Ports<A> {
+    app: Arc<A>,
+    observer: Arc<dyn Observer>,
+    /// Held while ports are changed; never on the way of a request.
+    bound: Mutex<BTreeMap<SocketAddr, Bound<A>>>,
+    /// What [`Ports::bound`] shows.
+    shown: ArcSwap<Vec<(SocketAddr, SocketAddr)>>,
+    connections: TaskTracker,
+    cut: CancellationToken,
+}
+
+/// One bound port.
+struct Bound<A> {
+    port: Arc<Port<A>>,
+    actual: SocketAddr,
+    stop: CancellationToken,
+    shutdown: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl<A> Ports<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    /// No port yet.
+    pub fn new(app: Arc<A>, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            app,
+            observer,
+            bound: Mutex::new(BTreeMap::new()),
+            shown: ArcSwap::default(),
+            connections: TaskTracker::new(),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// Makes the wanted ports the bound ones. A port that stays gets its configuration swapped, which touches no
+    /// open connection; one that goes stops accepting, tells its connections to finish and closes its socket before
+    /// this returns; a new one is bound. Returns what could not be bound; calling again tries again. Must run within
+    /// a tokio runtime. Cancelling it may leave ports unchanged that were not reached yet.
+    pub async fn apply(&self, wanted: BTreeMap<SocketAddr, Arc<PortConfig>>) -> Vec<(SocketAddr, io::Error)> {
+        let mut bound = self.bound.lock().await;
+        let gone: Vec<_> = bound.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+        for key in gone {
+            if let Some(port) = bound.remove(&key) {
+                port.release().await;
+                tracing::info!(port = %key, "port released");
+            }
+        }
+        let mut failed = Vec::new();
+        let keys: Vec<_> = wanted.keys().copied().collect();
+        for (key, config) in wanted {
+            if let Some(kept) = bound.get(&key) {
+                kept.port.config.store(config);
+                continue;
+            }
+            match self.bind(key, config, is_dual_stack(key, &keys)) {
+                Ok(port) => {
+                    tracing::info!(port = %key, actual = %port.actual, "port bound");
+                    bound.insert(key, port);
+                }
+                Err(error) => failed.push((key, error)),
+            }
+        }
+        self.show(&bound);
+        failed
+    }
+
+    /// The bound ports: the address as wanted and as bound. They differ where the port is 0.
+    pub fn bound(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        self.shown.load().to_vec()
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Releases all ports and lets connections finish: idle ones are closed at once, HTTP/2 clients are told to go
+    /// away, requests in flight are answered and their connections closed. What is left at the deadline is cut;
+    /// returns how many that were.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        let ports = std::mem::take(&mut *self.bound.lock().await);
+        self.shown.store(Arc::default());
+        for port in ports.into_values() {
+            port.release().await;
+        }
+        self.app.http_cleanup().await;
+        self.connections.close();
+        if tokio::time::timeout(deadline, self.connections.wait()).await.is_ok() {
+            return 0;
+        }
+        let left = self.connections.len();
+        self.cut.cancel();
+        // They end at their next poll; the bound is for one that never yields.
+        let _ = tokio::time::timeout(CUT_TIMEOUT, self.connections.wait()).await;
+        left
+    }
+
+    fn bind(&self, key: SocketAddr, config: Arc<PortConfig>, dual_stack: bool) -> io::Result<Bound<A>> {
+        let listener = accept::bind(key, dual_stack)?;
+        let actual = listener.local_addr()?;
+        let (shutdown, watch) = watch::channel(false);
+        let port = Arc::new(Port {
+            key,
+            app: self.app.clone(),
+            observer: self.observer.clone(),
+            config: ArcSwap::new(config),
+            slots: Slots::new(),
+            shutdown: watch,
+        });
+        let stop = CancellationToken::new();
+        let run =
+            accept::run(port.clone(), listener, stop.clone(), self.cut.clone(), self.connections.clone());
+        Ok(Bound { port, actual, stop, shutdown, accepting: tokio::spawn(run) })
+    }
+
+    fn show(&self, bound: &BTreeMap<SocketAddr, Bound<A>>) {
+        self.shown.store(Arc::new(bound.iter().map(|(key, port)| (*key, port.actual)).collect()));
+    }
+}
+
+impl<A> Bound<A> {
+    /// Closes the port's socket and tells its connections to finish.
+    async fn release(self) {
+        self.stop.cancel();
+        self.shutdown.send_replace(true);
+        // The task ends as soon as it sees the token; an error would mean that it is gone already.
+        let _ = self.accepting.await;
+    }
+}
+
+/// `[::]` takes IPv4 as well, unless `0.0.0.0` is wanted with the same port.
+fn is_dual_stack(key: SocketAddr, wanted: &[SocketAddr]) -> bool {
+    let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), key.port());
+    key.ip().is_unspecified() && !wanted.contains(&v4)
+}

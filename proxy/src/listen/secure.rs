@@ -1,0 +1,81 @@
+//! The TLS handshake of a connection: read the ClientHello, choose the configuration by server name, finish.
+
+use super::TlsInfo;
+use crate::tls::PortTls;
+use rustls::server::Acceptor;
+use rustls::{HandshakeKind, ProtocolVersion};
+use std::io;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// Fatal alerts as a server sends them before its hello (RFC 8446 §6): unrecognized_name and missing_extension.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+const MISSING_EXTENSION: [u8; 7] = [21, 3, 3, 0, 2, 2, 109];
+
+/// Why there is no TLS on the connection.
+pub(super) enum NoTls {
+    /// The client sent plain HTTP: the socket, with the request still unread.
+    PlainHttp(TcpStream),
+    /// The client left without a word: a health check or a scan.
+    Left,
+    /// The handshake failed.
+    Failed(String),
+}
+
+impl From<io::Error> for NoTls {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Performs the handshake. Give the connection up when the deadline passes.
+pub(super) async fn handshake(
+    socket: TcpStream,
+    tls: &PortTls,
+) -> Result<(Box<TlsStream<TcpStream>>, TlsInfo), NoTls> {
+    let mut first = [0];
+    match socket.peek(&mut first).await {
+        Ok(0) | Err(_) => return Err(NoTls::Left),
+        Ok(_) if first[0].is_ascii_alphabetic() => return Err(NoTls::PlainHttp(socket)),
+        Ok(_) => {}
+    }
+    let started = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+    let server_name = started.client_hello().server_name().map(normalized);
+    let Some(config) = tls.choose(server_name.as_deref()) else {
+        return Err(refuse(started.io, server_name).await);
+    };
+    let stream = started.into_stream(config.clone()).await?;
+    let session = stream.get_ref().1;
+    let info = TlsInfo {
+        server_name,
+        version: version(session.protocol_version()),
+        alpn_h2: session.alpn_protocol() == Some(b"h2"),
+        resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
+    };
+    Ok((Box::new(stream), info))
+}
+
+fn version(negotiated: Option<ProtocolVersion>) -> &'static str {
+    match negotiated {
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "unknown",
+    }
+}
+
+fn normalized(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+async fn refuse(mut socket: TcpStream, server_name: Option<String>) -> NoTls {
+    let (alert, reason) = match server_name {
+        Some(name) => (UNRECOGNIZED_NAME, format!("no listener for server name {name}")),
+        None => (MISSING_EXTENSION, "no server name, and no listener for every host".to_owned()),
+    };
+    // The buffer of a fresh socket takes seven bytes at once; an error means that the client is gone.
+    let _ = socket.write_all(&alert).await;
+    let _ = socket.shutdown().await;
+    NoTls::Failed(reason)
+}

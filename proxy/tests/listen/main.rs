@@ -1,0 +1,12 @@
+//! Ports, connections and TLS against real sockets on loopback, with a small application in place of the proxy.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod drain;
+mod http1;
+mod http2;
+mod limits;
+mod ports;
+mod proxy_protocol;
+mod refusals;
+mod support;
+mod tls;
