@@ -1,6 +1,6 @@
 //! A match of a rule of a route, as the tables keep it: small, and in the order in which candidates are tried.
 
-use crate::compile::CompiledMatch;
+use crate::compile::{CompiledMatch, Place};
 use crate::condition::{Probe, all_met};
 use crate::table::{RouteEntry, RuleEntry};
 use sluice_ir::RouteKey;
@@ -51,6 +51,11 @@ impl<T> Candidate<T> {
     #[inline]
     pub(crate) fn is_met(&self, probe: &mut Probe<'_>) -> bool {
         self.is_bare || all_met(self.compiled(), probe)
+    }
+
+    /// Whether the path matches the expression; false for other candidates.
+    pub(crate) fn regex_matches(&self, path: &str) -> bool {
+        matches!(&self.compiled().place, Place::Regex(regex) if regex.is_match(path.as_bytes()))
     }
 
     /// The order in which candidates of one hostname are tried; no two are equal.

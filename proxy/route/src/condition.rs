@@ -41,7 +41,7 @@ impl<'a> Probe<'a> {
     }
 
     /// The raw value of the first parameter of that name.
-    fn query_value(&mut self, name: &str) -> Option<&'a str> {
+    fn query_value(&mut self, name: &str) -> Option<&'a [u8]> {
         let text = self.request.query?;
         self.query.get_or_insert_with(|| Query::parse(text)).first(name)
     }

@@ -1,8 +1,9 @@
 //! The matches of one hostname pattern, arranged by path.
 //!
 //! The exact path and every prefix are hash look-ups: a prefix is tried at the slashes of the path, from the longest to
-//! the shortest, and never deeper than the deepest prefix there is. Expressions are a list, tried in order. What a
-//! look-up yields are the few candidates of that very path, best first.
+//! the shortest, and never deeper than the deepest prefix there is. Expressions stand under the whole elements that each
+//! of their texts begins with and are found the same way; only those without such elements are tried by every request.
+//! What a look-up yields are the few candidates of that very path, best first.
 
 use crate::candidate::Candidate;
 use crate::compile::{CompiledMatch, Place};
@@ -16,11 +17,17 @@ use std::sync::Arc;
 pub(crate) struct HostTable<T> {
     pub(crate) pattern: HostPattern,
     exact: Trie<Leaf<T>>,
-    prefixes: Trie<Leaf<T>>,
-    /// Slashes in the deepest prefix; an upper bound after removals.
-    prefix_depth: usize,
+    regexes: Prefixes<T>,
+    prefixes: Prefixes<T>,
+}
+
+/// Candidates by the whole elements that a path begins with.
+struct Prefixes<T> {
+    leaves: Trie<Leaf<T>>,
+    /// Slashes in the deepest leaf; an upper bound after removals.
+    depth: usize,
+    /// Under no element: every path begins with them.
     root: Candidates<T>,
-    regexes: Candidates<T>,
 }
 
 /// Best first.
@@ -32,12 +39,12 @@ struct Leaf<T> {
     candidates: Candidates<T>,
 }
 
-/// Where candidates stand; the text is empty for expressions and for the prefix `/`.
+/// Where candidates stand.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Spot {
     Exact(Arc<str>),
+    Regex(Arc<str>),
     Prefix(Arc<str>),
-    Regexes,
 }
 
 /// New candidates, by spot. A spot without new ones only loses those of touched routes.
@@ -48,25 +55,18 @@ impl Spot {
         match &it.place {
             Place::Exact(path) => Self::Exact(path.clone()),
             Place::Prefix(prefix) => Self::Prefix(prefix.clone()),
-            Place::Regex(_) => Self::Regexes,
+            Place::Regex(regex) => Self::Regex(regex.lead_elements()),
         }
     }
 }
 
 impl<T> HostTable<T> {
     pub(crate) fn new(pattern: HostPattern) -> Self {
-        Self {
-            pattern,
-            exact: Trie::default(),
-            prefixes: Trie::default(),
-            prefix_depth: 0,
-            root: Candidates(None),
-            regexes: Candidates(None),
-        }
+        Self { pattern, exact: Trie::default(), regexes: Prefixes::default(), prefixes: Prefixes::default() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.prefixes.is_empty() && self.root.0.is_none() && self.regexes.0.is_none()
+        self.exact.is_empty() && self.regexes.is_empty() && self.prefixes.is_empty()
     }
 
     /// The best candidate.
@@ -77,34 +77,28 @@ impl<T> HostTable<T> {
         {
             return Some(found);
         }
-        for candidate in self.regexes.as_slice() {
-            if let Place::Regex(regex) = &candidate.compiled().place
-                && regex.is_match(path.as_bytes())
-                && candidate.is_met(probe)
-            {
-                return Some(candidate);
-            }
-        }
-        if !self.prefixes.is_empty()
-            && let Some(found) = self.find_prefix(path, probe)
+        if !self.regexes.is_empty()
+            && let Some(found) = self.find_regex(path, probe)
         {
             return Some(found);
         }
-        self.root.first_met(probe)
+        self.prefixes.visit(path, |candidates| candidates.first_met(probe))
     }
 
-    fn find_prefix(&self, path: &str, probe: &mut Probe<'_>) -> Option<&Candidate<T>> {
-        // A prefix of n slashes ends at the latest before the path's slash n + 1.
-        let mut end = memchr::memchr_iter(b'/', path.as_bytes()).nth(self.prefix_depth).unwrap_or(path.len());
-        while end > 0 {
-            if let Some(leaf) = self.prefixes.get(&path[..end])
-                && let Some(found) = leaf.candidates.first_met(probe)
+    /// The best of the first of each list.
+    fn find_regex(&self, path: &str, probe: &mut Probe<'_>) -> Option<&Candidate<T>> {
+        let mut best: Option<&Candidate<T>> = None;
+        self.regexes.visit(path, |candidates| {
+            let mut rest = candidates.as_slice().iter();
+            let first = rest.find(|candidate| candidate.regex_matches(path) && candidate.is_met(probe));
+            if let Some(first) = first
+                && best.is_none_or(|best| first.precedence(best).is_lt())
             {
-                return Some(found);
+                best = Some(first);
             }
-            end = memchr::memrchr(b'/', &path.as_bytes()[..end])?;
-        }
-        None
+            None::<()>
+        });
+        best
     }
 
     /// Drops the candidates of touched routes at the edited spots and puts the new ones in.
@@ -112,15 +106,46 @@ impl<T> HostTable<T> {
         for (spot, added) in edit {
             match spot {
                 Spot::Exact(path) => edit_leaf(&mut self.exact, path, added, touched),
-                Spot::Prefix(prefix) if prefix.is_empty() => self.root.edit(added, touched),
-                Spot::Prefix(prefix) => {
-                    let slashes = memchr::memchr_iter(b'/', prefix.as_bytes()).count();
-                    self.prefix_depth = self.prefix_depth.max(slashes);
-                    edit_leaf(&mut self.prefixes, prefix, added, touched);
-                }
-                Spot::Regexes => self.regexes.edit(added, touched),
+                Spot::Regex(elements) => self.regexes.edit(elements, added, touched),
+                Spot::Prefix(prefix) => self.prefixes.edit(prefix, added, touched),
             }
         }
+    }
+}
+
+impl<T> Prefixes<T> {
+    fn is_empty(&self) -> bool {
+        self.leaves.is_empty() && self.root.0.is_none()
+    }
+
+    /// Visits the candidates under each prefix of the path, the longest first, until `visit` returns something.
+    fn visit<'a, R>(
+        &'a self,
+        path: &str,
+        mut visit: impl FnMut(&'a Candidates<T>) -> Option<R>,
+    ) -> Option<R> {
+        if !self.leaves.is_empty() {
+            // A prefix of n slashes ends at the latest before the path's slash n + 1.
+            let mut slashes = memchr::memchr_iter(b'/', path.as_bytes());
+            let mut end = slashes.nth(self.depth).unwrap_or(path.len());
+            while end > 0 {
+                if let Some(leaf) = self.leaves.get(&path[..end])
+                    && let Some(result) = visit(&leaf.candidates)
+                {
+                    return Some(result);
+                }
+                end = memchr::memrchr(b'/', &path.as_bytes()[..end]).unwrap_or(0);
+            }
+        }
+        visit(&self.root)
+    }
+
+    fn edit(&mut self, prefix: Arc<str>, added: Vec<Candidate<T>>, touched: &HashSet<RouteKey>) {
+        if prefix.is_empty() {
+            return self.root.edit(added, touched);
+        }
+        self.depth = self.depth.max(memchr::memchr_iter(b'/', prefix.as_bytes()).count());
+        edit_leaf(&mut self.leaves, prefix, added, touched);
     }
 }
 
@@ -190,10 +215,20 @@ impl<T> Clone for HostTable<T> {
         Self {
             pattern: self.pattern.clone(),
             exact: self.exact.clone(),
-            prefixes: self.prefixes.clone(),
-            prefix_depth: self.prefix_depth,
-            root: self.root.clone(),
             regexes: self.regexes.clone(),
+            prefixes: self.prefixes.clone(),
         }
+    }
+}
+
+impl<T> Clone for Prefixes<T> {
+    fn clone(&self) -> Self {
+        Self { leaves: self.leaves.clone(), depth: self.depth, root: self.root.clone() }
+    }
+}
+
+impl<T> Default for Prefixes<T> {
+    fn default() -> Self {
+        Self { leaves: Trie::default(), depth: 0, root: Candidates(None) }
     }
 }

@@ -32,7 +32,6 @@ pub enum Reject {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Plain,
-    Slash,
     Dot,
     Percent,
     High,
@@ -45,7 +44,6 @@ const CLASSES: [Class; 256] = {
     let mut byte = 0;
     while byte < 256 {
         classes[byte] = match byte as u8 {
-            b'/' => Class::Slash,
             b'.' => Class::Dot,
             b'%' => Class::Percent,
             b'#' | b'?' => Class::Delimiter,
@@ -76,9 +74,12 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, Reject> {
         return if path == "*" { Ok(Cow::Borrowed(path)) } else { Err(Reject::NotAbsolute) };
     }
     let mut index = 0;
-    while let Some(&byte) = bytes.get(index) {
-        let is_normal = match CLASSES[usize::from(byte)] {
-            Class::Plain | Class::Slash => true,
+    while let Some(skipped) =
+        bytes[index..].iter().position(|byte| CLASSES[usize::from(*byte)] != Class::Plain)
+    {
+        index += skipped;
+        let is_normal = match CLASSES[usize::from(bytes[index])] {
+            Class::Plain => true,
             Class::Dot => bytes[index - 1] != b'/' || !is_dot_segment(&bytes[index..]),
             Class::Percent => {
                 let value = triplet(&bytes[index..])?;
@@ -134,7 +135,7 @@ fn push_segment(segment: &str, out: &mut String) -> Result<(), Reject> {
     while let Some(&byte) = rest.first() {
         let mut taken = 1;
         match CLASSES[usize::from(byte)] {
-            Class::Plain | Class::Slash | Class::Dot => out.push(char::from(byte)),
+            Class::Plain | Class::Dot => out.push(char::from(byte)),
             Class::High => push_triplet(byte, out),
             Class::Percent => {
                 let value = triplet(rest)?;

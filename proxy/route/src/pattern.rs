@@ -56,6 +56,12 @@ impl WholeRegex {
         text.starts_with(&self.lead) && self.regex.is_match(Input::new(text))
     }
 
+    /// The whole path elements that every matching path begins with: `/api` for `/api/v[0-9]+`.
+    pub(crate) fn lead_elements(&self) -> Arc<str> {
+        let lead = str::from_utf8(&self.lead).unwrap_or_default();
+        lead.rfind('/').map_or("", |end| &lead[..end]).into()
+    }
+
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
@@ -146,6 +152,15 @@ mod tests {
             ("^/q.*", "/q"),
         ] {
             assert_eq!(&*WholeRegex::compile(pattern).unwrap().lead, lead.as_bytes(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn the_elements_of_the_lead_end_before_its_last_slash() {
+        for (pattern, elements) in
+            [("/api/v[0-9]+", "/api"), ("/a/b/.*", "/a/b"), ("/a", ""), ("a/", "a"), ("", "")]
+        {
+            assert_eq!(&*WholeRegex::compile(pattern).unwrap().lead_elements(), elements, "{pattern}");
         }
     }
 

@@ -10,14 +10,14 @@ const KEPT: usize = 16;
 
 /// A query string, split.
 pub(crate) struct Query<'a> {
-    params: [(&'a str, &'a str); KEPT],
+    params: [(&'a [u8], &'a [u8]); KEPT],
     len: usize,
-    rest: &'a str,
+    rest: &'a [u8],
 }
 
 impl<'a> Query<'a> {
     pub(crate) fn parse(text: &'a str) -> Self {
-        let mut query = Self { params: [("", ""); KEPT], len: 0, rest: text };
+        let mut query = Self { params: [(b"", b""); KEPT], len: 0, rest: text.as_bytes() };
         while query.len < KEPT {
             let Some((param, rest)) = next_param(query.rest) else { break };
             query.params[query.len] = param;
@@ -28,7 +28,7 @@ impl<'a> Query<'a> {
     }
 
     /// The value of the first parameter of that name, still encoded.
-    pub(crate) fn first(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn first(&self, name: &str) -> Option<&'a [u8]> {
         let kept = self.params[..self.len].iter().find(|(raw, _)| decodes_to(raw, name));
         if let Some((_, value)) = kept {
             return Some(value);
@@ -45,7 +45,8 @@ impl<'a> Query<'a> {
 }
 
 /// The first parameter and what follows; empty ones are skipped.
-fn next_param(mut text: &str) -> Option<((&str, &str), &str)> {
+#[inline]
+fn next_param(mut text: &[u8]) -> Option<((&[u8], &[u8]), &[u8])> {
     while !text.is_empty() {
         let (param, rest) = split(text, b'&');
         if !param.is_empty() {
@@ -56,23 +57,26 @@ fn next_param(mut text: &str) -> Option<((&str, &str), &str)> {
     None
 }
 
-fn split(text: &str, at: u8) -> (&str, &str) {
-    match memchr::memchr(at, text.as_bytes()) {
+/// Parameters are short: a plain loop beats a vectorised search.
+#[inline]
+fn split(text: &[u8], at: u8) -> (&[u8], &[u8]) {
+    match text.iter().position(|byte| *byte == at) {
         Some(index) => (&text[..index], &text[index + 1..]),
-        None => (text, ""),
+        None => (text, b""),
     }
 }
 
 /// Whether the encoded text means `plain`.
-pub(crate) fn decodes_to(raw: &str, plain: &str) -> bool {
-    Decoded(raw.as_bytes()).eq(plain.bytes())
+pub(crate) fn decodes_to(raw: &[u8], plain: &str) -> bool {
+    // Decoding never lengthens.
+    raw.len() >= plain.len() && Decoded(raw).eq(plain.bytes())
 }
 
 /// The decoded bytes; allocates only when something is encoded.
-pub(crate) fn decode(raw: &str) -> Cow<'_, [u8]> {
-    match memchr::memchr2(b'%', b'+', raw.as_bytes()) {
-        None => Cow::Borrowed(raw.as_bytes()),
-        Some(_) => Cow::Owned(Decoded(raw.as_bytes()).collect()),
+pub(crate) fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
+    match memchr::memchr2(b'%', b'+', raw) {
+        None => Cow::Borrowed(raw),
+        Some(_) => Cow::Owned(Decoded(raw).collect()),
     }
 }
 
@@ -113,11 +117,11 @@ mod tests {
     #[test]
     fn the_first_parameter_of_a_name_counts() {
         let query = Query::parse("a=1&&b&a=2&c=x=y&%61b=3&=v");
-        assert_eq!(query.first("a"), Some("1"));
-        assert_eq!(query.first("b"), Some(""));
-        assert_eq!(query.first("c"), Some("x=y"));
-        assert_eq!(query.first("ab"), Some("3"));
-        assert_eq!(query.first(""), Some("v"));
+        assert_eq!(query.first("a"), Some(&b"1"[..]));
+        assert_eq!(query.first("b"), Some(&b""[..]));
+        assert_eq!(query.first("c"), Some(&b"x=y"[..]));
+        assert_eq!(query.first("ab"), Some(&b"3"[..]));
+        assert_eq!(query.first(""), Some(&b"v"[..]));
         assert_eq!(query.first("d"), None);
     }
 
@@ -126,19 +130,19 @@ mod tests {
         let text = (0..100).map(|i| format!("p{i}={i}")).collect::<Vec<_>>().join("&");
         let query = Query::parse(&text);
         for i in [0, 15, 16, 17, 99] {
-            assert_eq!(query.first(&format!("p{i}")), Some(i.to_string().as_str()));
+            assert_eq!(query.first(&format!("p{i}")), Some(i.to_string().as_bytes()));
         }
         assert_eq!(query.first("p100"), None);
     }
 
     #[test]
     fn form_encoding_is_undone_and_broken_triplets_stand_for_themselves() {
-        assert!(decodes_to("a+b%2Bc%C3%A9", "a b+cé"));
-        assert!(decodes_to("100%", "100%"));
-        assert!(decodes_to("%zz%4", "%zz%4"));
-        assert!(!decodes_to("ab", "a"));
-        assert!(!decodes_to("a", "ab"));
-        assert_eq!(&*decode("x%20y"), b"x y");
-        assert_eq!(&*decode("xy"), b"xy");
+        assert!(decodes_to(b"a+b%2Bc%C3%A9", "a b+cé"));
+        assert!(decodes_to(b"100%", "100%"));
+        assert!(decodes_to(b"%zz%4", "%zz%4"));
+        assert!(!decodes_to(b"ab", "a"));
+        assert!(!decodes_to(b"a", "ab"));
+        assert_eq!(&*decode(b"x%20y"), b"x y");
+        assert_eq!(&*decode(b"xy"), b"xy");
     }
 }
