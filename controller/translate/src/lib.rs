@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Translates Kubernetes objects into the IR and into the statuses that the objects get.
+//!
+//! Comes in: [`Change`]s, in any order. Goes out: an [`ir::Delta`](sluice_ir::Delta) for the data plane, the
+//! `status` of every object that has one, and [`Problem`]s in words for people. What is deliberately absent: I/O,
+//! clock, randomness, async. The same objects give the same result, whatever order they came in.
+//!
+//! The way through: `store` keeps the objects in our own terms (`model`); a change marks the computations that read
+//! what it touched (`reads`); `translator` runs those, in the order certificate, gateway, backend, route, endpoints;
+//! `output` compares what they made with what was there.
+
+mod backend;
+mod gateway;
+mod model;
+mod output;
+mod problem;
+mod reads;
+mod route;
+mod status;
+mod store;
+mod syntax;
+mod translator;
+mod view;
+
+pub use gateway::FEATURES;
+pub use problem::{Problem, Severity};
+pub use status::{
+    Condition, ConditionStatus, Feature, GatewayAddress, GatewayClassStatus, GatewayStatus,
+    ListenerSetStatus, ListenerStatus, ParentRef, RouteGroupKind, RouteParentStatus, RouteStatus, Status,
+};
+pub use translator::{Change, Options, Translator, Update, translate};

@@ -1,0 +1,132 @@
+//! The endpoints of one port: from the EndpointSlices of a Service, or from a ServiceEntry.
+
+use super::Source;
+use crate::model::{EntryPort, host_name, port};
+use crate::problem::{Problem, Problems, Severity};
+use crate::view::View;
+use sluice_crds::{ObjectRef, ServiceEntryEndpoint};
+use sluice_ir::{Endpoint, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState, Origin};
+use std::net::{IpAddr, SocketAddr};
+
+/// Computes the endpoints; what is wrong with them is a problem of the object they come from.
+pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) -> (EndpointSet, Vec<Problem>) {
+    let (origin, mut endpoints, problems) = match source {
+        Source::Service { service, port } => of_service(view, service, *port),
+        Source::Entry { entry, host, port } => of_entry(view, entry, host, *port),
+    };
+    endpoints.sort();
+    endpoints.dedup_by(|next, kept| {
+        let is_same = next.address == kept.address;
+        if is_same {
+            // The better of two words on one address counts; Ready sorts before Draining.
+            kept.weight = kept.weight.max(next.weight);
+        }
+        is_same
+    });
+    (EndpointSet { key: key.clone(), origin, endpoints }, problems)
+}
+
+fn of_service(view: &View<'_>, reference: &ObjectRef, number: u16) -> (Origin, Vec<Endpoint>, Vec<Problem>) {
+    let mut problems = Problems::of(reference);
+    let mut endpoints = Vec::new();
+    let ports = view.service(reference).map(|it| it.ports.as_slice()).unwrap_or_default();
+    let found = ports.iter().find(|it| it.port == i32::from(number) && it.is_tcp);
+    let name = found.map(|it| it.name.as_str()).unwrap_or_default();
+    let mut has_slices = false;
+    for slice in view.slices(reference) {
+        has_slices = true;
+        let Some(&(_, target)) = slice.ports.iter().find(|it| it.0 == name) else { continue };
+        for it in &slice.endpoints {
+            let state = if it.is_ready { EndpointState::Ready } else { EndpointState::Draining };
+            for address in &it.addresses {
+                let address = address_of(address, target, slice.is_fqdn);
+                endpoints.extend(address.map(|address| Endpoint {
+                    address,
+                    state,
+                    weight: 1,
+                    zone: it.zone.clone(),
+                }));
+            }
+        }
+    }
+    if !endpoints.iter().any(|it| it.state == EndpointState::Ready) {
+        let next_step = if has_slices {
+            "see which endpoints are ready, and whether the slice's port has the name of the Service's"
+                .to_owned()
+        } else {
+            format!("add an EndpointSlice with label kubernetes.io/service-name: {}", reference.name)
+        };
+        let message = format!("port {number} has no ready endpoint: requests get 503");
+        problems.add(Severity::Warning, "", message, next_step);
+    }
+    let section = if name.is_empty() { number.to_string() } else { name.to_owned() };
+    let origin = Origin::new("Service", reference.namespace.clone(), reference.name.clone()).section(section);
+    (origin, endpoints, problems.into_list())
+}
+
+fn of_entry(
+    view: &View<'_>,
+    reference: &ObjectRef,
+    host: &str,
+    number: u16,
+) -> (Origin, Vec<Endpoint>, Vec<Problem>) {
+    let origin = Origin::new("ServiceEntry", reference.namespace.clone(), reference.name.clone());
+    let mut problems = Problems::of(reference);
+    let mut endpoints = Vec::new();
+    let Some(entry) = view.entry(reference) else { return (origin, endpoints, problems.into_list()) };
+    let found = entry.ports.iter().find(|it| it.number == i64::from(number));
+    let Some(found) = found else { return (origin, endpoints, problems.into_list()) };
+    let is_dns = entry.spec.resolution.as_deref().is_some_and(|it| it.starts_with("DNS"));
+    for (index, it) in entry.spec.endpoints.iter().enumerate() {
+        let field = format!("spec.endpoints[{index}]");
+        match entry_endpoint(it, found, is_dns) {
+            Ok(endpoint) => endpoints.push(endpoint),
+            Err(message) => problems.error(field, message, "the endpoint is left out until it is corrected"),
+        }
+    }
+    if entry.spec.endpoints.is_empty() && is_dns {
+        match port(found.target.unwrap_or(found.number)) {
+            Some(port) => endpoints.push(Endpoint {
+                address: EndpointAddress::Dns { host: host.to_owned(), port },
+                state: EndpointState::Ready,
+                weight: 1,
+                zone: None,
+            }),
+            None => problems.error("spec.ports", "targetPort is no port", "use 1 to 65535"),
+        }
+    }
+    if endpoints.is_empty() {
+        let message = format!("port {number} has no endpoint: requests get 503");
+        problems.add(Severity::Warning, "spec.endpoints", message, "list endpoints, or use resolution DNS");
+    }
+    let section = if found.name.is_empty() { number.to_string() } else { found.name.clone() };
+    (origin.section(section), endpoints, problems.into_list())
+}
+
+fn entry_endpoint(it: &ServiceEntryEndpoint, found: &EntryPort, is_dns: bool) -> Result<Endpoint, String> {
+    let number = it.ports.get(&found.name).copied().or(found.target).unwrap_or(found.number);
+    let target = port(number).ok_or_else(|| format!("{number} is no port"))?;
+    let is_ip = it.address.parse::<IpAddr>().is_ok();
+    let is_local = it.address.eq_ignore_ascii_case("localhost");
+    if it.address.is_empty() || (!is_ip && !is_dns && !is_local) {
+        return Err(format!("{:?} is no IP address, which resolution STATIC needs", it.address));
+    }
+    let address =
+        address_of(&it.address, target, true).ok_or_else(|| format!("{:?} is no host name", it.address))?;
+    let zone = it.locality.as_deref().and_then(|it| it.split('/').nth(1)).filter(|it| !it.is_empty());
+    Ok(Endpoint {
+        address,
+        state: EndpointState::Ready,
+        weight: it.weight.unwrap_or(1).max(1),
+        zone: zone.map(str::to_owned),
+    })
+}
+
+fn address_of(text: &str, port: u16, may_be_name: bool) -> Option<EndpointAddress> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(EndpointAddress::Socket(SocketAddr::new(address, port)));
+    }
+    let host = host_name(text);
+    (may_be_name && crate::syntax::hostname(&host, false).is_ok())
+        .then_some(EndpointAddress::Dns { host, port })
+}

@@ -1,0 +1,71 @@
+//! What a backendRef names, as far as its text alone says.
+
+use super::RefFailure;
+use crate::model::{BackendReference, host_name, port};
+use sluice_crds::{ISTIO_GROUP, Kind, ObjectRef};
+
+/// A backend by name: what several routes share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct BackendId {
+    pub(crate) target: Target,
+    /// Whether a GRPCRoute calls it.
+    pub(crate) is_grpc: bool,
+}
+
+/// What the backend is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Target {
+    /// A port of a Service.
+    Service { service: ObjectRef, port: u16 },
+    /// A port of a host, as seen from a namespace.
+    Hostname { namespace: String, host: String, port: u16 },
+}
+
+/// Reads a backendRef of an object in `namespace`.
+pub(crate) fn identify(
+    reference: &BackendReference,
+    namespace: &str,
+    is_grpc: bool,
+) -> Result<BackendId, RefFailure> {
+    let name = &reference.name;
+    let port_of = |what: &str| match reference.port {
+        None => Err(RefFailure::new(
+            "BackendNotFound",
+            "port",
+            format!("backendRef to {what} has no port"),
+            "add the port",
+        )),
+        Some(number) => port(i64::from(number)).ok_or_else(|| {
+            RefFailure::new("BackendNotFound", "port", format!("{number} is no port"), "use 1 to 65535")
+        }),
+    };
+    let target = match (reference.group.as_str(), reference.kind.as_str()) {
+        ("" | "core", "Service") => {
+            let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+            let port = port_of(&format!("Service {name:?}"))?;
+            Target::Service { service: ObjectRef::new(Kind::Service, namespace, name.clone()), port }
+        }
+        (ISTIO_GROUP, "Hostname") => {
+            if reference.namespace.as_deref().is_some_and(|it| it != namespace) {
+                return Err(RefFailure::new(
+                    "InvalidKind",
+                    "namespace",
+                    format!("a Hostname has no namespace, but the backendRef to {name:?} names one"),
+                    "remove the namespace; exportTo of the ServiceEntry says who sees it",
+                ));
+            }
+            let port = port_of(&format!("Hostname {name:?}"))?;
+            Target::Hostname { namespace: namespace.to_owned(), host: host_name(name), port }
+        }
+        (group, kind) => {
+            let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+            return Err(RefFailure::new(
+                "InvalidKind",
+                "kind",
+                format!("backends of kind {kind} are not supported"),
+                format!("use kind Service, or kind Hostname of group {ISTIO_GROUP}"),
+            ));
+        }
+    };
+    Ok(BackendId { target, is_grpc })
+}

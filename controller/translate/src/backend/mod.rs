@@ -1,0 +1,78 @@
+//! Backends: what a backendRef names (`id`), whether it is there and what it speaks (`service`, `service_entry`), and
+//! the endpoints behind it (`endpoints`).
+
+mod endpoints;
+mod id;
+mod service;
+mod service_entry;
+
+pub(crate) use endpoints::compute as endpoints;
+pub(crate) use id::{BackendId, Target, identify};
+
+use crate::view::View;
+use sluice_crds::ObjectRef;
+use sluice_ir::{Backend, BackendKey, BackendProtocol, EndpointSetKey, Origin};
+use std::sync::Arc;
+
+/// A backend, or why the reference does not resolve.
+pub(crate) type BackendOutcome = Result<Resolved, RefFailure>;
+
+/// A backend and where its endpoints come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) source: Source,
+}
+
+/// Where endpoints come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A port of a Service, by its name in the slices.
+    Service { service: ObjectRef, port: u16 },
+    /// A port of a host of a ServiceEntry.
+    Entry { entry: ObjectRef, host: String, port: u16 },
+}
+
+/// Why a reference does not resolve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RefFailure {
+    /// Reason of ResolvedRefs=False.
+    pub(crate) reason: &'static str,
+    /// `Service "shop/carts" has no port 8081 (ports: 8080)`.
+    pub(crate) message: String,
+    pub(crate) next_step: String,
+    /// Which part of the backendRef: `name`, `port`, `kind`, `namespace`.
+    pub(crate) part: &'static str,
+}
+
+impl RefFailure {
+    pub(crate) fn new(
+        reason: &'static str,
+        part: &'static str,
+        message: impl Into<String>,
+        next_step: impl Into<String>,
+    ) -> Self {
+        Self { reason, message: message.into(), next_step: next_step.into(), part }
+    }
+}
+
+/// Computes a backend.
+pub(crate) fn compute(view: &View<'_>, id: &BackendId) -> BackendOutcome {
+    match &id.target {
+        Target::Service { service, port } => service::compute(view, service, *port, id.is_grpc),
+        Target::Hostname { namespace, host, port } => {
+            service_entry::compute(view, namespace, host, *port, id.is_grpc)
+        }
+    }
+}
+
+/// A backend of endpoint set `key`. gRPC needs HTTP/2: where the port speaks HTTP/1.1 by its own word, the backend
+/// gets a key of its own beside the one that HTTPRoutes use.
+fn backend(key: String, origin: Origin, protocol: BackendProtocol, is_grpc: bool) -> Arc<Backend> {
+    let endpoints = EndpointSetKey::new(key.clone());
+    let (key, protocol) = match (protocol, is_grpc) {
+        (BackendProtocol::Http1, true) => (format!("{key}+h2c"), BackendProtocol::H2c),
+        (protocol, _) => (key, protocol),
+    };
+    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints })
+}

@@ -1,0 +1,63 @@
+//! A port of a Service as backend.
+
+use super::{BackendOutcome, RefFailure, Resolved, Source, backend};
+use crate::view::View;
+use sluice_crds::ObjectRef;
+use sluice_ir::{BackendProtocol, Origin};
+
+/// Finds the port and what it speaks.
+pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef, port: u16, is_grpc: bool) -> BackendOutcome {
+    let name = format!("Service \"{}/{}\"", reference.namespace, reference.name);
+    let Some(service) = view.service(reference) else {
+        let message = format!("{name} not found");
+        return Err(RefFailure::new(
+            "BackendNotFound",
+            "name",
+            message,
+            "create it, or correct name or namespace",
+        ));
+    };
+    if service.is_external_name {
+        return Err(RefFailure::new(
+            "UnsupportedProtocol",
+            "name",
+            format!("{name} has type ExternalName, which is not supported as backend"),
+            "name the host by a ServiceEntry, and use kind Hostname of group networking.istio.io",
+        ));
+    }
+    let Some(found) = service.ports.iter().find(|it| it.port == i32::from(port) && it.is_tcp) else {
+        let ports: Vec<String> =
+            service.ports.iter().filter(|it| it.is_tcp).map(|it| it.port.to_string()).collect();
+        let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
+        let message = format!("{name} has no port {port} (ports: {ports})");
+        return Err(RefFailure::new("BackendNotFound", "port", message, "use a port of the Service"));
+    };
+    let protocol = protocol(found.app_protocol.as_deref()).ok_or_else(|| {
+        let word = found.app_protocol.as_deref().unwrap_or_default();
+        RefFailure::new(
+            "UnsupportedProtocol",
+            "port",
+            format!("port {port} of {name} has appProtocol {word:?}, which is not supported"),
+            match word {
+                "https" | "HTTPS" | "kubernetes.io/wss" => "TLS to backends is not available yet",
+                _ => "use http, kubernetes.io/h2c, kubernetes.io/ws or grpc, or remove it",
+            },
+        )
+    })?;
+    let origin = Origin::new("Service", reference.namespace.clone(), reference.name.clone());
+    let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
+    let key = format!("Service/{}/{}:{port}", reference.namespace, reference.name);
+    Ok(Resolved {
+        backend: backend(key, origin.section(section), protocol, is_grpc),
+        source: Source::Service { service: reference.clone(), port },
+    })
+}
+
+/// GEP-1911, and the words that are in wide use.
+fn protocol(word: Option<&str>) -> Option<BackendProtocol> {
+    match word {
+        None | Some("http" | "HTTP" | "kubernetes.io/ws") => Some(BackendProtocol::Http1),
+        Some("kubernetes.io/h2c" | "grpc" | "GRPC" | "http2" | "HTTP2") => Some(BackendProtocol::H2c),
+        Some(_) => None,
+    }
+}

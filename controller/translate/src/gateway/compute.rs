@@ -1,0 +1,321 @@
+//! One Gateway with its ListenerSets: the IR of its listeners, what it offers to routes, and the base of its statuses.
+
+use super::claims::{self, Lost};
+use super::class::{self, Verdict};
+use super::listener::{self, Judged, Parent, Refusal};
+use super::render::{Base, ListenerBase, SetBase};
+use super::{conflicts, parameters, sets};
+use crate::model::{GatewayModel, SetModel};
+use crate::problem::{Problem, Problems, Severity};
+use crate::view::View;
+use sluice_crds::ObjectRef;
+use sluice_ir::{Certificate, Gateway, GatewayKey, Listener, ListenerProtocol, Origin, Settings};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a Gateway makes.
+#[derive(Debug)]
+pub(crate) struct GatewayOutput {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) listeners: Vec<Arc<Listener>>,
+    pub(crate) certificates: Vec<Arc<Certificate>>,
+    /// Of the Gateway itself and of each set.
+    pub(crate) parents: Vec<(ObjectRef, Arc<Parent>)>,
+    pub(crate) base: Base,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// The Secrets that a Gateway and its sets name.
+pub(crate) fn secrets(gateway: &GatewayModel, sets: &[&Arc<SetModel>]) -> Vec<ObjectRef> {
+    let own = gateway.listeners.iter().map(|it| (&gateway.meta.reference, it));
+    let theirs = sets.iter().flat_map(|set| set.listeners.iter().map(|it| (&set.meta.reference, it)));
+    own.chain(theirs)
+        .flat_map(|(owner, it)| it.tls.iter().flat_map(|it| &it.certificates).map(move |it| (owner, it)))
+        .filter_map(|(owner, it)| listener::secret(owner, it))
+        .collect()
+}
+
+/// Computes a Gateway; `None` with a note when it is not ours.
+pub(crate) fn compute(view: &View<'_>, model: &GatewayModel) -> Result<GatewayOutput, Vec<Problem>> {
+    let reference = &model.meta.reference;
+    let mut problems = Problems::of(reference);
+    let class_parameters = match class::verdict(view, &model.class) {
+        Verdict::Ours { parameters, is_implied } => {
+            if is_implied {
+                problems.add(
+                    Severity::Note,
+                    "spec.gatewayClassName",
+                    "no GatewayClass \"sluice\" is here; the Gateway is served all the same",
+                    "a cluster needs the class",
+                );
+            }
+            parameters
+        }
+        Verdict::Foreign(message) => {
+            let next_step = "use gatewayClassName: sluice, or a class of controller";
+            let next_step = format!("{next_step} {}", view.options().controller_name);
+            problems.add(Severity::Note, "spec.gatewayClassName", message, next_step);
+            return Err(problems.into_list());
+        }
+    };
+    notes(model, &mut problems);
+    let mut refused = None;
+    let settings = settings(view, model, class_parameters, &mut problems).unwrap_or_else(|refusal| {
+        refused = Some(refusal);
+        Settings::standard()
+    });
+    if refused.is_none() {
+        refused = addresses(model, &mut problems);
+    }
+    let own = (reference, model.listeners.as_slice());
+    let mut judged = vec![judge_all(view, model, own, &mut problems)];
+    let mut set_problems = Vec::new();
+    let mut admitted = Vec::new();
+    let mut excluded = Vec::new();
+    for set in view.sets_of(reference).into_iter().filter(|it| it.names_gateway) {
+        if sets::is_admitted(view, model, set) {
+            let mut problems = Problems::of(&set.meta.reference);
+            let own = (&set.meta.reference, set.listeners.as_slice());
+            judged.push(judge_all(view, model, own, &mut problems));
+            admitted.push(set);
+            set_problems.push(problems);
+        } else {
+            excluded.push(set);
+        }
+    }
+    conflicts::mark(&mut judged);
+    if let Some(lost) = view.lost(reference) {
+        mark_lost(&mut judged, lost);
+    }
+    conflicts::mark_overlaps(&mut judged);
+    let mut all_problems = vec![&mut problems];
+    all_problems.extend(set_problems.iter_mut());
+    for (listeners, problems) in judged.iter().zip(all_problems) {
+        report_conflicts(listeners, problems);
+    }
+    let mut list = problems.into_list();
+    list.extend(set_problems.into_iter().flat_map(Problems::into_list));
+    list.extend(excluded.iter().map(|set| exclusion(model, set)));
+    Ok(assemble(model, settings, refused, &judged, &admitted, &excluded, list))
+}
+
+/// Judges the listeners of an object; a name that was used before is left out, as no status could tell them apart.
+fn judge_all<'a>(
+    view: &View<'_>,
+    gateway: &GatewayModel,
+    (owner, listeners): (&ObjectRef, &'a [crate::model::ListenerModel]),
+    problems: &mut Problems,
+) -> Vec<Judged<'a>> {
+    let mut judged: Vec<Judged<'a>> = Vec::with_capacity(listeners.len());
+    for (index, model) in listeners.iter().enumerate() {
+        if judged.iter().any(|it| it.model.name == model.name) {
+            problems.error(
+                format!("spec.listeners[{index}].name"),
+                format!("{:?} names an earlier listener too; this one is ignored", model.name),
+                "give each listener its own name",
+            );
+            continue;
+        }
+        judged.push(listener::judge(view, gateway, owner, (index, model), problems));
+    }
+    judged
+}
+
+/// What the Gateway asks for that has no effect.
+fn notes(model: &GatewayModel, problems: &mut Problems) {
+    if model.has_infrastructure_metadata {
+        problems.add(
+            Severity::Note,
+            "spec.infrastructure",
+            "labels and annotations have no effect here: there is no infrastructure to put them on",
+            "",
+        );
+    }
+    if model.has_backend_certificate {
+        problems.add(
+            Severity::Warning,
+            "spec.tls.backend",
+            "a client certificate towards backends is not supported yet and not sent",
+            "remove it until TLS to backends is available",
+        );
+    }
+    if model.has_default_scope {
+        problems.add(
+            Severity::Note,
+            "spec.defaultScope",
+            "default Gateways are not supported and have no effect",
+            "",
+        );
+    }
+}
+
+/// The settings from the Gateway's parameters, else the class's, else the defaults.
+fn settings(
+    view: &View<'_>,
+    model: &GatewayModel,
+    class_parameters: Option<&crate::model::ParametersReference>,
+    problems: &mut Problems,
+) -> Result<Settings, Refusal> {
+    let namespace = model.meta.reference.namespace.as_str();
+    let (field, found) = match (&model.parameters, class_parameters) {
+        (Some(own), _) => ("spec.infrastructure.parametersRef", parameters::find(view, own, Some(namespace))),
+        (None, Some(of_class)) => ("spec.gatewayClassName", parameters::find(view, of_class, None)),
+        (None, None) => return Ok(Settings::standard()),
+    };
+    let refuse = |message: String| Refusal { reason: "InvalidParameters", message };
+    let parameters = found.map_err(|failure| {
+        problems.error(field, failure.message.clone(), failure.next_step);
+        refuse(failure.message)
+    })?;
+    let (settings, wrong) = parameters::settings(parameters);
+    match wrong.first() {
+        None => Ok(settings),
+        Some(first) => {
+            let message = format!("{}: {}: {}", first.object, first.field, first.message);
+            problems.error(field, message.clone(), first.next_step.clone());
+            Err(refuse(message))
+        }
+    }
+}
+
+/// `spec.addresses`: only IP addresses can be bound.
+fn addresses(model: &GatewayModel, problems: &mut Problems) -> Option<Refusal> {
+    for (index, address) in model.addresses.iter().enumerate() {
+        let field = format!("spec.addresses[{index}]");
+        let message = if address.kind != "IPAddress" {
+            format!("addresses of type {} are not supported", address.kind)
+        } else if !address.value.is_empty() && address.value.parse::<std::net::IpAddr>().is_err() {
+            format!("{:?} is no IP address", address.value)
+        } else {
+            continue;
+        };
+        problems.error(field, message.clone(), "use type IPAddress and an address of this host");
+        return Some(Refusal { reason: "UnsupportedAddress", message });
+    }
+    None
+}
+
+/// Listeners on ports that an older Gateway has.
+fn mark_lost(groups: &mut [Vec<Judged<'_>>], lost: &Lost) {
+    for listener in groups.iter_mut().flatten() {
+        let Some(winner) = listener.port.and_then(|it| lost.get(&it)) else { continue };
+        listener.refused.get_or_insert_with(|| Refusal {
+            reason: "PortUnavailable",
+            message: format!("port {} is used by the older {winner}", listener.model.port),
+        });
+    }
+}
+
+/// Problems that only the listeners together show.
+fn report_conflicts(listeners: &[Judged<'_>], problems: &mut Problems) {
+    for it in listeners {
+        let next_step = "use another port or hostname, or merge the listeners";
+        if let Some(refusal) = &it.conflicted {
+            problems.error(it.field.clone(), refusal.message.clone(), next_step);
+        }
+        if let Some(refusal) = it.refused.as_ref().filter(|it| it.reason == "PortUnavailable") {
+            let next_step = "use another port, or give both Gateways their own spec.addresses";
+            problems.error(format!("{}.port", it.field), refusal.message.clone(), next_step);
+        }
+    }
+}
+
+fn exclusion(gateway: &GatewayModel, set: &SetModel) -> Problem {
+    Problem {
+        object: set.meta.reference.clone(),
+        field: "spec.parentRef".to_owned(),
+        severity: Severity::Error,
+        message: format!("{} lets no ListenerSet of this namespace in", gateway.meta.reference),
+        next_step: "set spec.allowedListeners.namespaces of the Gateway".to_owned(),
+    }
+}
+
+fn assemble(
+    model: &GatewayModel,
+    settings: Settings,
+    refused: Option<Refusal>,
+    judged: &[Vec<Judged<'_>>],
+    admitted: &[&Arc<SetModel>],
+    excluded: &[&Arc<SetModel>],
+    problems: Vec<Problem>,
+) -> GatewayOutput {
+    let reference = &model.meta.reference;
+    let key = GatewayKey::new(format!("{}/{}", reference.namespace, reference.name));
+    let shared = Arc::new(reference.clone());
+    let addresses = claims::bound_addresses(model);
+    let mut listeners = Vec::new();
+    let mut certificates: BTreeMap<_, Arc<Certificate>> = BTreeMap::new();
+    let mut parents = Vec::new();
+    let owners = std::iter::once(reference).chain(admitted.iter().map(|it| &it.meta.reference));
+    for (owner, group) in owners.zip(judged) {
+        let mut offers = Vec::with_capacity(group.len());
+        for it in group {
+            let is_served = refused.is_none() && it.is_served();
+            offers.push(it.offer(is_served));
+            if let Some(listener) = ir_listener(it, owner, &key, &addresses).filter(|_| is_served) {
+                listeners.push(Arc::new(listener));
+                certificates.extend(it.certificates.iter().map(|it| (it.key.clone(), it.clone())));
+            }
+        }
+        parents.push((owner.clone(), Arc::new(Parent { gateway: shared.clone(), listeners: offers })));
+    }
+    let bases = |group: Option<&Vec<Judged<'_>>>, generation| {
+        group.into_iter().flatten().map(|it| ListenerBase::new(it, refused.as_ref(), generation)).collect()
+    };
+    let mut sets: Vec<SetBase> = admitted
+        .iter()
+        .enumerate()
+        .map(|(index, set)| SetBase {
+            reference: set.meta.reference.clone(),
+            generation: set.meta.generation,
+            is_admitted: true,
+            listeners: bases(judged.get(index + 1), set.meta.generation),
+        })
+        .collect();
+    sets.extend(excluded.iter().map(|set| SetBase {
+        reference: set.meta.reference.clone(),
+        generation: set.meta.generation,
+        is_admitted: false,
+        listeners: Vec::new(),
+    }));
+    GatewayOutput {
+        gateway: Arc::new(Gateway {
+            key,
+            origin: Origin::new("Gateway", reference.namespace.clone(), reference.name.clone()),
+            settings,
+        }),
+        listeners,
+        certificates: certificates.into_values().collect(),
+        parents,
+        base: Base {
+            reference: reference.clone(),
+            generation: model.meta.generation,
+            addresses,
+            listeners: bases(judged.first(), model.meta.generation),
+            sets,
+            refused,
+        },
+        problems,
+    }
+}
+
+fn ir_listener(
+    it: &Judged<'_>,
+    owner: &ObjectRef,
+    gateway: &GatewayKey,
+    addresses: &[std::net::IpAddr],
+) -> Option<Listener> {
+    Some(Listener {
+        key: it.key.clone(),
+        origin: Origin::new(owner.kind.name(), owner.namespace.clone(), owner.name.clone())
+            .section(it.model.name.clone()),
+        gateway: gateway.clone(),
+        addresses: addresses.to_vec(),
+        port: it.port?,
+        protocol: match it.model.protocol.as_str() {
+            "HTTPS" => ListenerProtocol::Https(it.tls.clone()?),
+            _ => ListenerProtocol::Http,
+        },
+        hostname: it.hostname.clone()?,
+    })
+}

@@ -1,0 +1,24 @@
+//! Gateways with their classes, ListenerSets, listeners, certificates and parameters.
+//!
+//! `compute` puts one Gateway together from the others; `render` adds what only routes and the data plane know and
+//! makes the statuses.
+
+mod certificate;
+mod claims;
+mod class;
+mod compute;
+mod conflicts;
+mod features;
+mod listener;
+mod parameters;
+mod render;
+mod sets;
+
+pub(crate) use certificate::{CertificateOutcome, compute as certificate};
+pub(crate) use claims::{Lost, compute as claims};
+pub(crate) use class::status as class_status;
+pub(crate) use compute::{GatewayOutput, compute, secrets};
+pub use features::FEATURES;
+pub(crate) use listener::Parent;
+pub(crate) use render::{Facts, render};
+pub(crate) use sets::orphan_problems;

@@ -1,0 +1,248 @@
+//! Statuses of a Gateway and its ListenerSets: what was computed, with the number of attached routes and the ports
+//! that the data plane could not bind.
+
+use super::listener::{Judged, Refusal};
+use crate::problem::{Problem, Severity};
+use crate::status::{
+    Condition, ConditionStatus, GatewayAddress, GatewayStatus, ListenerSetStatus, ListenerStatus,
+    RouteGroupKind, Status,
+};
+use sluice_crds::ObjectRef;
+use sluice_ir::ListenerKey;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// What a Gateway's statuses are made of.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) reference: ObjectRef,
+    pub(crate) generation: Option<i64>,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) listeners: Vec<ListenerBase>,
+    pub(crate) sets: Vec<SetBase>,
+    /// The Gateway as a whole is not accepted.
+    pub(crate) refused: Option<Refusal>,
+}
+
+/// A ListenerSet that names the Gateway.
+#[derive(Debug)]
+pub(crate) struct SetBase {
+    pub(crate) reference: ObjectRef,
+    pub(crate) generation: Option<i64>,
+    pub(crate) is_admitted: bool,
+    pub(crate) listeners: Vec<ListenerBase>,
+}
+
+/// A listener.
+#[derive(Debug)]
+pub(crate) struct ListenerBase {
+    key: ListenerKey,
+    name: String,
+    field: String,
+    supported_kinds: Vec<RouteGroupKind>,
+    conditions: Vec<Condition>,
+    is_served: bool,
+    generation: Option<i64>,
+}
+
+/// What others know.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    /// Routes that each listener accepted.
+    pub(crate) attached: &'a BTreeMap<ListenerKey, u32>,
+    /// Listeners that could not be bound, and why.
+    pub(crate) bind_failures: &'a BTreeMap<ListenerKey, String>,
+}
+
+impl ListenerBase {
+    pub(crate) fn new(it: &Judged<'_>, refused: Option<&Refusal>, generation: Option<i64>) -> Self {
+        let is_served = refused.is_none() && it.is_served();
+        Self {
+            key: it.key.clone(),
+            name: it.model.name.clone(),
+            field: it.field.clone(),
+            supported_kinds: it.supported_kinds(),
+            conditions: conditions(it, refused, generation),
+            is_served,
+            generation,
+        }
+    }
+
+    fn status(&self, facts: &Facts<'_>) -> ListenerStatus {
+        let mut conditions = self.conditions.clone();
+        if let Some(message) = self.bind_failure(facts)
+            && let Some(programmed) = conditions.iter_mut().find(|it| it.r#type == "Programmed")
+        {
+            let message = format!("the port could not be bound: {message}");
+            *programmed = Condition::no("Programmed", "Invalid", message, self.generation);
+        }
+        ListenerStatus {
+            name: self.name.clone(),
+            attached_routes: facts.attached.get(&self.key).copied().unwrap_or(0),
+            conditions,
+            supported_kinds: self.supported_kinds.clone(),
+        }
+    }
+
+    fn bind_failure<'a>(&self, facts: &Facts<'a>) -> Option<&'a String> {
+        facts.bind_failures.get(&self.key).filter(|_| self.is_served)
+    }
+
+    fn is_programmed(&self, facts: &Facts<'_>) -> bool {
+        self.is_served && self.bind_failure(facts).is_none()
+    }
+
+    /// Whether nothing about it is wrong, but perhaps its routes or the data plane.
+    fn is_valid(&self) -> bool {
+        self.conditions
+            .iter()
+            .all(|it| it.status == ConditionStatus::True || !matches!(it.r#type, "Accepted" | "ResolvedRefs"))
+    }
+}
+
+fn conditions(it: &Judged<'_>, refused: Option<&Refusal>, generation: Option<i64>) -> Vec<Condition> {
+    let no = |r#type, refusal: &Refusal| {
+        Condition::no(r#type, refusal.reason, refusal.message.clone(), generation)
+    };
+    let mut conditions = Vec::with_capacity(4);
+    let accepted = it.conflicted.as_ref().or(it.refused.as_ref());
+    conditions.push(match accepted {
+        None => Condition::yes("Accepted", "Accepted", generation),
+        Some(refusal) => no("Accepted", refusal),
+    });
+    if let Some(refusal) = &it.conflicted {
+        conditions
+            .push(Condition::yes("Conflicted", refusal.reason, generation).message(refusal.message.clone()));
+    }
+    if let Some(refusal) = &it.overlapping {
+        let condition = Condition::yes("OverlappingTLSConfig", refusal.reason, generation);
+        conditions.push(condition.message(refusal.message.clone()));
+    }
+    conditions.push(match (&it.conflicted, accepted.or(it.unresolved.as_ref()).or(refused)) {
+        (Some(refusal), _) => no("Programmed", refusal),
+        (None, _) if it.is_served() && refused.is_none() => {
+            Condition::yes("Programmed", "Programmed", generation)
+        }
+        (None, Some(refusal)) => Condition::no("Programmed", "Invalid", refusal.message.clone(), generation),
+        (None, None) => Condition::no("Programmed", "Invalid", "", generation),
+    });
+    conditions.push(match &it.unresolved {
+        None => Condition::yes("ResolvedRefs", "ResolvedRefs", generation),
+        Some(refusal) => no("ResolvedRefs", refusal),
+    });
+    conditions
+}
+
+/// The statuses of the Gateway and of its sets, and the problems that the facts make.
+pub(crate) fn render(base: &Base, facts: &Facts<'_>) -> (Vec<(ObjectRef, Status)>, Vec<Problem>) {
+    let mut statuses = Vec::with_capacity(1 + base.sets.len());
+    let mut problems = Vec::new();
+    let mut attached_sets = 0;
+    for set in &base.sets {
+        let status = set_status(base, set, facts);
+        let is_accepted = |it: &Condition| it.r#type == "Accepted" && it.status == ConditionStatus::True;
+        attached_sets += u32::from(status.conditions.iter().any(is_accepted));
+        bind_problems(&set.reference, &set.listeners, facts, &mut problems);
+        statuses.push((set.reference.clone(), Status::ListenerSet(status)));
+    }
+    bind_problems(&base.reference, &base.listeners, facts, &mut problems);
+    let status = GatewayStatus {
+        addresses: base
+            .addresses
+            .iter()
+            .map(|it| GatewayAddress { r#type: "IPAddress", value: it.to_string() })
+            .collect(),
+        attached_listener_sets: (attached_sets > 0).then_some(attached_sets),
+        conditions: gateway_conditions(base, facts),
+        listeners: base.listeners.iter().map(|it| it.status(facts)).collect(),
+    };
+    statuses.push((base.reference.clone(), Status::Gateway(status)));
+    (statuses, problems)
+}
+
+fn gateway_conditions(base: &Base, facts: &Facts<'_>) -> Vec<Condition> {
+    let generation = base.generation;
+    if let Some(refusal) = &base.refused {
+        return vec![
+            Condition::no("Accepted", refusal.reason, refusal.message.clone(), generation),
+            Condition::no("Programmed", "Invalid", refusal.message.clone(), generation),
+        ];
+    }
+    let of_sets = || base.sets.iter().flat_map(|it| &it.listeners);
+    let accepted = accepted(&base.listeners, generation);
+    let bound = base.listeners.iter().chain(of_sets()).find_map(|it| it.bind_failure(facts));
+    let programmed = if base.listeners.iter().chain(of_sets()).any(|it| it.is_programmed(facts)) {
+        Condition::yes("Programmed", "Programmed", generation)
+    } else if let Some(message) = bound {
+        Condition::no(
+            "Programmed",
+            "AddressNotUsable",
+            format!("no port could be bound: {message}"),
+            generation,
+        )
+    } else if base.listeners.is_empty() {
+        Condition::no("Programmed", "NoResources", "the Gateway has no listener", generation)
+    } else {
+        Condition::no("Programmed", "Invalid", accepted.message.clone(), generation)
+    };
+    vec![accepted, programmed]
+}
+
+/// `Accepted` of a Gateway or ListenerSet from its listeners.
+fn accepted(listeners: &[ListenerBase], generation: Option<i64>) -> Condition {
+    let bad: Vec<&str> = listeners.iter().filter(|it| !it.is_valid()).map(|it| it.name.as_str()).collect();
+    if bad.is_empty() {
+        return Condition::yes("Accepted", "Accepted", generation);
+    }
+    let message = format!("listeners that are not valid: {}", bad.join(", "));
+    if listeners.iter().any(|it| it.is_served || it.is_valid()) {
+        Condition::yes("Accepted", "ListenersNotValid", generation).message(message)
+    } else {
+        Condition::no("Accepted", "ListenersNotValid", message, generation)
+    }
+}
+
+fn set_status(base: &Base, set: &SetBase, facts: &Facts<'_>) -> ListenerSetStatus {
+    let generation = set.generation;
+    let both = |reason: &'static str, message: String| {
+        vec![
+            Condition::no("Accepted", reason, message.clone(), generation),
+            Condition::no("Programmed", reason, message, generation),
+        ]
+    };
+    let conditions = if !set.is_admitted {
+        both("NotAllowed", format!("{} lets no ListenerSet of this namespace in", base.reference))
+    } else if base.refused.is_some() {
+        both("ParentNotAccepted", format!("{} is not accepted", base.reference))
+    } else {
+        let accepted = accepted(&set.listeners, generation);
+        let programmed = if accepted.status == ConditionStatus::False {
+            Condition::no("Programmed", "ListenersNotValid", accepted.message.clone(), generation)
+        } else if set.listeners.iter().any(|it| it.is_programmed(facts)) {
+            Condition::yes("Programmed", "Programmed", generation)
+        } else {
+            Condition::no("Programmed", "Invalid", "no listener is served", generation)
+        };
+        vec![accepted, programmed]
+    };
+    ListenerSetStatus { conditions, listeners: set.listeners.iter().map(|it| it.status(facts)).collect() }
+}
+
+fn bind_problems(
+    object: &ObjectRef,
+    listeners: &[ListenerBase],
+    facts: &Facts<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    for it in listeners {
+        if let Some(message) = it.bind_failure(facts) {
+            problems.push(Problem {
+                object: object.clone(),
+                field: format!("{}.port", it.field),
+                severity: Severity::Error,
+                message: format!("the port could not be bound: {message}"),
+                next_step: "free the port, use another, or set --port-offset".to_owned(),
+            });
+        }
+    }
+}

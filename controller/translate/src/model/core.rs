@@ -1,0 +1,188 @@
+//! Service, EndpointSlice, Secret and ServiceEntry.
+
+use super::Meta;
+use sluice_crds::{EndpointSlice, Kind, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec};
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceModel {
+    pub(crate) reference: ObjectRef,
+    pub(crate) is_external_name: bool,
+    pub(crate) ports: Vec<ServicePort>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServicePort {
+    /// Empty for a single unnamed port.
+    pub(crate) name: String,
+    pub(crate) port: i32,
+    pub(crate) is_tcp: bool,
+    pub(crate) app_protocol: Option<String>,
+}
+
+/// An EndpointSlice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SliceModel {
+    pub(crate) service: Option<ObjectRef>,
+    /// Whether addresses are names.
+    pub(crate) is_fqdn: bool,
+    /// Name and number of the TCP ports.
+    pub(crate) ports: Vec<(String, u16)>,
+    pub(crate) endpoints: Vec<SliceEndpoint>,
+}
+
+/// An endpoint of a slice; those that are neither ready nor serving are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SliceEndpoint {
+    pub(crate) addresses: Vec<String>,
+    pub(crate) is_ready: bool,
+    pub(crate) zone: Option<String>,
+}
+
+/// A Secret, as far as it can be a certificate.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SecretModel {
+    pub(crate) reference: ObjectRef,
+    pub(crate) kind: Option<String>,
+    pub(crate) chain: Option<Vec<u8>>,
+    pub(crate) private_key: Option<Vec<u8>>,
+}
+
+/// A ServiceEntry; hosts lower case, without trailing dot.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EntryModel {
+    pub(crate) meta: Meta,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) ports: Vec<EntryPort>,
+    pub(crate) spec: ServiceEntrySpec,
+}
+
+/// A port of a ServiceEntry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EntryPort {
+    pub(crate) number: i64,
+    pub(crate) name: String,
+    /// Upper case.
+    pub(crate) protocol: String,
+    pub(crate) target: Option<i64>,
+}
+
+impl ServiceModel {
+    pub(crate) fn read(it: &Service) -> Self {
+        let spec = it.spec.as_ref();
+        let ports = spec.and_then(|it| it.ports.as_ref());
+        Self {
+            reference: Meta::read(Kind::Service, &it.metadata).reference,
+            is_external_name: spec.and_then(|it| it.type_.as_deref()) == Some("ExternalName"),
+            ports: ports
+                .into_iter()
+                .flatten()
+                .map(|it| ServicePort {
+                    name: it.name.clone().unwrap_or_default(),
+                    port: it.port,
+                    is_tcp: it.protocol.as_deref().unwrap_or("TCP") == "TCP",
+                    app_protocol: it.app_protocol.clone().filter(|it| !it.is_empty()),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl SliceModel {
+    pub(crate) fn read(it: &EndpointSlice) -> Self {
+        let meta = Meta::read(Kind::EndpointSlice, &it.metadata);
+        let labels = it.metadata.labels.as_ref();
+        let service = labels.and_then(|it| it.get("kubernetes.io/service-name"));
+        let endpoints = it.endpoints.iter().filter_map(|it| {
+            let conditions = it.conditions.as_ref();
+            // A missing `ready` counts as ready; a missing `serving` as `ready` (discovery.k8s.io EndpointConditions).
+            let is_ready = conditions.and_then(|it| it.ready).unwrap_or(true);
+            let is_serving = conditions.and_then(|it| it.serving).unwrap_or(is_ready);
+            let is_terminating = conditions.and_then(|it| it.terminating).unwrap_or(false);
+            (is_ready || (is_serving && is_terminating)).then(|| SliceEndpoint {
+                addresses: it.addresses.clone(),
+                is_ready,
+                zone: it.zone.clone(),
+            })
+        });
+        Self {
+            service: service
+                .map(|it| ObjectRef::new(Kind::Service, meta.reference.namespace.clone(), it.clone())),
+            is_fqdn: it.address_type == "FQDN",
+            ports: it
+                .ports
+                .iter()
+                .flatten()
+                .filter(|it| it.protocol.as_deref().unwrap_or("TCP") == "TCP")
+                .filter_map(|it| Some((it.name.clone().unwrap_or_default(), port(i64::from(it.port?))?)))
+                .collect(),
+            endpoints: endpoints.collect(),
+        }
+    }
+}
+
+impl SecretModel {
+    pub(crate) fn read(it: &Secret) -> Self {
+        // stringData is what a person writes; the API server would have moved it to data.
+        let field = |name: &str| {
+            let text = it.string_data.as_ref().and_then(|it| it.get(name)).map(|it| it.clone().into_bytes());
+            text.or_else(|| it.data.as_ref().and_then(|it| it.get(name)).map(|it| it.0.clone()))
+        };
+        Self {
+            reference: Meta::read(Kind::Secret, &it.metadata).reference,
+            kind: it.type_.clone(),
+            chain: field("tls.crt"),
+            private_key: field("tls.key"),
+        }
+    }
+}
+
+impl std::fmt::Debug for SecretModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretModel").field("reference", &self.reference).finish_non_exhaustive()
+    }
+}
+
+impl EntryModel {
+    pub(crate) fn read(it: &ServiceEntry) -> Self {
+        let spec = &it.spec;
+        Self {
+            meta: Meta::read(Kind::ServiceEntry, &it.metadata),
+            hosts: spec.hosts.iter().map(|it| host_name(it)).collect(),
+            ports: spec
+                .ports
+                .iter()
+                .map(|it| EntryPort {
+                    number: it.number,
+                    name: it.name.clone(),
+                    protocol: it.protocol.as_deref().unwrap_or("HTTP").to_ascii_uppercase(),
+                    target: it.target_port,
+                })
+                .collect(),
+            spec: ServiceEntrySpec { hosts: Vec::new(), ports: Vec::new(), ..spec.clone() },
+        }
+    }
+
+    /// Whether objects of `namespace` see the entry.
+    pub(crate) fn is_visible_in(&self, namespace: &str) -> bool {
+        self.is_exported()
+            || self.meta.reference.namespace == namespace
+            || self.spec.export_to.iter().any(|it| it == namespace)
+    }
+
+    /// Whether every namespace sees the entry.
+    pub(crate) fn is_exported(&self) -> bool {
+        self.spec.export_to.is_empty() || self.spec.export_to.iter().any(|it| it == "*")
+    }
+}
+
+/// Lower case, without trailing dot.
+pub(crate) fn host_name(text: &str) -> String {
+    text.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// 1 to 65535.
+pub(crate) fn port(number: i64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|it| *it != 0)
+}

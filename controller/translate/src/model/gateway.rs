@@ -1,0 +1,157 @@
+//! GatewayClass, Gateway, ListenerSet and GatewayParameters.
+
+use super::{ListenerModel, Meta, NamespaceRule, gateway_group};
+use sluice_crds::{
+    GATEWAY_API_GROUP, Gateway, GatewayClass, GatewayParameters, GatewayParametersSpec, Kind, ListenerSet,
+    ObjectRef,
+};
+
+/// A GatewayClass.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClassModel {
+    pub(crate) meta: Meta,
+    pub(crate) controller_name: String,
+    pub(crate) parameters: Option<ParametersReference>,
+}
+
+/// A `parametersRef`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ParametersReference {
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+}
+
+/// A Gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GatewayModel {
+    pub(crate) meta: Meta,
+    pub(crate) class: String,
+    pub(crate) addresses: Vec<AddressModel>,
+    pub(crate) allowed_listeners: NamespaceRule,
+    pub(crate) parameters: Option<ParametersReference>,
+    /// Whether `infrastructure` has labels or annotations.
+    pub(crate) has_infrastructure_metadata: bool,
+    /// Whether `tls.backend` asks for a client certificate.
+    pub(crate) has_backend_certificate: bool,
+    /// Whether `tls.frontend.default` asks clients for a certificate.
+    pub(crate) validates_clients: bool,
+    /// `tls.frontend.perPort`: port, and whether it asks clients for a certificate.
+    pub(crate) validates_clients_of: Vec<(i32, bool)>,
+    /// Whether `defaultScope` is set.
+    pub(crate) has_default_scope: bool,
+    pub(crate) listeners: Vec<ListenerModel>,
+}
+
+/// One entry of `addresses`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AddressModel {
+    pub(crate) kind: String,
+    pub(crate) value: String,
+}
+
+/// A ListenerSet.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SetModel {
+    pub(crate) meta: Meta,
+    /// The Gateway that it names as parent.
+    pub(crate) parent: ObjectRef,
+    /// Whether `parentRef` names a Gateway at all.
+    pub(crate) names_gateway: bool,
+    pub(crate) listeners: Vec<ListenerModel>,
+}
+
+/// A GatewayParameters object.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ParametersModel {
+    pub(crate) reference: ObjectRef,
+    pub(crate) spec: GatewayParametersSpec,
+}
+
+impl ClassModel {
+    pub(crate) fn read(it: &GatewayClass) -> Self {
+        Self {
+            meta: Meta::read(Kind::GatewayClass, &it.metadata),
+            controller_name: it.spec.controller_name.clone(),
+            parameters: it.spec.parameters_ref.as_ref().map(|it| ParametersReference {
+                group: it.group.clone(),
+                kind: it.kind.clone(),
+                namespace: it.namespace.clone(),
+                name: it.name.clone(),
+            }),
+        }
+    }
+}
+
+impl GatewayModel {
+    pub(crate) fn read(it: &Gateway) -> Self {
+        let spec = &it.spec;
+        let infrastructure = spec.infrastructure.as_ref();
+        let frontend = spec.tls.as_ref().and_then(|it| it.frontend.as_ref());
+        Self {
+            meta: Meta::read(Kind::Gateway, &it.metadata),
+            class: spec.gateway_class_name.clone(),
+            addresses: spec
+                .addresses
+                .iter()
+                .flatten()
+                .map(|it| AddressModel {
+                    kind: it.r#type.clone().unwrap_or_else(|| "IPAddress".to_owned()),
+                    value: it.value.clone().unwrap_or_default(),
+                })
+                .collect(),
+            allowed_listeners: NamespaceRule::of_listener_sets(spec.allowed_listeners.as_ref()),
+            parameters: infrastructure.and_then(|it| it.parameters_ref.as_ref()).map(|it| {
+                ParametersReference {
+                    group: it.group.clone(),
+                    kind: it.kind.clone(),
+                    namespace: None,
+                    name: it.name.clone(),
+                }
+            }),
+            has_infrastructure_metadata: infrastructure.is_some_and(|it| {
+                it.labels.as_ref().is_some_and(|it| !it.is_empty())
+                    || it.annotations.as_ref().is_some_and(|it| !it.is_empty())
+            }),
+            has_backend_certificate: spec
+                .tls
+                .as_ref()
+                .and_then(|it| it.backend.as_ref())
+                .is_some_and(|it| it.client_certificate_ref.is_some()),
+            validates_clients: frontend.is_some_and(|it| it.default.validation.is_some()),
+            validates_clients_of: frontend
+                .and_then(|it| it.per_port.as_ref())
+                .map(|ports| ports.iter().map(|it| (it.port, it.tls.validation.is_some())).collect())
+                .unwrap_or_default(),
+            has_default_scope: spec.default_scope.is_some(),
+            listeners: spec.listeners.iter().map(ListenerModel::of_gateway).collect(),
+        }
+    }
+
+    /// Whether clients of `port` are asked for a certificate: the port's own word counts before the default.
+    pub(crate) fn validates_clients_on(&self, port: i32) -> bool {
+        self.validates_clients_of.iter().find(|it| it.0 == port).map_or(self.validates_clients, |it| it.1)
+    }
+}
+
+impl SetModel {
+    pub(crate) fn read(it: &ListenerSet) -> Self {
+        let meta = Meta::read(Kind::ListenerSet, &it.metadata);
+        let parent = &it.spec.parent_ref;
+        let namespace = parent.namespace.clone().unwrap_or_else(|| meta.reference.namespace.clone());
+        Self {
+            parent: ObjectRef::new(Kind::Gateway, namespace, parent.name.clone()),
+            names_gateway: gateway_group(parent.group.as_ref()) == GATEWAY_API_GROUP
+                && parent.kind.as_deref().unwrap_or("Gateway") == "Gateway",
+            listeners: it.spec.listeners.iter().map(ListenerModel::of_set).collect(),
+            meta,
+        }
+    }
+}
+
+impl ParametersModel {
+    pub(crate) fn read(it: &GatewayParameters) -> Self {
+        Self { reference: Meta::read(Kind::GatewayParameters, &it.metadata).reference, spec: it.spec.clone() }
+    }
+}

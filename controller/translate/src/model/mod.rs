@@ -1,0 +1,50 @@
+//! The objects in our own terms: what the translation needs of each kind, without the copy-shaped types that the
+//! generated API has for each place a thing can stand in. Made once, when an object comes in.
+
+mod core;
+mod gateway;
+mod grant;
+mod listener;
+mod route;
+mod selector;
+
+pub(crate) use core::{EntryModel, EntryPort, SecretModel, ServiceModel, SliceModel, host_name, port};
+pub(crate) use gateway::{ClassModel, GatewayModel, ParametersModel, ParametersReference, SetModel};
+pub(crate) use grant::GrantModel;
+pub(crate) use listener::{ListenerModel, NamespaceRule, SecretReference};
+pub(crate) use route::{
+    BackendModel, BackendReference, Fault, FaultReason, FilterModel, MirrorModel, RouteModel, RuleModel,
+};
+pub(crate) use selector::Selector;
+
+use sluice_crds::ObjectRef;
+use sluice_crds::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use sluice_crds::{GATEWAY_API_GROUP, Kind};
+
+/// Which object, in which generation, how old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) reference: ObjectRef,
+    pub(crate) generation: Option<i64>,
+    /// Seconds since 1970; 0 where objects have no age (a folder).
+    pub(crate) created_s: i64,
+}
+
+impl Meta {
+    pub(crate) fn read(kind: Kind, metadata: &ObjectMeta) -> Self {
+        Self {
+            reference: ObjectRef::new(
+                kind,
+                metadata.namespace.clone().unwrap_or_default(),
+                metadata.name.clone().unwrap_or_default(),
+            ),
+            generation: metadata.generation,
+            created_s: metadata.creation_timestamp.as_ref().map_or(0, |it| it.0.as_second()),
+        }
+    }
+}
+
+/// The group of a reference to a Gateway API object: absent means the Gateway API's own.
+pub(crate) fn gateway_group(group: Option<&String>) -> &str {
+    group.map_or(GATEWAY_API_GROUP, String::as_str)
+}

@@ -1,0 +1,96 @@
+//! What the translation has made so far, and what changed since the last look: a resource that comes out the same
+//! keeps its `Arc` and is not in the delta.
+
+use crate::problem::Problem;
+use crate::reads::Node;
+use crate::status::Status;
+use sluice_crds::ObjectRef;
+use sluice_ir::{Delta, Resource, ResourceKey, Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Snapshot, statuses, problems.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) statuses: BTreeMap<ObjectRef, Status>,
+    problems: BTreeMap<Node, Vec<Problem>>,
+    /// Resources touched since the last look, as they were.
+    before: BTreeMap<ResourceKey, Option<Resource>>,
+    /// Statuses touched since the last look, as they were.
+    statuses_before: BTreeMap<ObjectRef, Option<Status>>,
+}
+
+impl Output {
+    /// Puts a resource in, unless the same is there.
+    pub(crate) fn put(&mut self, resource: Resource) {
+        let key = resource.key();
+        let old = get(&self.snapshot, &key);
+        if old.as_ref() == Some(&resource) {
+            return;
+        }
+        self.before.entry(key).or_insert(old);
+        self.snapshot.apply(&Delta { upserts: vec![resource], removals: Vec::new() });
+    }
+
+    /// Takes a resource out.
+    pub(crate) fn remove(&mut self, key: ResourceKey) {
+        let old = get(&self.snapshot, &key);
+        if old.is_some() {
+            self.snapshot.apply(&Delta { upserts: Vec::new(), removals: vec![key.clone()] });
+            self.before.entry(key).or_insert(old);
+        }
+    }
+
+    /// Sets or takes out a status.
+    pub(crate) fn set_status(&mut self, object: &ObjectRef, status: Option<Status>) {
+        if self.statuses.get(object) == status.as_ref() {
+            return;
+        }
+        let old = match status {
+            Some(status) => self.statuses.insert(object.clone(), status),
+            None => self.statuses.remove(object),
+        };
+        self.statuses_before.entry(object.clone()).or_insert(old);
+    }
+
+    /// Sets the problems that a computation found.
+    pub(crate) fn set_problems(&mut self, node: &Node, problems: Vec<Problem>) {
+        if problems.is_empty() {
+            self.problems.remove(node);
+        } else {
+            self.problems.insert(node.clone(), problems);
+        }
+    }
+
+    /// All problems, by object, then field; each once.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let all: BTreeSet<&Problem> = self.problems.values().flatten().collect();
+        all.into_iter().cloned().collect()
+    }
+
+    /// What changed since the last call.
+    pub(crate) fn take_changes(&mut self) -> (Delta, Vec<ObjectRef>) {
+        let mut delta = Delta::default();
+        for (key, old) in std::mem::take(&mut self.before) {
+            match get(&self.snapshot, &key) {
+                now if now == old => {}
+                Some(resource) => delta.upserts.push(resource),
+                None => delta.removals.push(key),
+            }
+        }
+        let statuses = std::mem::take(&mut self.statuses_before);
+        let changed = statuses.into_iter().filter(|(object, old)| self.statuses.get(object) != old.as_ref());
+        (delta, changed.map(|(object, _)| object).collect())
+    }
+}
+
+fn get(snapshot: &Snapshot, key: &ResourceKey) -> Option<Resource> {
+    match key {
+        ResourceKey::Gateway(key) => snapshot.gateways.get(key).cloned().map(Resource::Gateway),
+        ResourceKey::Listener(key) => snapshot.listeners.get(key).cloned().map(Resource::Listener),
+        ResourceKey::Route(key) => snapshot.routes.get(key).cloned().map(Resource::Route),
+        ResourceKey::Backend(key) => snapshot.backends.get(key).cloned().map(Resource::Backend),
+        ResourceKey::EndpointSet(key) => snapshot.endpoint_sets.get(key).cloned().map(Resource::EndpointSet),
+        ResourceKey::Certificate(key) => snapshot.certificates.get(key).cloned().map(Resource::Certificate),
+    }
+}

@@ -1,0 +1,133 @@
+//! Which computation read what, so that a change reruns only those that read what it touched.
+//!
+//! A [`Key`] names a piece of input or of another computation's result; also one that was absent when it was read. A
+//! [`Node`] names a computation. Nodes are ordered so that a node never reads the result of a later one.
+
+use crate::backend::BackendId;
+use sluice_crds::ObjectRef;
+use sluice_ir::{BackendKey, EndpointSetKey};
+use std::collections::{BTreeSet, HashMap};
+
+/// Something that can be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Key {
+    /// An object, or its absence.
+    Object(ObjectRef),
+    /// Which ListenerSets name this Gateway as parent, and what they say.
+    SetsOf(ObjectRef),
+    /// The ReferenceGrants of a namespace.
+    Grants(String),
+    /// The EndpointSlices of a Service.
+    Slices(ObjectRef),
+    /// The ServiceEntries that name a host.
+    Host(String),
+    /// All Gateways, ListenerSets, classes and namespaces: what decides who gets a port.
+    Topology,
+    /// Ports that a Gateway lost to an older one (result of [`Node::Claims`]).
+    Lost(ObjectRef),
+    /// A certificate (result of [`Node::Certificate`]).
+    Certificate(ObjectRef),
+    /// The listeners that a Gateway or ListenerSet offers to routes (result of [`Node::Gateway`]).
+    Parent(ObjectRef),
+    /// A backend (result of [`Node::Backend`]).
+    Backend(BackendId),
+}
+
+/// A computation. The order of the variants is the order of the work.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Node {
+    /// Status of a GatewayClass.
+    Class(ObjectRef),
+    /// Who gets which port.
+    Claims,
+    /// A Secret as certificate.
+    Certificate(ObjectRef),
+    /// A Gateway with its ListenerSets.
+    Gateway(ObjectRef),
+    /// A ListenerSet whose parent is missing or not ours.
+    Orphan(ObjectRef),
+    /// A backend.
+    Backend(BackendId),
+    /// A route.
+    Route(ObjectRef),
+    /// Whether a backend is in the snapshot: only those of attached routes are.
+    Publish(BackendKey),
+    /// The endpoints of one port.
+    Endpoints(EndpointSetKey),
+    /// Statuses of a Gateway and its ListenerSets.
+    Render(ObjectRef),
+}
+
+/// Who reads what.
+#[derive(Debug, Default)]
+pub(crate) struct Graph {
+    reads: HashMap<Node, Box<[Key]>>,
+    readers: HashMap<Key, BTreeSet<Node>>,
+}
+
+impl Graph {
+    /// Notes what `node` read in its latest run (sorted, without duplicates). Returns the keys that nobody reads any
+    /// more.
+    pub(crate) fn set(&mut self, node: &Node, keys: Vec<Key>) -> Vec<Key> {
+        let keys = keys.into_boxed_slice();
+        let old = self.reads.get(node);
+        if old.is_some_and(|old| **old == *keys) || (old.is_none() && keys.is_empty()) {
+            return Vec::new();
+        }
+        for key in &keys {
+            if let Some(nodes) = self.readers.get_mut(key) {
+                nodes.insert(node.clone());
+            } else {
+                self.readers.insert(key.clone(), BTreeSet::from([node.clone()]));
+            }
+        }
+        let new: BTreeSet<&Key> = keys.iter().collect();
+        let gone: Vec<Key> =
+            old.map(|old| old.iter().filter(|key| !new.contains(key)).cloned().collect()).unwrap_or_default();
+        if keys.is_empty() {
+            self.reads.remove(node);
+        } else {
+            self.reads.insert(node.clone(), keys);
+        }
+        gone.into_iter().filter(|key| self.forget(node, key)).collect()
+    }
+
+    /// Removes one edge; whether it was the key's last.
+    fn forget(&mut self, node: &Node, key: &Key) -> bool {
+        let Some(nodes) = self.readers.get_mut(key) else { return false };
+        nodes.remove(node);
+        let last = nodes.is_empty();
+        if last {
+            self.readers.remove(key);
+        }
+        last
+    }
+
+    /// The computations that read `key`.
+    pub(crate) fn readers(&self, key: &Key) -> impl Iterator<Item = &Node> {
+        self.readers.get(key).into_iter().flatten()
+    }
+
+    /// Whether anybody reads `key`.
+    pub(crate) fn is_read(&self, key: &Key) -> bool {
+        self.readers.contains_key(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::{Graph, Key, Node};
+
+    #[test]
+    fn a_key_without_readers_is_reported_once() {
+        let mut graph = Graph::default();
+        let key = Key::Host("a".to_owned());
+        assert!(graph.set(&Node::Claims, vec![key.clone(), Key::Topology]).is_empty());
+        assert_eq!(graph.readers(&key).count(), 1);
+        assert_eq!(graph.set(&Node::Claims, vec![Key::Topology]), [key.clone()]);
+        assert!(!graph.is_read(&key));
+        assert_eq!(graph.set(&Node::Claims, Vec::new()), [Key::Topology]);
+        assert!(graph.set(&Node::Claims, Vec::new()).is_empty());
+    }
+}

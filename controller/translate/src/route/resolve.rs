@@ -1,0 +1,341 @@
+//! A route put together: its listeners, its backends, its status.
+
+use super::attach::{self, Named, Taken};
+use crate::backend::{self, BackendId, RefFailure, Target};
+use crate::model::{BackendReference, FaultReason, FilterModel, RouteModel, RuleModel};
+use crate::problem::{Problem, Problems, Severity};
+use crate::status::{Condition, ParentRef, RouteParentStatus, RouteStatus};
+use crate::view::View;
+use sluice_crds::{GATEWAY_API_GROUP, ObjectRef};
+use sluice_ir::{
+    Attachment, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route, RouteKey,
+    RouteKind, Rule, WeightedBackend,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a route makes.
+#[derive(Debug, Default)]
+pub(crate) struct RouteOutput {
+    /// `None` when no listener that serves took the route.
+    pub(crate) route: Option<Route>,
+    /// `None` when no parent is ours.
+    pub(crate) status: Option<RouteStatus>,
+    /// Listeners that accepted the route, each once, with their Gateway.
+    pub(crate) accepted: Vec<(ListenerKey, Arc<ObjectRef>)>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// The backends that a route names, as far as the text of the references allows.
+pub(crate) fn backend_ids(route: &RouteModel) -> impl Iterator<Item = BackendId> + '_ {
+    let namespace = route.meta.reference.namespace.as_str();
+    let is_grpc = route.kind == RouteKind::Grpc;
+    route
+        .rules
+        .iter()
+        .flat_map(references)
+        .filter_map(move |it| backend::identify(it, namespace, is_grpc).ok())
+}
+
+fn references(rule: &RuleModel) -> impl Iterator<Item = &BackendReference> {
+    rule.backends
+        .iter()
+        .flat_map(|it| std::iter::once(&it.reference).chain(mirror_references(&it.filters)))
+        .chain(mirror_references(&rule.filters))
+}
+
+fn mirror_references(filters: &[FilterModel]) -> impl Iterator<Item = &BackendReference> {
+    filters.iter().filter_map(|it| match it {
+        FilterModel::Mirror(it) => Some(&it.backend),
+        FilterModel::Ready(_) | FilterModel::Unresolved(_) => None,
+    })
+}
+
+/// The backends that a finished route calls, as often as it names them.
+pub(crate) fn backend_keys(route: &Route) -> impl Iterator<Item = &BackendKey> {
+    route.rules.iter().flat_map(|rule| {
+        let own = rule
+            .backends
+            .iter()
+            .flat_map(|it| std::iter::once(&it.target).chain(mirror_targets(&it.filters)));
+        own.chain(mirror_targets(&rule.filters)).filter_map(|it| match it {
+            BackendTarget::Backend(key) => Some(key),
+            BackendTarget::Fail(_) => None,
+        })
+    })
+}
+
+fn mirror_targets(filters: &[Filter]) -> impl Iterator<Item = &BackendTarget> {
+    filters.iter().filter_map(|it| match it {
+        Filter::Mirror(it) => Some(&it.target),
+        _ => None,
+    })
+}
+
+/// Computes a route.
+pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
+    let reference = &model.meta.reference;
+    let mut problems = Problems::of(reference);
+    for fault in &model.faults {
+        let severity = if fault.reason == FaultReason::Warning { Severity::Warning } else { Severity::Error };
+        problems.add(severity, fault.field.clone(), fault.message.clone(), fault.next_step.clone());
+    }
+    if model.wants_default_gateways {
+        problems.add(Severity::Note, "spec.useDefaultGateways", "default Gateways are not supported", "");
+    }
+    if model.parents.is_empty() {
+        problems.add(
+            Severity::Warning,
+            "spec.parentRefs",
+            "the route names no parent",
+            "name a Gateway in parentRefs",
+        );
+    }
+    let verdict = judge(model);
+    let mut resolver = Resolver { view, model, failures: Vec::new(), problems: &mut problems };
+    let rules: Vec<Rule> = model.rules.iter().map(|it| resolver.rule(it)).collect();
+    let failures = resolver.failures;
+    let resolved = resolved_refs(model, &failures);
+    let mut output = RouteOutput::default();
+    let mut attachments: BTreeMap<ListenerKey, Attachment> = BTreeMap::new();
+    let mut parents = Vec::new();
+    for (index, written) in model.parents.iter().enumerate() {
+        let Some(taken) = parent(view, model, (index, written), &mut problems) else { continue };
+        let accepted = match (&verdict.refused, taken) {
+            (Some(refused), _) => refused.clone(),
+            (None, Err(condition)) => condition,
+            (None, Ok(taken)) => {
+                attach_to(taken, &mut attachments, &mut output.accepted);
+                Condition::yes("Accepted", "Accepted", model.meta.generation)
+            }
+        };
+        let mut conditions = vec![accepted, resolved.clone()];
+        conditions.extend(verdict.partial.clone());
+        parents.push(RouteParentStatus {
+            conditions,
+            controller_name: view.options().controller_name.clone(),
+            parent_ref: written.clone(),
+        });
+    }
+    if !parents.is_empty() {
+        output.status = Some(RouteStatus { parents });
+    }
+    if !attachments.is_empty() {
+        output.route = Some(Route {
+            key: RouteKey::new(format!("{}/{}/{}", reference.kind, reference.namespace, reference.name)),
+            origin: Origin::new(reference.kind.name(), reference.namespace.clone(), reference.name.clone()),
+            kind: model.kind,
+            created_s: model.meta.created_s,
+            attachments: attachments.into_values().collect(),
+            rules,
+        });
+    }
+    output.problems = problems.into_list();
+    output
+}
+
+/// What the object alone says.
+struct Verdict {
+    /// Accepted=False.
+    refused: Option<Condition>,
+    /// PartiallyInvalid=True.
+    partial: Option<Condition>,
+}
+
+fn judge(model: &RouteModel) -> Verdict {
+    let generation = model.meta.generation;
+    let hard = || {
+        model.faults.iter().filter_map(|it| match it.reason {
+            FaultReason::UnsupportedValue => Some((it, "UnsupportedValue")),
+            FaultReason::IncompatibleFilters => Some((it, "IncompatibleFilters")),
+            FaultReason::InvalidKind | FaultReason::Warning => None,
+        })
+    };
+    let Some((first, reason)) = hard().find(|(it, _)| it.rule.is_none()).or_else(|| hard().next()) else {
+        return Verdict { refused: None, partial: None };
+    };
+    let mut rules: Vec<u32> = hard().filter_map(|(it, _)| it.rule).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    let message = format!("{}: {}", first.field, first.message);
+    if first.rule.is_none() || rules.len() >= model.rule_count {
+        return Verdict {
+            refused: Some(Condition::no("Accepted", reason, message, generation)),
+            partial: None,
+        };
+    }
+    let names: Vec<String> = rules.iter().map(u32::to_string).collect();
+    let message = format!("Dropped Rule(s) {}: {message}", names.join(", "));
+    let partial = Condition::yes("PartiallyInvalid", "UnsupportedValue", generation).message(message);
+    Verdict { refused: None, partial: Some(partial) }
+}
+
+/// What a parentRef comes to; `None` when there is no status to give.
+fn parent(
+    view: &View<'_>,
+    model: &RouteModel,
+    (index, written): (usize, &ParentRef),
+    problems: &mut Problems,
+) -> Option<Result<Vec<Taken>, Condition>> {
+    let field = format!("spec.parentRefs[{index}]");
+    let reference = match attach::named(written, &model.meta.reference.namespace) {
+        Named::Parent(reference) => reference,
+        Named::OtherKind(kind) => {
+            let message = format!("parents of kind {kind} are not supported yet");
+            problems.add(Severity::Note, format!("{field}.kind"), message, "use a Gateway or ListenerSet");
+            return None;
+        }
+    };
+    match attach::listeners(view, model, written, &reference) {
+        None => {
+            absent_parent(view, &reference, &field, problems);
+            None
+        }
+        Some(Ok(taken)) => Some(Ok(taken)),
+        Some(Err(refused)) => {
+            let next_step = match refused.reason {
+                "NoMatchingParent" => "use a listener of the parent",
+                "NotAllowedByListeners" => "set allowedRoutes of the listener, or use another one",
+                _ => "use a hostname that the listener has, or change the listener's",
+            };
+            let field = if refused.part.is_empty() { field } else { format!("{field}.{}", refused.part) };
+            problems.error(field, refused.message.clone(), next_step);
+            Some(Err(Condition::no("Accepted", refused.reason, refused.message, model.meta.generation)))
+        }
+    }
+}
+
+/// Says why a parent offers nothing: it is not there, it is another controller's, or its own parent is.
+fn absent_parent(view: &View<'_>, reference: &ObjectRef, field: &str, problems: &mut Problems) {
+    let is_there = match reference.kind {
+        sluice_crds::Kind::ListenerSet => view.listener_set(reference).is_some(),
+        _ => view.gateway(reference).is_some(),
+    };
+    if is_there {
+        let message = format!("{reference} is not served here; the route is left alone");
+        problems.add(Severity::Note, field, message, "see the problems of the parent");
+    } else {
+        let message = format!("{reference} not found");
+        problems.error(format!("{field}.name"), message, "create it, or correct name or namespace");
+    }
+}
+
+fn attach_to(
+    taken: Vec<Taken>,
+    attachments: &mut BTreeMap<ListenerKey, Attachment>,
+    accepted: &mut Vec<(ListenerKey, Arc<ObjectRef>)>,
+) {
+    for it in taken {
+        if !accepted.iter().any(|(key, _)| *key == it.listener) {
+            accepted.push((it.listener.clone(), it.gateway));
+        }
+        if it.is_served {
+            attachments
+                .insert(it.listener.clone(), Attachment { listener: it.listener, hostnames: it.hostnames });
+        }
+    }
+}
+
+/// ResolvedRefs: the first failure's reason, all messages.
+fn resolved_refs(model: &RouteModel, failures: &[RefFailure]) -> Condition {
+    let generation = model.meta.generation;
+    let kinds = model.faults.iter().filter(|it| it.reason == FaultReason::InvalidKind);
+    let mut all: Vec<(&'static str, &str)> = kinds.map(|it| ("InvalidKind", it.message.as_str())).collect();
+    all.extend(failures.iter().map(|it| (it.reason, it.message.as_str())));
+    let Some((reason, _)) = all.first() else {
+        return Condition::yes("ResolvedRefs", "ResolvedRefs", generation);
+    };
+    let mut messages: Vec<&str> = all.iter().map(|it| it.1).collect();
+    messages.dedup();
+    Condition::no("ResolvedRefs", reason, messages.join("; "), generation)
+}
+
+struct Resolver<'a, 'b> {
+    view: &'b View<'a>,
+    model: &'b RouteModel,
+    failures: Vec<RefFailure>,
+    problems: &'b mut Problems,
+}
+
+impl Resolver<'_, '_> {
+    fn rule(&mut self, rule: &RuleModel) -> Rule {
+        let mut filters = self.filters(&rule.filters);
+        if let Some(reason) = &rule.refused {
+            filters.insert(0, Filter::Fail(Fail { status: 500, reason: reason.clone() }));
+        }
+        let mut backends = Vec::with_capacity(rule.backends.len());
+        for (index, it) in rule.backends.iter().enumerate() {
+            let field = format!("spec.rules[{}].backendRefs[{index}]", rule.index);
+            let target = self.target(&it.reference, &field);
+            backends.push(WeightedBackend { target, weight: it.weight, filters: self.filters(&it.filters) });
+        }
+        Rule {
+            index: rule.index,
+            name: rule.name.clone(),
+            matches: rule.matches.clone(),
+            filters,
+            backends,
+            timeouts: rule.timeouts.clone(),
+            retry: rule.retry.clone(),
+            session_persistence: rule.session_persistence.clone(),
+        }
+    }
+
+    fn filters(&mut self, models: &[FilterModel]) -> Vec<Filter> {
+        let mut filters = Vec::with_capacity(models.len());
+        for it in models {
+            filters.push(match it {
+                FilterModel::Ready(filter) => filter.clone(),
+                FilterModel::Unresolved(reason) => Filter::Fail(Fail { status: 500, reason: reason.clone() }),
+                FilterModel::Mirror(it) => {
+                    let target = self.target(&it.backend, &it.field);
+                    Filter::Mirror(Mirror { target, fraction: it.fraction })
+                }
+            });
+        }
+        filters
+    }
+
+    fn target(&mut self, reference: &BackendReference, field: &str) -> BackendTarget {
+        match self.resolve(reference) {
+            Ok(target) => target,
+            Err(failure) => {
+                let place = format!("{field}.{}", failure.part);
+                self.problems.error(place, failure.message.clone(), failure.next_step.clone());
+                let fail = Fail { status: 500, reason: failure.message.clone() };
+                self.failures.push(failure);
+                BackendTarget::Fail(fail)
+            }
+        }
+    }
+
+    fn resolve(&self, reference: &BackendReference) -> Result<BackendTarget, RefFailure> {
+        let from = &self.model.meta.reference;
+        let id = backend::identify(reference, &from.namespace, self.model.kind == RouteKind::Grpc)?;
+        if let Target::Service { service, .. } = &id.target
+            && service.namespace != from.namespace
+        {
+            let granted = self.view.is_granted(
+                (GATEWAY_API_GROUP, from.kind.name(), &from.namespace),
+                ("", "Service", &service.namespace, &service.name),
+            );
+            if !granted {
+                return Err(RefFailure::new(
+                    "RefNotPermitted",
+                    "namespace",
+                    format!(
+                        "Service \"{}/{}\" is in another namespace, and no ReferenceGrant there lets {} of namespace \
+                         {} name it",
+                        service.namespace, service.name, from.kind, from.namespace
+                    ),
+                    format!("create a ReferenceGrant in namespace {}", service.namespace),
+                ));
+            }
+        }
+        match self.view.backend(&id).map(|it| &**it) {
+            Some(Ok(resolved)) => Ok(BackendTarget::Backend(resolved.backend.key.clone())),
+            Some(Err(failure)) => Err(failure.clone()),
+            None => Err(RefFailure::new("BackendNotFound", "name", "backend not found", "")),
+        }
+    }
+}

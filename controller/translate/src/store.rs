@@ -1,0 +1,275 @@
+//! The objects as they were last seen, in our own terms, with the indexes that computations look through.
+
+use crate::model::{
+    ClassModel, EntryModel, GatewayModel, GrantModel, ParametersModel, RouteModel, SecretModel, ServiceModel,
+    SetModel, SliceModel,
+};
+use crate::reads::{Key, Node};
+use sluice_crds::{Kind, Object, ObjectRef};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+type Map<T> = BTreeMap<ObjectRef, Arc<T>>;
+
+/// Every object that Sluice reads.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    pub(crate) classes: Map<ClassModel>,
+    pub(crate) gateways: Map<GatewayModel>,
+    pub(crate) sets: Map<SetModel>,
+    pub(crate) routes: Map<RouteModel>,
+    pub(crate) grants: Map<GrantModel>,
+    pub(crate) services: Map<ServiceModel>,
+    pub(crate) slices: Map<SliceModel>,
+    pub(crate) secrets: Map<SecretModel>,
+    pub(crate) namespaces: Map<BTreeMap<String, String>>,
+    pub(crate) entries: Map<EntryModel>,
+    pub(crate) parameters: Map<ParametersModel>,
+    sets_by_gateway: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
+    slices_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
+    entries_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
+}
+
+/// What a change touched.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// What may read differently now.
+    pub(crate) keys: Vec<Key>,
+    /// Computations that exist because the object does.
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Store {
+    /// Puts an object in; nothing is touched when it says the same as before.
+    pub(crate) fn upsert(&mut self, object: Object) -> Touched {
+        let reference = object.reference();
+        let mut touched = Touched::default();
+        match object {
+            Object::GatewayClass(it) => {
+                if put(&mut self.classes, &reference, ClassModel::read(&it)).is_some() {
+                    touched.nodes.push(Node::Class(reference.clone()));
+                    touched.keys.extend([Key::Object(reference), Key::Topology]);
+                }
+            }
+            Object::Gateway(it) => {
+                if put(&mut self.gateways, &reference, GatewayModel::read(&it)).is_some() {
+                    touch_gateway(reference, &mut touched);
+                }
+            }
+            Object::ListenerSet(it) => {
+                let model = SetModel::read(&it);
+                let parent = model.parent.clone();
+                if let Some(old) = put(&mut self.sets, &reference, model) {
+                    self.move_set(&reference, old.map(|it| it.parent.clone()), Some(parent), &mut touched);
+                }
+            }
+            Object::HttpRoute(it) => self.put_route(reference, crate::route::read_http(&it), &mut touched),
+            Object::GrpcRoute(it) => self.put_route(reference, crate::route::read_grpc(&it), &mut touched),
+            Object::ReferenceGrant(it) => {
+                if put(&mut self.grants, &reference, GrantModel::read(&it)).is_some() {
+                    touched.keys.push(Key::Grants(reference.namespace));
+                }
+            }
+            Object::Service(it) => {
+                if put(&mut self.services, &reference, ServiceModel::read(&it)).is_some() {
+                    touched.keys.push(Key::Object(reference));
+                }
+            }
+            Object::EndpointSlice(it) => {
+                let model = SliceModel::read(&it);
+                let service = model.service.clone();
+                if let Some(old) = put(&mut self.slices, &reference, model) {
+                    self.move_slice(&reference, old.and_then(|it| it.service.clone()), service, &mut touched);
+                }
+            }
+            Object::Secret(it) => {
+                if put(&mut self.secrets, &reference, SecretModel::read(&it)).is_some() {
+                    touched.keys.push(Key::Object(reference));
+                }
+            }
+            Object::ConfigMap(_) => {}
+            Object::Namespace(it) => {
+                let labels = it.metadata.labels.unwrap_or_default();
+                if put(&mut self.namespaces, &reference, labels).is_some() {
+                    touched.keys.extend([Key::Object(reference), Key::Topology]);
+                }
+            }
+            Object::ServiceEntry(it) => {
+                let model = EntryModel::read(&it);
+                let hosts = model.hosts.clone();
+                if let Some(old) = put(&mut self.entries, &reference, model) {
+                    let old = old.map(|it| it.hosts.clone()).unwrap_or_default();
+                    self.move_entry(&reference, &old, &hosts, &mut touched);
+                }
+            }
+            Object::GatewayParameters(it) => {
+                if put(&mut self.parameters, &reference, ParametersModel::read(&it)).is_some() {
+                    touched.keys.push(Key::Object(reference));
+                }
+            }
+        }
+        touched
+    }
+
+    /// Takes an object out; nothing is touched when it was not there.
+    pub(crate) fn remove(&mut self, reference: ObjectRef) -> Touched {
+        let mut touched = Touched::default();
+        match reference.kind {
+            Kind::GatewayClass => {
+                if self.classes.remove(&reference).is_some() {
+                    touched.nodes.push(Node::Class(reference.clone()));
+                    touched.keys.extend([Key::Object(reference), Key::Topology]);
+                }
+            }
+            Kind::Gateway => {
+                if self.gateways.remove(&reference).is_some() {
+                    touch_gateway(reference, &mut touched);
+                }
+            }
+            Kind::ListenerSet => {
+                if let Some(old) = self.sets.remove(&reference) {
+                    self.move_set(&reference, Some(old.parent.clone()), None, &mut touched);
+                }
+            }
+            Kind::HttpRoute | Kind::GrpcRoute => {
+                if self.routes.remove(&reference).is_some() {
+                    touched.nodes.push(Node::Route(reference.clone()));
+                    touched.keys.push(Key::Object(reference));
+                }
+            }
+            Kind::ReferenceGrant => {
+                if self.grants.remove(&reference).is_some() {
+                    touched.keys.push(Key::Grants(reference.namespace));
+                }
+            }
+            Kind::Service => touch_removed(self.services.remove(&reference), reference, &mut touched),
+            Kind::EndpointSlice => {
+                if let Some(old) = self.slices.remove(&reference) {
+                    self.move_slice(&reference, old.service.clone(), None, &mut touched);
+                }
+            }
+            Kind::Secret => touch_removed(self.secrets.remove(&reference), reference, &mut touched),
+            Kind::ConfigMap => {}
+            Kind::Namespace => {
+                if self.namespaces.remove(&reference).is_some() {
+                    touched.keys.extend([Key::Object(reference), Key::Topology]);
+                }
+            }
+            Kind::ServiceEntry => {
+                if let Some(old) = self.entries.remove(&reference) {
+                    self.move_entry(&reference, &old.hosts.clone(), &[], &mut touched);
+                }
+            }
+            Kind::GatewayParameters => {
+                touch_removed(self.parameters.remove(&reference), reference, &mut touched)
+            }
+        }
+        touched
+    }
+
+    fn put_route(&mut self, reference: ObjectRef, model: RouteModel, touched: &mut Touched) {
+        if put(&mut self.routes, &reference, model).is_some() {
+            touched.nodes.push(Node::Route(reference.clone()));
+            touched.keys.push(Key::Object(reference));
+        }
+    }
+
+    fn move_set(
+        &mut self,
+        reference: &ObjectRef,
+        old: Option<ObjectRef>,
+        new: Option<ObjectRef>,
+        touched: &mut Touched,
+    ) {
+        touched.nodes.push(Node::Orphan(reference.clone()));
+        touched.keys.extend([Key::Object(reference.clone()), Key::Topology]);
+        reindex(&mut self.sets_by_gateway, reference, old.as_ref(), new.as_ref());
+        touched.keys.extend(old.into_iter().chain(new).map(Key::SetsOf));
+    }
+
+    fn move_slice(
+        &mut self,
+        reference: &ObjectRef,
+        old: Option<ObjectRef>,
+        new: Option<ObjectRef>,
+        touched: &mut Touched,
+    ) {
+        reindex(&mut self.slices_by_service, reference, old.as_ref(), new.as_ref());
+        touched.keys.extend(old.into_iter().chain(new).map(Key::Slices));
+    }
+
+    fn move_entry(&mut self, reference: &ObjectRef, old: &[String], new: &[String], touched: &mut Touched) {
+        for host in old {
+            reindex(&mut self.entries_by_host, reference, Some(host), None);
+        }
+        for host in new {
+            reindex(&mut self.entries_by_host, reference, None, Some(host));
+        }
+        touched.keys.push(Key::Object(reference.clone()));
+        touched.keys.extend(old.iter().chain(new).cloned().map(Key::Host));
+    }
+
+    pub(crate) fn sets_of(&self, gateway: &ObjectRef) -> Vec<&Arc<SetModel>> {
+        let references = self.sets_by_gateway.get(gateway).into_iter().flatten();
+        let mut sets: Vec<_> = references.filter_map(|it| self.sets.get(it)).collect();
+        sets.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
+        sets
+    }
+
+    pub(crate) fn slices_of(&self, service: &ObjectRef) -> Vec<&Arc<SliceModel>> {
+        let references = self.slices_by_service.get(service).into_iter().flatten();
+        references.filter_map(|it| self.slices.get(it)).collect()
+    }
+
+    pub(crate) fn entries_of(&self, host: &str) -> Vec<&Arc<EntryModel>> {
+        let references = self.entries_by_host.get(host).into_iter().flatten();
+        let mut entries: Vec<_> = references.filter_map(|it| self.entries.get(it)).collect();
+        entries.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
+        entries
+    }
+
+    pub(crate) fn grants_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a GrantModel> {
+        let first = ObjectRef::new(Kind::ReferenceGrant, namespace, "");
+        self.grants
+            .range(first..)
+            .take_while(move |(reference, _)| reference.namespace == namespace)
+            .map(|(_, grant)| &**grant)
+    }
+}
+
+/// Puts a model in; `Some(before)` when it differs from what was there.
+#[allow(clippy::option_option)]
+fn put<T: PartialEq>(map: &mut Map<T>, reference: &ObjectRef, model: T) -> Option<Option<Arc<T>>> {
+    if map.get(reference).is_some_and(|old| **old == model) {
+        return None;
+    }
+    Some(map.insert(reference.clone(), Arc::new(model)))
+}
+
+fn touch_gateway(reference: ObjectRef, touched: &mut Touched) {
+    touched.nodes.push(Node::Gateway(reference.clone()));
+    touched.keys.extend([Key::Object(reference), Key::Topology]);
+}
+
+fn touch_removed<T>(old: Option<T>, reference: ObjectRef, touched: &mut Touched) {
+    if old.is_some() {
+        touched.keys.push(Key::Object(reference));
+    }
+}
+
+fn reindex<K: Ord + Clone>(
+    index: &mut BTreeMap<K, BTreeSet<ObjectRef>>,
+    member: &ObjectRef,
+    old: Option<&K>,
+    new: Option<&K>,
+) {
+    if let Some(members) = old.and_then(|key| index.get_mut(key)) {
+        members.remove(member);
+    }
+    if let Some(key) = old.filter(|key| index.get(key).is_some_and(BTreeSet::is_empty)) {
+        index.remove(key);
+    }
+    if let Some(key) = new {
+        index.entry(key.clone()).or_default().insert(member.clone());
+    }
+}

@@ -1,0 +1,168 @@
+//! What a computation sees: the objects and the results of earlier computations. Every look is noted.
+
+use crate::backend::{BackendId, BackendOutcome};
+use crate::gateway::{CertificateOutcome, Lost, Parent};
+use crate::model::{
+    EntryModel, GatewayModel, ParametersModel, RouteModel, SecretModel, ServiceModel, SetModel, SliceModel,
+};
+use crate::reads::Key;
+use crate::store::Store;
+use crate::translator::Options;
+use sluice_crds::{Kind, ObjectRef};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Objects and results.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) options: Options,
+    pub(crate) store: Store,
+    pub(crate) lost: BTreeMap<ObjectRef, Arc<Lost>>,
+    pub(crate) certificates: BTreeMap<ObjectRef, Arc<CertificateOutcome>>,
+    pub(crate) parents: BTreeMap<ObjectRef, Arc<Parent>>,
+    pub(crate) backends: BTreeMap<BackendId, Arc<BackendOutcome>>,
+}
+
+/// One computation's look at the state.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    state: &'a State,
+    reads: RefCell<Vec<Key>>,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(state: &'a State) -> Self {
+        Self { state, reads: RefCell::new(Vec::new()) }
+    }
+
+    /// What was read, sorted, each once.
+    pub(crate) fn into_reads(self) -> Vec<Key> {
+        let mut reads = self.reads.into_inner();
+        reads.sort_unstable();
+        reads.dedup();
+        reads
+    }
+
+    fn note(&self, key: Key) {
+        self.reads.borrow_mut().push(key);
+    }
+
+    fn note_object(&self, reference: &ObjectRef) {
+        self.note(Key::Object(reference.clone()));
+    }
+
+    pub(crate) fn options(&self) -> &'a Options {
+        &self.state.options
+    }
+
+    pub(crate) fn class(&self, name: &str) -> Option<&'a Arc<crate::model::ClassModel>> {
+        let reference = ObjectRef::new(Kind::GatewayClass, "", name);
+        self.note_object(&reference);
+        self.state.store.classes.get(&reference)
+    }
+
+    pub(crate) fn gateway(&self, reference: &ObjectRef) -> Option<&'a Arc<GatewayModel>> {
+        self.note_object(reference);
+        self.state.store.gateways.get(reference)
+    }
+
+    pub(crate) fn listener_set(&self, reference: &ObjectRef) -> Option<&'a Arc<SetModel>> {
+        self.note_object(reference);
+        self.state.store.sets.get(reference)
+    }
+
+    pub(crate) fn route(&self, reference: &ObjectRef) -> Option<&'a Arc<RouteModel>> {
+        self.note_object(reference);
+        self.state.store.routes.get(reference)
+    }
+
+    pub(crate) fn parameters(&self, namespace: &str, name: &str) -> Option<&'a Arc<ParametersModel>> {
+        let reference = ObjectRef::new(Kind::GatewayParameters, namespace, name);
+        self.note_object(&reference);
+        self.state.store.parameters.get(&reference)
+    }
+
+    pub(crate) fn service(&self, reference: &ObjectRef) -> Option<&'a Arc<ServiceModel>> {
+        self.note_object(reference);
+        self.state.store.services.get(reference)
+    }
+
+    pub(crate) fn secret(&self, reference: &ObjectRef) -> Option<&'a Arc<SecretModel>> {
+        self.note_object(reference);
+        self.state.store.secrets.get(reference)
+    }
+
+    pub(crate) fn entry(&self, reference: &ObjectRef) -> Option<&'a Arc<EntryModel>> {
+        self.note_object(reference);
+        self.state.store.entries.get(reference)
+    }
+
+    /// The slices of a Service, ordered by name.
+    pub(crate) fn slices(&self, service: &ObjectRef) -> Vec<&'a Arc<SliceModel>> {
+        self.note(Key::Slices(service.clone()));
+        self.state.store.slices_of(service)
+    }
+
+    /// The ServiceEntries that name a host, oldest first.
+    pub(crate) fn entries_of(&self, host: &str) -> Vec<&'a Arc<EntryModel>> {
+        self.note(Key::Host(host.to_owned()));
+        self.state.store.entries_of(host)
+    }
+
+    /// The ListenerSets that name this Gateway as parent, in merge order: oldest, then namespace/name.
+    pub(crate) fn sets_of(&self, gateway: &ObjectRef) -> Vec<&'a Arc<SetModel>> {
+        self.note(Key::SetsOf(gateway.clone()));
+        self.state.store.sets_of(gateway)
+    }
+
+    /// Every Gateway, oldest first, then namespace/name. Notes only the topology: a reader must not depend on more.
+    pub(crate) fn all_gateways(&self) -> Vec<&'a Arc<GatewayModel>> {
+        self.note(Key::Topology);
+        let mut all: Vec<_> = self.state.store.gateways.values().collect();
+        all.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
+        all
+    }
+
+    /// Whether a grant in `to.namespace` lets objects of `from` (group, kind, namespace) name `to`.
+    pub(crate) fn is_granted(&self, from: (&str, &str, &str), to: (&str, &str, &str, &str)) -> bool {
+        let (to_group, to_kind, to_namespace, to_name) = to;
+        self.note(Key::Grants(to_namespace.to_owned()));
+        self.state.store.grants_in(to_namespace).any(|grant| {
+            grant.from.iter().any(|it| (it.0.as_str(), it.1.as_str(), it.2.as_str()) == from)
+                && grant.to.iter().any(|it| {
+                    it.0 == to_group && it.1 == to_kind && it.2.as_ref().is_none_or(|name| name == to_name)
+                })
+        })
+    }
+
+    /// Labels of a namespace. `kubernetes.io/metadata.name` is always there, also when no object is.
+    pub(crate) fn namespace_labels(&self, name: &str) -> BTreeMap<String, String> {
+        let reference = ObjectRef::new(Kind::Namespace, "", name);
+        self.note_object(&reference);
+        let mut labels =
+            self.state.store.namespaces.get(&reference).map(|it| (**it).clone()).unwrap_or_default();
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
+        labels
+    }
+
+    pub(crate) fn lost(&self, gateway: &ObjectRef) -> Option<&'a Arc<Lost>> {
+        self.note(Key::Lost(gateway.clone()));
+        self.state.lost.get(gateway)
+    }
+
+    pub(crate) fn certificate(&self, secret: &ObjectRef) -> Option<&'a Arc<CertificateOutcome>> {
+        self.note(Key::Certificate(secret.clone()));
+        self.state.certificates.get(secret)
+    }
+
+    pub(crate) fn parent(&self, reference: &ObjectRef) -> Option<&'a Arc<Parent>> {
+        self.note(Key::Parent(reference.clone()));
+        self.state.parents.get(reference)
+    }
+
+    pub(crate) fn backend(&self, id: &BackendId) -> Option<&'a Arc<BackendOutcome>> {
+        self.note(Key::Backend(id.clone()));
+        self.state.backends.get(id)
+    }
+}
