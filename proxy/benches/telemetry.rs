@@ -1,0 +1,112 @@
+//! What telemetry costs a request, in instructions: counted by Valgrind, so that a busy machine does not move them.
+//!
+//! `cargo bench -p sluice-proxy --bench telemetry` runs itself under callgrind with two numbers of rounds for each case
+//! and prints the difference for one round: start-up and the first second's calendar fall out. The log's writer thread
+//! is counted in. The time beside it is for orientation only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use sluice_ir::AccessLog;
+use sluice_proxy::telemetry::{AccessLogger, AccessRecord, Metrics, Outcome};
+use std::hint::black_box;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+const FEW: u64 = 1_000;
+const MANY: u64 = 21_000;
+/// Below a block, so that the writer's rhythm does not depend on the scheduler; flushed as one block would be.
+const FLUSH_EVERY: u64 = 100;
+
+/// Runs so many rounds.
+type Case = fn(u64);
+
+const CASES: [(&str, Case); 5] = [
+    ("route_finished", route_finished),
+    ("request_in_flight", request_in_flight),
+    ("access_log_json", |rounds| access_log(AccessLog::Json, rounds)),
+    ("access_log_text", |rounds| access_log(AccessLog::Text, rounds)),
+    ("access_log_off", |rounds| access_log(AccessLog::Off, rounds)),
+];
+
+fn route_finished(rounds: u64) {
+    let route = Metrics::new().route("edge/web", "HTTPRoute shop/cart");
+    for round in 0..rounds {
+        let duration = Duration::from_micros(black_box(round % 1_000));
+        route.finished(Outcome::Served, black_box(200), duration, 12, 3_456);
+    }
+}
+
+fn request_in_flight(rounds: u64) {
+    let metrics = Metrics::new();
+    for _ in 0..rounds {
+        black_box(&metrics).request_started();
+        black_box(&metrics).request_ended();
+    }
+}
+
+fn access_log(format: AccessLog, rounds: u64) {
+    let log = AccessLogger::to_writer(Box::new(std::io::sink()));
+    let record = AccessRecord {
+        time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_397_715_123),
+        gateway: "edge/web",
+        listener: Some("https"),
+        route: Some("HTTPRoute shop/cart"),
+        rule: None,
+        method: "GET",
+        host: "shop.example.com",
+        path: "/api/v1/carts/1234567890/items",
+        protocol: "HTTP/2",
+        status: 200,
+        outcome: Outcome::Served,
+        request_bytes: 0,
+        response_bytes: 3_456,
+        duration: Duration::from_micros(1_234),
+        upstream: Some(([10, 1, 2, 3], 8_080).into()),
+        upstream_duration: Some(Duration::from_micros(900)),
+        attempts: 1,
+        client: ([192, 0, 2, 7], 40_000).into(),
+        server_name: Some("shop.example.com"),
+        tls_version: Some("1.3"),
+        user_agent: Some(b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        request_id: Some(b"0f3c9f7e-5f0d-4d5e-8f0c-2c3c9a6f1d11"),
+        traceparent: Some(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    };
+    for round in 1..=rounds {
+        log.write(format, black_box(&record));
+        if round % FLUSH_EVERY == 0 {
+            log.flush();
+        }
+    }
+    assert_eq!(log.counts().dropped(), 0);
+}
+
+/// Instructions of this program running one case.
+fn instructions(case: &str, rounds: u64) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["case", case, &rounds.to_string()])
+        .output()
+        .expect("valgrind runs; install it to count instructions");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    let collected = text.lines().find_map(|line| line.split_once("Collected :")).expect("a count");
+    collected.1.trim().parse().unwrap()
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [mode, case, rounds] = arguments.as_slice()
+        && mode == "case"
+    {
+        let (_, run) = CASES.iter().find(|(name, _)| name == case).expect("a known case");
+        return run(rounds.parse().unwrap());
+    }
+    println!("{:<20} {:>14} {:>10}", "case", "instructions", "ns");
+    for (name, run) in CASES {
+        let per_round = (instructions(name, MANY) - instructions(name, FEW)) as f64 / (MANY - FEW) as f64;
+        let started = Instant::now();
+        run(MANY);
+        let ns = started.elapsed().as_nanos() as f64 / MANY as f64;
+        println!("{name:<20} {per_round:>14.1} {ns:>10.1}");
+    }
+}

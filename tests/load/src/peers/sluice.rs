@@ -1,0 +1,156 @@
+//! Sluice: `sluice run` on a folder of Gateway API objects, as a user would write them.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::job::{HOST, Job, free_port, local};
+use crate::certificate::Certificate;
+
+/// Routes in one file, so that start-up reads files of a size that people have.
+const ROUTES_PER_FILE: usize = 100;
+
+pub(super) fn command(job: &Job, program: &Path) -> Result<Command> {
+    write_base(job)?;
+    let entries = job.routes.entries();
+    for (index, routes) in entries.chunks(ROUTES_PER_FILE).enumerate() {
+        let mut text = String::new();
+        for (place, (host, prefix)) in routes.iter().enumerate() {
+            let name = format!("route-{:05}", index * ROUTES_PER_FILE + place);
+            writeln!(text, "{}---", route(&name, host, prefix, None, job))?;
+        }
+        write(job, &format!("routes-{index:03}.yaml"), &text)?;
+    }
+    run(job, program)
+}
+
+/// Only the command: the folder has been written already.
+pub(super) fn run(job: &Job, program: &Path) -> Result<Command> {
+    let admin = local(free_port()?).to_string();
+    let mut command = Command::new(program);
+    command.arg("run").arg(job.file("manifests"));
+    command.args(["--port-offset", "0", "--bind", "127.0.0.1", "--admin", &admin]).env("SLUICE_THREADS", "1");
+    Ok(command)
+}
+
+/// Everything but routes: Gateway, its parameters, the certificate and the backend.
+pub(super) fn write_base(job: &Job) -> Result<()> {
+    std::fs::create_dir_all(job.file("manifests"))?;
+    write(job, "gateway.yaml", &gateway(job))?;
+    write(job, "backend.yaml", &backend(job))?;
+    if let Some((_, certificate)) = &job.tls {
+        write(job, "certificate.yaml", &secret(certificate))?;
+    }
+    Ok(())
+}
+
+/// Writes a manifest the way an editor saves: whole, by renaming.
+pub(crate) fn write(job: &Job, name: &str, text: &str) -> Result<()> {
+    let folder = job.file("manifests");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join(name);
+    let beside = job.file("next");
+    std::fs::write(&beside, text).with_context(|| beside.display().to_string())?;
+    std::fs::rename(&beside, &path).with_context(|| path.display().to_string())
+}
+
+fn gateway(job: &Job) -> String {
+    let log = if job.access_log { "Json" } else { "Off" };
+    let mut text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{name: sluice}}
+spec: {{controllerName: sluice.dev/gateway-controller}}
+---
+apiVersion: sluice.dev/v1alpha1
+kind: GatewayParameters
+metadata: {{name: load, namespace: default}}
+spec:
+  accessLog: {log}
+  limits: {{connections: 20000, connectionsPerClient: 20000, resetsPerSecond: 10000}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: load, namespace: default}}
+spec:
+  gatewayClassName: sluice
+  infrastructure:
+    parametersRef: {{group: sluice.dev, kind: GatewayParameters, name: load}}
+  listeners:
+  - {{name: http, port: {}, protocol: HTTP}}
+",
+        job.port
+    );
+    if let Some((port, _)) = &job.tls {
+        text.push_str(&format!(
+            "  - {{name: https, port: {port}, protocol: HTTPS, tls: {{certificateRefs: [{{name: load}}]}}}}\n"
+        ));
+    }
+    text
+}
+
+fn backend(job: &Job) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: backend, namespace: default}}
+spec:
+  hosts: [backend.local]
+  ports: [{{number: {}, name: http, protocol: HTTP}}]
+  resolution: STATIC
+  endpoints: [{{address: {}}}]
+",
+        job.backend.port(),
+        job.backend.ip()
+    )
+}
+
+/// The Secret of the TLS listener.
+pub(crate) fn secret(certificate: &Certificate) -> String {
+    format!(
+        "apiVersion: v1
+kind: Secret
+metadata: {{name: load, namespace: default}}
+type: kubernetes.io/tls
+data:
+  tls.crt: {}
+  tls.key: {}
+",
+        BASE64_STANDARD.encode(&certificate.chain_pem),
+        BASE64_STANDARD.encode(&certificate.key_pem)
+    )
+}
+
+/// One HTTPRoute; with `version` its answers carry `x-version`.
+pub(crate) fn route(name: &str, host: &str, prefix: &str, version: Option<u32>, job: &Job) -> String {
+    let filters = version.map_or_else(String::new, |version| {
+        format!(
+            "    filters:
+    - type: ResponseHeaderModifier
+      responseHeaderModifier: {{set: [{{name: x-version, value: \"{version}\"}}]}}
+"
+        )
+    });
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}, namespace: default}}
+spec:
+  parentRefs: [{{name: load}}]
+  hostnames: [{host}]
+  rules:
+  - matches: [{{path: {{type: PathPrefix, value: {prefix}}}}}]
+    backendRefs: [{{group: networking.istio.io, kind: Hostname, name: backend.local, port: {}}}]
+{filters}",
+        job.backend.port()
+    )
+}
+
+/// The host that `Routes::One` routes.
+pub(crate) fn host() -> &'static str {
+    HOST
+}
