@@ -15,7 +15,7 @@ use super::cores::TICKS_PER_SECOND;
 pub(crate) struct Usage {
     /// User and system time, with that of children that have ended.
     pub(crate) cpu: Duration,
-    /// Resident memory, KiB.
+    /// Resident memory, KiB; what several processes of one proxy share is counted once.
     pub(crate) memory_kib: u64,
     /// Most resident memory so far, KiB.
     pub(crate) peak_memory_kib: u64,
@@ -80,16 +80,26 @@ impl Process {
     /// What it and its children have used until now.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let mut sum = Usage::default();
-        for pid in tree(self.child.id()) {
+        let pids = tree(self.child.id());
+        let mut shared_kib = 0;
+        for pid in &pids {
             // A child may end while we look; its time is then in its parent's.
-            let (Ok(stat), Ok(status)) = (read(pid, "stat"), read(pid, "status")) else { continue };
+            let (Ok(stat), Ok(status)) = (read(*pid, "stat"), read(*pid, "status")) else { continue };
             sum.cpu += stat_fields(&stat).map(|fields| fields.cpu).unwrap_or_default();
-            sum.memory_kib += status_kib(&status, "VmRSS:");
-            sum.peak_memory_kib += status_kib(&status, "VmHWM:");
+            let resident_kib = kib(&status, "VmRSS:");
+            sum.memory_kib += resident_kib;
+            sum.peak_memory_kib += kib(&status, "VmHWM:");
+            if pids.len() > 1
+                && let Ok(rollup) = read(*pid, "smaps_rollup")
+            {
+                shared_kib += resident_kib.saturating_sub(kib(&rollup, "Pss:"));
+            }
         }
         if sum.memory_kib == 0 {
             bail!("the proxy has ended: {}", self.last_words());
         }
+        sum.memory_kib -= shared_kib;
+        sum.peak_memory_kib -= shared_kib;
         Ok(sum)
     }
 
@@ -149,8 +159,8 @@ fn stat_fields(stat: &str) -> Option<StatFields> {
     })
 }
 
-fn status_kib(status: &str, name: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
+fn kib(lines: &str, name: &str) -> u64 {
+    let line = lines.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
