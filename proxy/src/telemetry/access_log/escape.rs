@@ -4,33 +4,37 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Bytes that can't be copied as they are.
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = byte < 0x20 || byte >= 0x7f || byte == b'"' as usize || byte == b'\\' as usize;
-        byte += 1;
+/// Bytes that are looked at together: the compiler makes one comparison of them.
+const LANES: usize = 16;
+
+/// Whether a byte can't be copied as it is: quote, backslash, or nothing of printable ASCII.
+fn is_special(byte: u8) -> bool {
+    byte.wrapping_sub(b' ') > b'~' - b' ' || byte == b'"' || byte == b'\\'
+}
+
+/// Length of the start that can be copied as it is, rounded down to whole [`LANES`] if there is an end to it.
+fn plain_start(text: &[u8]) -> usize {
+    let (chunks, rest) = text.as_chunks::<LANES>();
+    let plain =
+        chunks.iter().take_while(|chunk| !chunk.iter().fold(false, |any, byte| any | is_special(*byte)));
+    match plain.count() * LANES {
+        all if all + rest.len() == text.len() && !rest.iter().any(|byte| is_special(*byte)) => text.len(),
+        some => some,
     }
-    table
-};
+}
 
 /// Writes what stands between the quotes of a JSON string: at most `limit` bytes of `text`, with `…` where more was.
 ///
 /// Quotes, backslashes, control characters (C0, DEL, C1), line separators and characters that turn the direction of
-/// writing are escaped; what is no UTF-8 becomes U+FFFD. Cost: one table look-up a byte and one copy for plain text.
+/// writing are escaped; what is no UTF-8 becomes U+FFFD. Cost: half a comparison a byte and one copy for plain text.
 pub(super) fn push_text(out: &mut Vec<u8>, text: &[u8], limit: usize) {
     let (text, cut) = match text.get(..limit) {
         Some(start) if text.len() > limit => (start, true),
         _ => (text, false),
     };
-    match text.iter().position(|byte| SPECIAL[usize::from(*byte)]) {
-        None => out.extend_from_slice(text),
-        Some(plain) => {
-            out.extend_from_slice(&text[..plain]);
-            push_special(out, &text[plain..]);
-        }
-    }
+    let (plain, special) = text.split_at(plain_start(text));
+    out.extend_from_slice(plain);
+    push_special(out, special);
     if cut {
         out.extend_from_slice("…".as_bytes());
     }
@@ -130,6 +134,20 @@ mod tests {
     #[test]
     fn plain_text_is_copied() {
         assert_eq!(text("/cart/ü/😀".as_bytes(), 100), "/cart/ü/😀");
+    }
+
+    #[test]
+    fn a_special_byte_is_found_at_every_place() {
+        for place in 0..40 {
+            for (byte, written) in
+                [(b'"', "\\\""), (b'\\', "\\\\"), (0x1f, "\\u001f"), (0x7f, "\\u007f"), (0x80, "\u{fffd}")]
+            {
+                let mut bytes = [b'~'; 40];
+                bytes[place] = byte;
+                let wanted = format!("{}{written}{}", "~".repeat(place), "~".repeat(39 - place));
+                assert_eq!(text(&bytes, 100), wanted);
+            }
+        }
     }
 
     #[test]

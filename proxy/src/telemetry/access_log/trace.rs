@@ -3,23 +3,26 @@
 /// The trace id of a W3C Trace Context header, 32 lower-case hexadecimal digits; `None` for what the standard calls
 /// invalid, so that garbage from a client is never taken for a trace.
 pub fn trace_id(traceparent: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(traceparent).ok()?;
-    let (version, rest) = (text.get(..2)?, text.get(2..)?);
-    let (trace, parent, flags) = (rest.get(1..33)?, rest.get(34..50)?, rest.get(51..53)?);
-    let dashes = [rest.get(..1)?, rest.get(33..34)?, rest.get(50..51)?].iter().all(|dash| *dash == "-");
-    let hex = [version, trace, parent, flags].iter().all(|part| part.bytes().all(is_lower_hex));
+    let (head, more) = traceparent.split_at_checked(LENGTH)?;
+    let (version, trace, parent, flags) = (&head[..2], &head[3..35], &head[36..52], &head[53..]);
+    let dashes = [head[2], head[35], head[52]] == [b'-'; 3];
     // Trace Context §2.2: version 00 ends here, later versions may go on after a dash, ff is forbidden.
-    let end = match rest.get(53..) {
-        Some("") => true,
-        Some(more) => version != "00" && more.starts_with('-'),
-        None => false,
-    };
-    let zero = |part: &str| part.bytes().all(|byte| byte == b'0');
-    (dashes && hex && end && version != "ff" && !zero(trace) && !zero(parent)).then_some(trace)
+    let end = more.is_empty() || (version != b"00" && more.starts_with(b"-"));
+    let hex = is_lower_hex(version) & is_lower_hex(trace) & is_lower_hex(parent) & is_lower_hex(flags);
+    let valid = dashes && end && hex && version != b"ff" && !is_zero(trace) && !is_zero(parent);
+    std::str::from_utf8(trace).ok().filter(|_| valid)
 }
 
-fn is_lower_hex(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+/// Bytes of version, trace, parent and flags with the dashes between them.
+const LENGTH: usize = 55;
+
+/// Looks at all bytes whatever it finds, so that the compiler looks at many at once.
+fn is_lower_hex(part: &[u8]) -> bool {
+    part.iter().fold(true, |all, byte| all & (byte.is_ascii_digit() | matches!(byte, b'a'..=b'f')))
+}
+
+fn is_zero(part: &[u8]) -> bool {
+    part.iter().all(|byte| *byte == b'0')
 }
 
 #[cfg(test)]
