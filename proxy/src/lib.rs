@@ -1,9 +1,18 @@
 //! The proxy core on Pingora, shared by every data plane of Sluice.
 //!
-//! In: an [`ir::Snapshot`](sluice_ir::Snapshot). Out: bound listeners that serve it. It never sees a Kubernetes
-//! type, never talks to an API server and holds no credential but the certificates of its listeners.
+//! In: an [`ir::Delta`](sluice_ir::Delta). Out: bound ports that serve it. It never sees a Kubernetes type, never
+//! talks to an API server and holds no credential but the certificates of its listeners.
+//!
+//! The way of a request: [`listen`] accepts, sniffs and terminates TLS ([`tls`]); [`http`] decides, filters and
+//! answers; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read.
 
+pub mod admin;
+pub mod http;
 pub mod listen;
+mod proxy;
+pub mod snapshot;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+
+pub use proxy::{Proxy, ProxyOptions};

@@ -1,0 +1,123 @@
+//! A gateway process: proxy and admin server.
+
+use anyhow::{Context as _, Result};
+use sluice_ir as ir;
+use sluice_proxy::admin::{self, AdminState, Page, Readiness};
+use sluice_proxy::snapshot::BindPlan;
+use sluice_proxy::telemetry::AccessLogger;
+use sluice_proxy::upstream::Resolver;
+use sluice_proxy::{Proxy, ProxyOptions};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long a first configuration waits for the addresses of named backends before the gateway calls itself ready.
+const FIRST_RESOLUTION: Duration = Duration::from_secs(2);
+
+/// How a gateway is started.
+#[derive(Clone, Debug)]
+pub struct GatewayOptions {
+    /// Address of listeners whose Gateway names none.
+    pub bind: IpAddr,
+    /// Added to each listener's port, so that 80 and 443 need no root.
+    pub port_offset: u16,
+    /// Where the admin server listens; `None`: nowhere.
+    pub admin: Option<SocketAddr>,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    proxy: Arc<Proxy>,
+    readiness: Readiness,
+    admin: Option<SocketAddr>,
+    stop: CancellationToken,
+}
+
+impl Gateway {
+    /// Starts the admin server and a proxy without configuration. Fails only when the admin address can't be bound.
+    pub async fn start(options: GatewayOptions) -> Result<Self> {
+        let plan = BindPlan { bind: options.bind, port_offset: options.port_offset };
+        let proxy =
+            Proxy::new(ProxyOptions { plan, log: AccessLogger::stdout(), resolver: Resolver::system() });
+        let readiness = Readiness::new("no configuration yet");
+        let stop = CancellationToken::new();
+        let admin = match options.admin {
+            Some(address) => Some(serve_admin(address, &proxy, &readiness, &stop).await?),
+            None => None,
+        };
+        Ok(Self { proxy, readiness, admin, stop })
+    }
+
+    /// Applies a delta and returns the listeners that can't be served. The first call makes the gateway ready.
+    pub async fn apply(&self, delta: &ir::Delta) -> Vec<(ir::ListenerKey, String)> {
+        let failures = self.proxy.apply(delta).await;
+        if !self.readiness.is_ready() {
+            self.proxy.wait_resolved(FIRST_RESOLUTION).await;
+            self.readiness.set_ready();
+        }
+        failures
+    }
+
+    /// Addresses that are bound: as planned, and as the system gave them.
+    pub fn bound(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        self.proxy.bound()
+    }
+
+    /// Where the admin server listens.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// The proxy.
+    pub fn proxy(&self) -> &Arc<Proxy> {
+        &self.proxy
+    }
+
+    /// Readiness off, then the proxy drains; the admin server ends last. Returns how many connections were cut.
+    pub async fn drain(self, deadline: Duration) -> usize {
+        self.readiness.set_not_ready("draining");
+        let cut = self.proxy.drain(deadline).await;
+        self.stop.cancel();
+        cut
+    }
+}
+
+async fn serve_admin(
+    address: SocketAddr,
+    proxy: &Arc<Proxy>,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> Result<SocketAddr> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("admin server: {address} can't be bound; choose another with --admin"))?;
+    let local = listener.local_addr().context("admin server: address")?;
+    let state = Arc::new(AdminState {
+        readiness: readiness.clone(),
+        metrics: proxy.metrics().clone(),
+        pages: pages(proxy),
+    });
+    tokio::spawn(admin::serve(listener, state, stop.clone()));
+    Ok(local)
+}
+
+/// What `/debug` shows. Secrets are fingerprints there.
+fn pages(proxy: &Arc<Proxy>) -> Vec<(String, Page)> {
+    let (for_snapshot, for_endpoints) = (Arc::downgrade(proxy), Arc::downgrade(proxy));
+    vec![
+        (
+            "/debug/snapshot".to_owned(),
+            Box::new(move || json(for_snapshot.upgrade().map(|proxy| proxy.snapshot()))),
+        ),
+        (
+            "/debug/endpoints".to_owned(),
+            Box::new(move || json(for_endpoints.upgrade().map(|proxy| proxy.endpoints()))),
+        ),
+    ]
+}
+
+fn json(value: impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(&value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+}

@@ -1,0 +1,60 @@
+//! Answers of our own: short, typed by [`Outcome`], as gRPC statuses for gRPC clients.
+
+use crate::telemetry::Outcome;
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+/// Answers with the outcome's status. The body names the outcome's word, nothing of the configuration.
+pub(super) async fn outcome(session: &mut Session, outcome: Outcome, grpc: bool) -> Result<u16> {
+    let Some(status) = outcome.status() else { return Ok(0) };
+    if grpc {
+        return grpc_status(session, outcome).await;
+    }
+    let mut fields = Vec::new();
+    if status == 503 {
+        fields.push((header::RETRY_AFTER, HeaderValue::from_static("1")));
+    }
+    text(session, status, fields, &format!("{}\n", outcome.word())).await
+}
+
+/// Answers with a status, fields and a text. A HEAD request gets the header alone.
+pub(super) async fn text(
+    session: &mut Session,
+    status: u16,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    body: &str,
+) -> Result<u16> {
+    let mut response = ResponseHeader::build(status, Some(fields.len() + 4))?;
+    for (name, value) in fields {
+        response.append_header(name, value)?;
+    }
+    if status != 204 && status != 304 {
+        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+        if !body.is_empty() {
+            response
+                .insert_header(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))?;
+        }
+    }
+    let silent = body.is_empty() || session.req_header().method == http::Method::HEAD;
+    session.write_response_header(Box::new(response), silent).await?;
+    if !silent {
+        session.write_response_body(Some(Bytes::copy_from_slice(body.as_bytes())), true).await?;
+    }
+    Ok(status)
+}
+
+/// A trailers-only gRPC answer (gRPC over HTTP/2, Responses).
+async fn grpc_status(session: &mut Session, outcome: Outcome) -> Result<u16> {
+    let mut response = ResponseHeader::build(200, Some(4))?;
+    response.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
+    response.insert_header("grpc-status", HeaderValue::from(u16::from(outcome.grpc_status())))?;
+    response.insert_header("grpc-message", HeaderValue::from_static(outcome.word()))?;
+    if !session.is_http2() {
+        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from_static("0"))?;
+    }
+    session.write_response_header(Box::new(response), true).await?;
+    Ok(200)
+}

@@ -1,0 +1,197 @@
+//! One try at an endpoint: choose it, bound it, judge its answer, decide whether there is another try.
+
+use super::context::RequestContext;
+use super::engine::failure;
+use crate::snapshot::RuleRuntime;
+use crate::telemetry::Outcome;
+use crate::upstream::{EjectPolicy, peer};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use std::time::{Duration, Instant};
+
+/// Tries that a request without a retry policy may make to find an endpoint that accepts a connection.
+const CONNECT_TRIES: u32 = 3;
+
+/// Waits before a further try: the backoff is the least time between two tries (GEP-1731).
+pub(super) async fn back_off(context: &RequestContext) -> Result<()> {
+    let backoff = match (&context.rule, context.attempts) {
+        (_, 0) => return Ok(()),
+        (Some(rule), _) => rule.retry.as_ref().map(|retry| retry.backoff).unwrap_or_default(),
+        (None, _) => Duration::ZERO,
+    };
+    let bounded =
+        RequestContext::remaining(context.deadline, Instant::now()).map_or(backoff, |left| backoff.min(left));
+    if !bounded.is_zero() {
+        tokio::time::sleep(bounded).await;
+    }
+    Ok(())
+}
+
+/// Chooses an endpoint and describes the connection to it.
+pub(super) fn begin(context: &mut RequestContext, now: Instant) -> Result<Box<HttpPeer>> {
+    if let Some(overdue) = context.overdue(now).filter(|outcome| *outcome == Outcome::RequestTimeout) {
+        return Err(failure(context, overdue));
+    }
+    context.outcome = None;
+    context.attempts += 1;
+    let (Some(target), Some(port), Some(rule)) = (context.target().cloned(), &context.port, &context.rule)
+    else {
+        return Err(failure(context, Outcome::Internal));
+    };
+    if context.attempts > 1 {
+        rule.route.metrics.retried();
+    }
+    let settings = &port.gateway.settings;
+    context.try_deadline = rule.backend_timeout.and_then(|timeout| now.checked_add(timeout));
+    let Some(picked) = target.pool.pick(settings.balancing, &context.tried, context.session.as_ref()) else {
+        return Err(failure(context, Outcome::NoEndpoint));
+    };
+    let left = [context.deadline, context.try_deadline]
+        .into_iter()
+        .filter_map(|deadline| RequestContext::remaining(deadline, now))
+        .min();
+    let mut peer = peer(picked.address, target.backend.protocol, &settings.limits, target.group);
+    if let Some(left) = left {
+        bound(&mut peer, left);
+    }
+    context.picked = Some(picked);
+    context.try_started = Some(now);
+    Ok(peer)
+}
+
+/// Nothing of the try may take longer than what is left of the request's and the try's time.
+fn bound(peer: &mut HttpPeer, left: Duration) {
+    let options = &mut peer.options;
+    for timeout in [
+        &mut options.connection_timeout,
+        &mut options.total_connection_timeout,
+        &mut options.read_timeout,
+        &mut options.write_timeout,
+    ] {
+        *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+    }
+}
+
+/// Judges the head of an endpoint's answer: tells the endpoint's health, and tries again where the rule says so. The
+/// last try's answer goes to the client as it is.
+pub(super) fn judge(
+    session: &Session,
+    header: &ResponseHeader,
+    context: &mut RequestContext,
+    now: Instant,
+) -> Result<()> {
+    let status = header.status.as_u16();
+    if header.status.is_informational() && status != 101 {
+        return Ok(());
+    }
+    if status == 101 {
+        context.upgraded = true;
+    }
+    context.upstream_duration = context.try_started.map(|started| now.saturating_duration_since(started));
+    let unwell = matches!(status, 502..=504);
+    report(context, !unwell, now);
+    let listed = context
+        .rule
+        .as_ref()
+        .and_then(|rule| rule.retry.as_ref())
+        .is_some_and(|it| it.codes.contains(&status));
+    if listed && may_retry(session, context, now) {
+        next_endpoint(context);
+        let mut error = Error::explain(ErrorType::HTTPStatus(status), "listed for retry");
+        error.set_retry(true);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// No connection: the request was not sent, so any method may try another endpoint.
+pub(super) fn connect_failed(
+    mut error: Box<Error>,
+    context: &mut RequestContext,
+    now: Instant,
+) -> Box<Error> {
+    report(context, false, now);
+    next_endpoint(context);
+    let tries =
+        retries(context.rule.as_deref()).map_or(CONNECT_TRIES, |retries| CONNECT_TRIES.max(retries + 1));
+    let others = context.target().is_some_and(|target| target.pool.len() > context.tried.len());
+    let policy = retries(context.rule.as_deref()).is_some_and(|retries| context.attempts <= retries);
+    let again = context.attempts < tries
+        && (others || policy)
+        && context.overdue(now) != Some(Outcome::RequestTimeout);
+    error.set_retry(again);
+    error
+}
+
+/// A try failed after the connection was made.
+pub(super) fn failed(
+    session: &Session,
+    mut error: Box<Error>,
+    context: &mut RequestContext,
+    reused: bool,
+    now: Instant,
+) -> Box<Error> {
+    if matches!(error.etype(), ErrorType::HTTPStatus(_)) {
+        return error;
+    }
+    if *error.esource() != ErrorSource::Upstream {
+        error.set_retry(false);
+        return error;
+    }
+    let stale = reused && was_closed(error.etype()) && context.upstream_duration.is_none();
+    if !stale {
+        report(context, false, now);
+    }
+    let again = if stale && session.req_header().method.is_idempotent() {
+        untouched(session) && context.attempts < 1 + CONNECT_TRIES
+    } else {
+        may_retry(session, context, now)
+    };
+    if again {
+        if stale { drop(context.picked.take()) } else { next_endpoint(context) }
+    }
+    error.set_retry(again);
+    error
+}
+
+fn was_closed(kind: &ErrorType) -> bool {
+    matches!(
+        kind,
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::H2Error
+    )
+}
+
+/// Whether the rule's policy has a try left and the request can be sent again.
+fn may_retry(session: &Session, context: &RequestContext, now: Instant) -> bool {
+    retries(context.rule.as_deref()).is_some_and(|retries| context.attempts <= retries)
+        && untouched(session)
+        && context.overdue(now) != Some(Outcome::RequestTimeout)
+}
+
+fn retries(rule: Option<&RuleRuntime>) -> Option<u32> {
+    rule?.retry.as_ref().map(|retry| retry.attempts)
+}
+
+/// Nothing of an answer has gone to the client, and the body is still at hand (Pingora keeps 64 KiB).
+fn untouched(session: &Session) -> bool {
+    session.response_written().is_none_or(|header| header.status.is_informational())
+        && !session.as_ref().retry_buffer_truncated()
+}
+
+fn report(context: &RequestContext, well: bool, now: Instant) {
+    let (Some(picked), Some(port)) = (&context.picked, &context.port) else { return };
+    if well {
+        picked.succeeded();
+    } else {
+        picked.failed(now, EjectPolicy::from(&port.gateway.settings));
+    }
+}
+
+/// Gives the endpoint back and remembers to avoid it.
+fn next_endpoint(context: &mut RequestContext) {
+    if let Some(picked) = context.picked.take() {
+        context.tried.push(picked.address);
+    }
+}

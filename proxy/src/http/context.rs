@@ -1,0 +1,127 @@
+//! What one request remembers between its phases.
+
+use crate::listen::ConnInfo;
+use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleRuntime};
+use crate::telemetry::{Metrics, Outcome};
+use crate::upstream::{MirrorBody, Permit, Picked, SessionId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Counts a request as in flight until it is dropped, however it ends.
+pub(super) struct InFlight(Arc<Metrics>);
+
+impl InFlight {
+    pub(super) fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.request_started();
+        Self(metrics.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.request_ended();
+    }
+}
+
+/// Created when a request's head is complete, dropped when its answer is.
+pub struct RequestContext {
+    _in_flight: InFlight,
+    /// When the head was complete.
+    pub(super) started: Instant,
+    /// The connection.
+    pub(super) connection: Option<Arc<ConnInfo>>,
+    /// The bound address, as configured when the request began.
+    pub(super) port: Option<Arc<Port>>,
+    /// The listener that answers for the host.
+    pub(super) listener: Option<Arc<ListenerRuntime>>,
+    /// The rule that matched.
+    pub(super) rule: Option<Arc<RuleRuntime>>,
+    /// Length of the path prefix that the rule matched.
+    pub(super) matched_prefix: Option<usize>,
+    /// Position in the rule's backends.
+    pub(super) backend: usize,
+    /// How it ended; `None`: not yet, or the backend's answer.
+    pub(super) outcome: Option<Outcome>,
+    /// End of the whole request.
+    pub(super) deadline: Option<Instant>,
+    /// End of the current try.
+    pub(super) try_deadline: Option<Instant>,
+    /// Tries begun.
+    pub(super) attempts: u32,
+    /// Endpoints that failed this request.
+    pub(super) tried: Vec<SocketAddr>,
+    /// Endpoint of the current try; its load counts while this is held.
+    pub(super) picked: Option<Picked>,
+    /// When the current try began.
+    pub(super) try_started: Option<Instant>,
+    /// From the try's begin to the head of the answer.
+    pub(super) upstream_duration: Option<Duration>,
+    /// Share of the backend's pending requests.
+    pub(super) permit: Option<Permit>,
+    /// The session that the client named.
+    pub(super) session: Option<SessionId>,
+    /// Bodies of running copies.
+    pub(super) mirrors: Vec<MirrorBody>,
+    /// Bytes of the request body so far.
+    pub(super) request_body_bytes: u64,
+    /// Whether failures are answered as gRPC statuses.
+    pub(super) grpc: bool,
+    /// Whether the connection was switched to another protocol.
+    pub(super) upgraded: bool,
+}
+
+impl RequestContext {
+    pub(super) fn new(now: Instant, in_flight: InFlight) -> Self {
+        Self {
+            _in_flight: in_flight,
+            started: now,
+            connection: None,
+            port: None,
+            listener: None,
+            rule: None,
+            matched_prefix: None,
+            backend: 0,
+            outcome: None,
+            deadline: None,
+            try_deadline: None,
+            attempts: 0,
+            tried: Vec::new(),
+            picked: None,
+            try_started: None,
+            upstream_duration: None,
+            permit: None,
+            session: None,
+            mirrors: Vec::new(),
+            request_body_bytes: 0,
+            grpc: false,
+            upgraded: false,
+        }
+    }
+
+    /// The chosen backendRef.
+    pub(super) fn rule_backend(&self) -> Option<&RuleBackend> {
+        self.rule.as_ref()?.backends.get(self.backend)
+    }
+
+    /// The chosen backend.
+    pub(super) fn target(&self) -> Option<&Arc<BackendRuntime>> {
+        self.rule_backend()?.target.as_ref().ok()
+    }
+
+    /// Time left until a deadline; `None`: no bound.
+    pub(super) fn remaining(deadline: Option<Instant>, now: Instant) -> Option<Duration> {
+        deadline.map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    /// Which deadline has passed, if any.
+    pub(super) fn overdue(&self, now: Instant) -> Option<Outcome> {
+        if self.upgraded {
+            return None;
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Some(Outcome::RequestTimeout);
+        }
+        self.try_deadline.is_some_and(|deadline| deadline <= now).then_some(Outcome::BackendTimeout)
+    }
+}

@@ -1,0 +1,194 @@
+//! The phases of a request, in the order in which Pingora calls them. Each phase has a file; this one only says when.
+
+use super::context::{InFlight, RequestContext};
+use super::failure::outcome_of;
+use super::{answer, attempt, guard, record, request, response};
+use crate::snapshot::Runtime;
+use crate::telemetry::{AccessLogger, Metrics, Outcome};
+use crate::upstream::MirrorClient;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Our half of Pingora's `HttpProxy`: what every request reads and reports to.
+pub struct Engine {
+    /// The configuration; loaded once a request.
+    pub runtime: Arc<ArcSwap<Runtime>>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Access log.
+    pub log: AccessLogger,
+    /// Sends copies.
+    pub mirrors: MirrorClient,
+}
+
+#[async_trait]
+impl ProxyHttp for Engine {
+    type CTX = RequestContext;
+
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::new(Instant::now(), InFlight::new(&self.metrics))
+    }
+
+    /// None: Pingora would add a compression module to every request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
+        match guard::contained("request", || request::filter(&self.runtime, session, context))? {
+            request::Next::Forward => Ok(false),
+            request::Next::Answer(outcome) => {
+                context.outcome = Some(outcome);
+                answer::outcome(session, outcome, context.grpc).await?;
+                Ok(true)
+            }
+            request::Next::Text { outcome, status, fields } => {
+                context.outcome = Some(outcome);
+                answer::text(session, status, fields, "").await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        context: &mut RequestContext,
+    ) -> Result<Box<HttpPeer>> {
+        attempt::back_off(context).await?;
+        guard::contained("endpoint", || attempt::begin(context, Instant::now()))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        header: &mut RequestHeader,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        guard::contained("request filters", || {
+            request::for_backend(session, header, context)?;
+            request::start_mirrors(&self.mirrors, session, header, context);
+            Ok(())
+        })
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        request::body(body.as_ref(), end_of_stream, context)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        header: &mut ResponseHeader,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        attempt::judge(session, header, context, Instant::now())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        header: &mut ResponseHeader,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        guard::contained("response filters", || response::filter(session, header, context))
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        context: &mut RequestContext,
+    ) -> Result<Option<Duration>> {
+        response::body(context)?;
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        context: &mut RequestContext,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(target) = context.target() {
+            self.metrics.connect_failed(target.backend.key.as_str());
+        }
+        attempt::connect_failed(error, context, Instant::now())
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        context: &mut RequestContext,
+        client_reused: bool,
+    ) -> Box<Error> {
+        attempt::failed(session, error, context, client_reused, Instant::now())
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut RequestContext,
+    ) -> FailToProxy {
+        let outcome = outcome_of(error, context, Instant::now());
+        context.outcome = Some(outcome);
+        if outcome == Outcome::Internal {
+            self.metrics.panicked();
+        }
+        tracing::debug!(%error, outcome = outcome.word(), "request failed");
+        let started = session.response_written().is_some_and(|header| !header.status.is_informational());
+        let error_code = if started || outcome == Outcome::ClientGone {
+            0
+        } else {
+            session.set_keepalive(None);
+            answer::outcome(session, outcome, context.grpc).await.unwrap_or(0)
+        };
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut RequestContext) {
+        if let Some(error) = error {
+            let outcome = outcome_of(error, context, Instant::now());
+            context.outcome.get_or_insert(outcome);
+        }
+        record::write(&self.log, session, context, Instant::now());
+    }
+
+    /// Pingora's own lines would repeat the access log.
+    fn suppress_error_log(&self, _session: &Session, _context: &RequestContext, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _context: &RequestContext,
+        _error: &Error,
+        _at: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+/// An error that stands for one of our outcomes.
+pub(super) fn failure(context: &mut RequestContext, outcome: Outcome) -> Box<Error> {
+    context.outcome = Some(outcome);
+    Error::explain(ErrorType::HTTPStatus(outcome.status().unwrap_or(500)), outcome.word())
+}

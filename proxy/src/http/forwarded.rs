@@ -1,0 +1,127 @@
+//! What the backend learns of the client: `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`.
+
+use http::HeaderName;
+use pingora_error::Result;
+use pingora_http::RequestHeader;
+use std::net::IpAddr;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+
+/// What is known of the request's way to us.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Downstream<'a> {
+    /// Address of the connection, after the PROXY protocol.
+    pub(crate) peer: IpAddr,
+    /// Whether it was TLS.
+    pub(crate) tls: bool,
+    /// Authority that the client asked for.
+    pub(crate) authority: &'a str,
+    /// Port of the listener as written in the manifest.
+    pub(crate) port: u16,
+    /// Proxies in front of us that are believed.
+    pub(crate) trusted_hops: u8,
+}
+
+/// Sets the forwarding headers. With no trusted hop whatever the client sent is replaced, and a `Forwarded` header
+/// (RFC 7239) is removed; with trusted hops the connection's address is appended and the rest is kept.
+pub(crate) fn set(header: &mut RequestHeader, from: Downstream<'_>) -> Result<()> {
+    let trusted = from.trusted_hops > 0;
+    let peer = from.peer.to_string();
+    let chain = if trusted { joined(header) } else { None };
+    match chain {
+        Some(chain) => header.insert_header(FOR, format!("{chain}, {peer}"))?,
+        None => header.insert_header(FOR, peer)?,
+    }
+    if !trusted {
+        header.remove_header("forwarded");
+    }
+    if !(trusted && header.headers.contains_key(PROTO)) {
+        header.insert_header(PROTO, if from.tls { "https" } else { "http" })?;
+    }
+    if !(trusted && header.headers.contains_key(HOST)) {
+        header.insert_header(HOST, from.authority)?;
+    }
+    if !(trusted && header.headers.contains_key(PORT)) {
+        header.insert_header(PORT, http::HeaderValue::from(from.port))?;
+    }
+    Ok(())
+}
+
+/// The address of the client: that of the connection, or the entry of `X-Forwarded-For` which the outermost trusted
+/// hop appended. With `n` trusted hops the last `n - 1` entries are theirs and the one before is the client.
+pub(crate) fn client(header: &RequestHeader, peer: IpAddr, trusted_hops: u8) -> IpAddr {
+    if trusted_hops == 0 {
+        return peer;
+    }
+    let Some(chain) = joined(header) else { return peer };
+    chain
+        .rsplit(',')
+        .nth(usize::from(trusted_hops) - 1)
+        .and_then(|entry| entry.trim().parse().ok())
+        .unwrap_or(peer)
+}
+
+fn joined(header: &RequestHeader) -> Option<String> {
+    let mut fields = header.headers.get_all(FOR).iter().filter_map(|value| value.to_str().ok());
+    let first = fields.next()?.to_owned();
+    Some(fields.fold(first, |all, next| all + ", " + next))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn request(fields: &[(&'static str, &str)]) -> RequestHeader {
+        let mut header = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in fields {
+            header.append_header(*name, *value).unwrap();
+        }
+        header
+    }
+
+    fn downstream(trusted_hops: u8) -> Downstream<'static> {
+        let peer = "192.0.2.9".parse().unwrap();
+        Downstream { peer, tls: true, authority: "a.example", port: 443, trusted_hops }
+    }
+
+    fn value<'a>(header: &'a RequestHeader, name: &str) -> &'a str {
+        header.headers.get(name).unwrap().to_str().unwrap()
+    }
+
+    #[test]
+    fn an_untrusted_client_can_forge_nothing() {
+        let mut header = request(&[
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "evil.example"),
+            ("forwarded", "for=10.0.0.1"),
+        ]);
+        set(&mut header, downstream(0)).unwrap();
+        assert_eq!(value(&header, "x-forwarded-for"), "192.0.2.9");
+        assert_eq!(value(&header, "x-forwarded-proto"), "https");
+        assert_eq!(value(&header, "x-forwarded-host"), "a.example");
+        assert!(header.headers.get("forwarded").is_none());
+    }
+
+    #[test]
+    fn a_trusted_hop_is_appended_to() {
+        let mut header = request(&[("x-forwarded-for", "198.51.100.7"), ("x-forwarded-proto", "http")]);
+        set(&mut header, downstream(1)).unwrap();
+        assert_eq!(value(&header, "x-forwarded-for"), "198.51.100.7, 192.0.2.9");
+        assert_eq!(value(&header, "x-forwarded-proto"), "http");
+    }
+
+    #[test]
+    fn the_client_is_the_entry_that_the_outermost_trusted_hop_saw() {
+        let peer = "192.0.2.9".parse().unwrap();
+        let header = request(&[("x-forwarded-for", "1.1.1.1, 198.51.100.7, 198.51.100.8")]);
+        assert_eq!(client(&header, peer, 0), peer);
+        assert_eq!(client(&header, peer, 1), "198.51.100.8".parse::<IpAddr>().unwrap());
+        assert_eq!(client(&header, peer, 2), "198.51.100.7".parse::<IpAddr>().unwrap());
+        assert_eq!(client(&header, peer, 9), peer);
+    }
+}

@@ -1,0 +1,30 @@
+//! One request: decide, filter, try endpoints, answer, record. One file a phase; [`Engine`] reads like the list.
+//!
+//! In: requests that Pingora has parsed. Out: requests to endpoints, answers to clients, one record each. Only
+//! `engine.rs`, `attempt.rs`, `answer.rs` and the header edits name Pingora's types.
+
+mod answer;
+mod attempt;
+mod context;
+mod cors;
+mod decide;
+mod engine;
+mod failure;
+mod filters;
+mod forwarded;
+mod guard;
+mod headers;
+mod record;
+mod redirect;
+mod request;
+mod response;
+mod rewrite;
+
+pub use context::RequestContext;
+pub use decide::{Decision, Matched, RequestView, decide};
+pub use engine::Engine;
+pub use redirect::{RedirectInput, location};
+pub use rewrite::edit_path;
+
+pub(crate) use cors::Cors;
+pub(crate) use filters::CompiledFilters;

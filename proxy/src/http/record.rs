@@ -1,0 +1,58 @@
+//! What stays of a request: counters, and a line in the access log.
+
+use super::context::RequestContext;
+use super::{forwarded, request};
+use crate::telemetry::{AccessLogger, AccessRecord, Outcome};
+use pingora_proxy::Session;
+use sluice_ir as ir;
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+/// Counts the request and writes its line. Costs nothing but a few counters when the log is off.
+pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestContext, now: Instant) {
+    let outcome = context.outcome.unwrap_or(Outcome::Served);
+    let status = match session.response_written() {
+        Some(header) => header.status.as_u16(),
+        None => 0,
+    };
+    let duration = now.saturating_duration_since(context.started);
+    let sent = session.body_bytes_sent() as u64;
+    let Some(port) = &context.port else { return };
+    let metrics = context.rule.as_ref().map_or(&port.metrics, |rule| &rule.route.metrics);
+    metrics.finished(outcome, status, duration, context.request_body_bytes, sent);
+    let settings = &port.gateway.settings;
+    if settings.access_log == ir::AccessLog::Off {
+        return;
+    }
+    let header = session.req_header();
+    let Some(connection) = &context.connection else { return };
+    let client = forwarded::client(header, connection.peer.ip(), settings.trusted_hops);
+    let field = |name: &str| header.headers.get(name).map(|value| value.as_bytes());
+    let rule = context.rule.as_ref();
+    let record = AccessRecord {
+        time: SystemTime::now(),
+        gateway: port.gateway.key.as_str(),
+        listener: context.listener.as_ref().and_then(|it| it.listener.origin.section.as_deref()),
+        route: rule.map(|rule| &*rule.route.name),
+        rule: rule.and_then(|rule| rule.rule()?.name.as_deref()),
+        method: header.method.as_str(),
+        host: request::authority(header),
+        path: header.uri.path(),
+        protocol: if session.is_http2() { "HTTP/2" } else { "HTTP/1.1" },
+        status,
+        outcome,
+        request_bytes: context.request_body_bytes,
+        response_bytes: sent,
+        duration,
+        upstream: context.picked.as_ref().map(|picked| picked.address),
+        upstream_duration: context.upstream_duration,
+        attempts: context.attempts,
+        client: SocketAddr::new(client, connection.peer.port()),
+        server_name: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),
+        tls_version: connection.tls.as_ref().map(|tls| tls.version.trim_start_matches("TLSv")),
+        user_agent: field("user-agent"),
+        request_id: field("x-request-id"),
+        traceparent: field("traceparent"),
+    };
+    log.write(settings.access_log, &record);
+}

@@ -1,0 +1,285 @@
+//! The way in: decide, answer what is answered here, prepare the request that the backend sees.
+
+use super::context::RequestContext;
+use super::decide::{Decision, RequestView, decide};
+use super::engine::failure;
+use super::filters::set_target;
+use super::redirect::{RedirectInput, location};
+use super::rewrite::path_and_query;
+use super::{Cors, forwarded};
+use crate::listen::ConnInfo;
+use crate::snapshot::{MirrorRuntime, Port, RuleRuntime, Runtime};
+use crate::telemetry::Outcome;
+use crate::upstream::{MirrorClient, MirrorRequest};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use pingora_error::Result;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+use sluice_ir as ir;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// Where a request goes after the first phase.
+pub(super) enum Next {
+    /// To an endpoint.
+    Forward,
+    /// Answered with the outcome's own status.
+    Answer(Outcome),
+    /// Answered with this status and these fields: redirects and preflights.
+    Text { outcome: Outcome, status: u16, fields: Vec<(HeaderName, HeaderValue)> },
+}
+
+/// Routes the request and runs the filters that answer it themselves.
+pub(super) fn filter(
+    runtime: &ArcSwap<Runtime>,
+    session: &mut Session,
+    context: &mut RequestContext,
+) -> Result<Next> {
+    let Some(connection) = connection_of(session) else { return Ok(Next::Answer(Outcome::Internal)) };
+    context.grpc = is_grpc(session.req_header());
+    context.connection = Some(connection.clone());
+    let Some(port) = runtime.load().ports.get(&connection.port).cloned() else {
+        return Ok(Next::Answer(Outcome::NoListener));
+    };
+    context.port = Some(port.clone());
+    bound_times(session, &port.gateway.settings.limits);
+    if too_large(session.req_header(), &port.gateway.settings.limits) {
+        session.set_keepalive(None);
+        return Ok(Next::Answer(Outcome::BodyTooLarge));
+    }
+    match route(&port, &connection, session.req_header_mut(), context)? {
+        Ok(rule) => Ok(answered_by_rule(&port, &connection, &rule, session.req_header(), context)),
+        Err(outcome) => Ok(Next::Answer(outcome)),
+    }
+}
+
+fn connection_of(session: &Session) -> Option<Arc<ConnInfo>> {
+    ConnInfo::of(session.digest()?).cloned()
+}
+
+/// gRPC over HTTP/2, Requests: `content-type` begins with `application/grpc`.
+fn is_grpc(header: &RequestHeader) -> bool {
+    header
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn bound_times(session: &mut Session, limits: &ir::Limits) {
+    session.set_read_timeout(Some(limits.stream_idle_timeout));
+    session.set_write_timeout(Some(limits.stream_idle_timeout));
+}
+
+fn too_large(header: &RequestHeader, limits: &ir::Limits) -> bool {
+    let announced =
+        header.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    matches!((announced, limits.request_body_bytes), (Some(announced), Some(limit)) if announced > limit)
+}
+
+/// Finds the rule and brings the target to its normal form: origin-form, normalised path.
+fn route(
+    port: &Port,
+    connection: &ConnInfo,
+    header: &mut RequestHeader,
+    context: &mut RequestContext,
+) -> Result<std::result::Result<Arc<RuleRuntime>, Outcome>> {
+    let view = RequestView {
+        method: header.method.as_str(),
+        authority: authority(header),
+        path: header.uri.path(),
+        query: header.uri.query(),
+        headers: &header.headers,
+        server_name: connection.tls.as_ref().map(|tls| tls.server_name.as_deref()),
+    };
+    let matched = match decide(port, view) {
+        Decision::Rule(matched) => matched,
+        Decision::Answer(outcome) => return Ok(Err(outcome)),
+    };
+    let rule = matched.found.target.clone();
+    context.listener = Some(matched.listener.clone());
+    context.matched_prefix = matched.found.matched_prefix_len;
+    let absolute = !header.raw_path().starts_with(b"/") && header.raw_path() != b"*";
+    if absolute || matches!(matched.path, std::borrow::Cow::Owned(_)) {
+        let target = path_and_query(&matched.path, header.uri.query());
+        set_target(header, &target)?;
+    }
+    context.rule = Some(rule.clone());
+    Ok(Ok(rule))
+}
+
+/// `:authority` of HTTP/2, else Host.
+pub(super) fn authority(header: &RequestHeader) -> &str {
+    match header.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => header.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default(),
+    }
+}
+
+/// Runs the filters that answer, then chooses the backend.
+fn answered_by_rule(
+    port: &Port,
+    connection: &ConnInfo,
+    rule: &RuleRuntime,
+    header: &RequestHeader,
+    context: &mut RequestContext,
+) -> Next {
+    if rule.fail.is_some() {
+        return Next::Answer(Outcome::InvalidFilter);
+    }
+    if let Some(cors) = &rule.cors
+        && Cors::is_preflight(&header.method, &header.headers)
+    {
+        let (status, fields) = cors.preflight(&header.headers);
+        return Next::Text { outcome: Outcome::Preflight, status, fields };
+    }
+    if let Some(redirect) = &rule.redirect {
+        return redirected(port, connection, redirect, header, context);
+    }
+    let now = context.started;
+    context.deadline = rule.request_timeout.and_then(|timeout| now.checked_add(timeout));
+    choose_backend(rule, header, context)
+}
+
+fn redirected(
+    port: &Port,
+    connection: &ConnInfo,
+    redirect: &ir::Redirect,
+    header: &RequestHeader,
+    context: &RequestContext,
+) -> Next {
+    let host = sluice_route::host::host_of(authority(header)).map(|(host, _)| host).unwrap_or_default();
+    let input = RedirectInput {
+        tls: connection.tls.is_some(),
+        host: &host,
+        listener_port: port.port,
+        path: header.uri.path(),
+        query: header.uri.query(),
+        matched: context.matched_prefix,
+    };
+    match HeaderValue::from_str(&location(redirect, input)) {
+        Ok(location) => Next::Text {
+            outcome: Outcome::Redirected,
+            status: redirect.status,
+            fields: vec![(header::LOCATION, location)],
+        },
+        Err(_) => Next::Answer(Outcome::InvalidFilter),
+    }
+}
+
+/// A session's endpoint wins over weights, also over weight 0 (GEP-1619).
+fn choose_backend(rule: &RuleRuntime, header: &RequestHeader, context: &mut RequestContext) -> Next {
+    context.session =
+        rule.sessions.as_ref().and_then(|sessions| sessions.read(&header.headers, SystemTime::now()));
+    let held = context.session.as_ref().and_then(|session| {
+        rule.backends
+            .iter()
+            .position(|backend| backend.target.as_ref().is_ok_and(|backend| backend.pool.holds(session)))
+    });
+    let Some(chosen) = held.or_else(|| rule.weights.next()) else {
+        return Next::Answer(Outcome::NoBackend);
+    };
+    context.backend = chosen;
+    let Some(Ok(target)) = rule.backends.get(chosen).map(|backend| backend.target.as_ref()) else {
+        return Next::Answer(Outcome::InvalidBackend);
+    };
+    match target.permits.try_acquire() {
+        Some(permit) => {
+            context.permit = Some(permit);
+            Next::Forward
+        }
+        None => Next::Answer(Outcome::Overloaded),
+    }
+}
+
+/// Applies the filters of rule and backendRef and tells the backend of the client.
+pub(super) fn for_backend(
+    session: &Session,
+    header: &mut RequestHeader,
+    context: &mut RequestContext,
+) -> Result<()> {
+    let (Some(rule), Some(port), Some(connection)) = (&context.rule, &context.port, &context.connection)
+    else {
+        return Err(failure(context, Outcome::Internal));
+    };
+    forwarded::set(
+        header,
+        forwarded::Downstream {
+            peer: connection.peer.ip(),
+            tls: connection.tls.is_some(),
+            authority: authority(session.req_header()),
+            port: port.port,
+            trusted_hops: port.gateway.settings.trusted_hops,
+        },
+    )?;
+    rule.filters.request(header, context.matched_prefix)?;
+    if let Some(backend) = rule.backends.get(context.backend) {
+        backend.filters.request(header, context.matched_prefix)?;
+    }
+    Ok(())
+}
+
+/// Starts the copies, once a request: a retry copies nothing.
+pub(super) fn start_mirrors(
+    client: &MirrorClient,
+    session: &mut Session,
+    header: &RequestHeader,
+    context: &mut RequestContext,
+) {
+    if context.attempts > 1 {
+        return;
+    }
+    let Some(rule) = context.rule.clone() else { return };
+    let of_backend =
+        rule.backends.get(context.backend).map(|backend| backend.mirrors.as_slice()).unwrap_or_default();
+    for mirror in rule.mirrors.iter().chain(of_backend) {
+        if mirror.sampler.take() {
+            context.mirrors.extend(start_mirror(client, mirror, header, !session.is_body_empty(), context));
+        }
+    }
+}
+
+fn start_mirror(
+    client: &MirrorClient,
+    mirror: &MirrorRuntime,
+    header: &RequestHeader,
+    has_body: bool,
+    context: &RequestContext,
+) -> Option<crate::upstream::MirrorBody> {
+    let settings = &context.port.as_ref()?.gateway.settings;
+    let picked = mirror.backend.pool.pick(settings.balancing, &[], None)?;
+    Some(client.start(MirrorRequest {
+        address: picked.address,
+        protocol: mirror.backend.backend.protocol,
+        method: header.method.clone(),
+        uri: header.uri.clone(),
+        headers: header.headers.clone(),
+        has_body,
+    }))
+}
+
+/// Counts and bounds the body and feeds the copies. Runs again with the buffered body on a retry: the copies have
+/// it already.
+pub(super) fn body(body: Option<&Bytes>, end_of_stream: bool, context: &mut RequestContext) -> Result<()> {
+    if let Some(overdue) = context.overdue(Instant::now()) {
+        return Err(failure(context, overdue));
+    }
+    if context.attempts > 1 {
+        return Ok(());
+    }
+    if let Some(bytes) = body {
+        context.request_body_bytes += bytes.len() as u64;
+        let limit = context.port.as_ref().and_then(|port| port.gateway.settings.limits.request_body_bytes);
+        if !context.upgraded && limit.is_some_and(|limit| context.request_body_bytes > limit) {
+            return Err(failure(context, Outcome::BodyTooLarge));
+        }
+        for mirror in &mut context.mirrors {
+            mirror.send(bytes.clone());
+        }
+    }
+    if end_of_stream {
+        context.mirrors.drain(..).for_each(crate::upstream::MirrorBody::finish);
+    }
+    Ok(())
+}

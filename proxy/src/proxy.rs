@@ -1,0 +1,207 @@
+//! A running proxy: a compiler, bound ports and the engine between them.
+
+use crate::http::Engine;
+use crate::listen::{Observer, PortConfig, Ports, Refused};
+use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
+use crate::telemetry::{AccessLogger, Metrics};
+use crate::upstream::{MirrorClient, MirrorLimits, PoolSnapshot, Resolver, Upstreams};
+use arc_swap::ArcSwap;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use sluice_ir as ir;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// Tries that Pingora may make for one request; our own rules end them far earlier.
+const MOST_TRIES: usize = 128;
+
+/// How long the end of the process waits for the access log.
+const FLUSH_TIME: Duration = Duration::from_secs(2);
+
+/// Idle connections to endpoints that are kept in all.
+const KEPT_CONNECTIONS: usize = 4096;
+
+/// How a proxy is started.
+pub struct ProxyOptions {
+    /// Where listeners are bound.
+    pub plan: BindPlan,
+    /// Resolves the names of backends.
+    pub resolver: Resolver,
+    /// Where access log lines go.
+    pub log: AccessLogger,
+}
+
+/// The proxy. Dropping it closes its ports.
+pub struct Proxy {
+    compiler: parking_lot::Mutex<Compiler>,
+    /// Held while a delta is applied, so that deltas take effect one after the other.
+    planned: Mutex<BTreeMap<SocketAddr, Arc<PortConfig>>>,
+    runtime: Arc<ArcSwap<Runtime>>,
+    ports: Ports<HttpProxy<Engine>>,
+    upstreams: Arc<Upstreams>,
+    metrics: Arc<Metrics>,
+    log: AccessLogger,
+}
+
+impl Proxy {
+    /// A proxy without configuration: nothing is bound yet. Must be called within a tokio runtime.
+    pub fn new(options: ProxyOptions) -> Arc<Self> {
+        let metrics = Metrics::new();
+        metrics.set_access_log(&options.log);
+        let upstreams = Upstreams::new(options.resolver);
+        metrics.set_upstreams(&upstreams);
+        let runtime: Arc<ArcSwap<Runtime>> = Arc::default();
+        let conf = Arc::new(ServerConf {
+            max_retries: MOST_TRIES,
+            upstream_keepalive_pool_size: KEPT_CONNECTIONS,
+            ..ServerConf::default()
+        });
+        let engine = Engine {
+            runtime: runtime.clone(),
+            metrics: metrics.clone(),
+            log: options.log.clone(),
+            mirrors: MirrorClient::new(MirrorLimits::default()),
+        };
+        let observer = Arc::new(Watcher { metrics: metrics.clone() });
+        Arc::new(Self {
+            compiler: parking_lot::Mutex::new(Compiler::new(
+                options.plan,
+                upstreams.clone(),
+                metrics.clone(),
+            )),
+            planned: Mutex::default(),
+            runtime,
+            ports: Ports::new(Arc::new(http_proxy(&conf, engine)), observer),
+            upstreams,
+            metrics,
+            log: options.log,
+        })
+    }
+
+    /// Applies a delta: new requests see it when this returns, running ones end as they began. Returns the listeners
+    /// that can't be served, and why; everything else is served.
+    pub async fn apply(&self, delta: &ir::Delta) -> Vec<(ir::ListenerKey, String)> {
+        let started = Instant::now();
+        let mut planned = self.planned.lock().await;
+        let Compiled { runtime, ports, mut failures } = self.compiler.lock().apply(delta);
+        self.runtime.store(runtime);
+        let wanted = port_configs(&ports, &planned);
+        if !same(&wanted, &planned) {
+            for (address, error) in self.ports.apply(wanted.clone()).await {
+                let listeners = ports.get(&address).map(|port| port.listeners.as_slice()).unwrap_or_default();
+                failures.extend(listeners.iter().map(|key| (key.clone(), format!("{address}: {error}"))));
+            }
+            *planned = wanted;
+        }
+        self.metrics.config_applied(self.compiler.lock().snapshot(), started.elapsed(), failures.len());
+        failures
+    }
+
+    /// Waits until names have been resolved once, or the time has passed.
+    pub async fn wait_resolved(&self, time: Duration) {
+        self.upstreams.wait_first(tokio::time::Instant::now() + time).await;
+    }
+
+    /// The configuration as the control plane sent it.
+    pub fn snapshot(&self) -> ir::Snapshot {
+        self.compiler.lock().snapshot().clone()
+    }
+
+    /// Addresses that are bound: as planned, and as the system gave them.
+    pub fn bound(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        self.ports.bound()
+    }
+
+    /// Endpoints with their load and health.
+    pub fn endpoints(&self) -> Vec<PoolSnapshot> {
+        self.upstreams.snapshot()
+    }
+
+    /// Counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Stops accepting, lets running requests end and closes what is idle. Returns how many connections were cut at
+    /// the deadline.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        let cut = self.ports.drain(deadline).await;
+        let log = self.log.clone();
+        let _ = tokio::task::spawn_blocking(move || log.flush_within(FLUSH_TIME)).await;
+        cut
+    }
+}
+
+/// One configuration for each planned port; unchanged ones are shared, so that nothing is swapped needlessly.
+fn port_configs(
+    ports: &BTreeMap<SocketAddr, PlannedPort>,
+    before: &BTreeMap<SocketAddr, Arc<PortConfig>>,
+) -> BTreeMap<SocketAddr, Arc<PortConfig>> {
+    let config = |address: &SocketAddr, port: &PlannedPort| {
+        let settings = &port.gateway.settings;
+        let kept = before.get(address).filter(|before| {
+            before.limits == settings.limits
+                && before.proxy_protocol == settings.proxy_protocol
+                && same_tls(before.tls.as_ref(), port.tls.as_ref())
+        });
+        kept.cloned().unwrap_or_else(|| {
+            Arc::new(PortConfig {
+                limits: settings.limits.clone(),
+                proxy_protocol: settings.proxy_protocol,
+                tls: port.tls.clone(),
+            })
+        })
+    };
+    ports.iter().map(|(address, port)| (*address, config(address, port))).collect()
+}
+
+fn same_tls<T>(before: Option<&Arc<T>>, now: Option<&Arc<T>>) -> bool {
+    match (before, now) {
+        (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn same(
+    wanted: &BTreeMap<SocketAddr, Arc<PortConfig>>,
+    planned: &BTreeMap<SocketAddr, Arc<PortConfig>>,
+) -> bool {
+    wanted.len() == planned.len()
+        && wanted
+            .iter()
+            .all(|(address, config)| planned.get(address).is_some_and(|before| Arc::ptr_eq(before, config)))
+}
+
+/// Counts what happens to connections.
+struct Watcher {
+    metrics: Arc<Metrics>,
+}
+
+impl Observer for Watcher {
+    fn opened(&self, port: SocketAddr) {
+        self.metrics.port(port).opened();
+    }
+
+    fn closed(&self, port: SocketAddr) {
+        self.metrics.port(port).closed();
+    }
+
+    fn refused(&self, refused: &Refused<'_>) {
+        self.metrics.port(refused.port).refused(refused.outcome);
+        tracing::debug!(peer = %refused.peer, outcome = refused.outcome.word(), reason = refused.reason, "refused");
+    }
+
+    fn tls_failed(&self, port: SocketAddr, peer: SocketAddr, reason: &str) {
+        self.metrics.port(port).tls_failed();
+        tracing::debug!(%peer, reason, "TLS handshake failed");
+    }
+
+    fn panicked(&self, port: SocketAddr) {
+        self.metrics.panicked();
+        tracing::error!(%port, "a connection's task panicked; the connection is closed");
+    }
+}

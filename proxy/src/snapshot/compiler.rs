@@ -1,0 +1,437 @@
+//! Turns deltas into runtimes. Cost follows the size of the change: an edited route is compiled once and put into the
+//! tables of its listeners; a moved endpoint touches its pool and nothing else.
+
+use super::hosts::HostIndex;
+use super::rule::{self, Backends};
+use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, RuleRuntime, Runtime};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::NONE;
+use crate::tls::PortTls;
+use crate::upstream::Upstreams;
+use ahash::{AHashMap, AHashSet};
+use sluice_ir::{self as ir, Resource, ResourceKey};
+use sluice_route::{RouteEntry, RouteTable, RuleEntry};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Where listeners are bound.
+#[derive(Clone, Copy, Debug)]
+pub struct BindPlan {
+    /// For listeners whose Gateway names no address.
+    pub bind: IpAddr,
+    /// Added to each listener's port.
+    pub port_offset: u16,
+}
+
+/// One address to bind.
+#[derive(Clone)]
+pub struct PlannedPort {
+    /// Settings of the Gateway that owns it.
+    pub gateway: Arc<ir::Gateway>,
+    /// TLS by SNI, for an HTTPS port.
+    pub tls: Option<Arc<PortTls>>,
+    /// The listeners behind it.
+    pub listeners: Vec<ir::ListenerKey>,
+}
+
+/// The result of a delta.
+pub struct Compiled {
+    /// What requests read from now on.
+    pub runtime: Arc<Runtime>,
+    /// What must be bound.
+    pub ports: BTreeMap<SocketAddr, PlannedPort>,
+    /// Listeners that can't be served, and why.
+    pub failures: Vec<(ir::ListenerKey, String)>,
+}
+
+/// Owns the current configuration in both forms.
+pub struct Compiler {
+    plan: BindPlan,
+    snapshot: ir::Snapshot,
+    upstreams: Arc<Upstreams>,
+    metrics: Arc<Metrics>,
+    backends: AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
+    routes: AHashMap<ir::RouteKey, Vec<RuleEntry<Arc<RuleRuntime>>>>,
+    listeners: BTreeMap<ir::ListenerKey, Arc<ListenerRuntime>>,
+    ports: BTreeMap<SocketAddr, PlannedPort>,
+    runtime: Arc<Runtime>,
+    failures: Vec<(ir::ListenerKey, String)>,
+    hasher: RandomState,
+}
+
+impl Backends for AHashMap<ir::BackendKey, Arc<BackendRuntime>> {
+    fn backend(&self, key: &ir::BackendKey) -> Option<Arc<BackendRuntime>> {
+        self.get(key).cloned()
+    }
+}
+
+/// What a delta touches, by kind.
+#[derive(Default)]
+struct Touched {
+    ports: bool,
+    endpoints: bool,
+    backends: AHashSet<ir::BackendKey>,
+    routes: BTreeSet<ir::RouteKey>,
+}
+
+impl Compiler {
+    /// An empty configuration.
+    pub fn new(plan: BindPlan, upstreams: Arc<Upstreams>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            plan,
+            snapshot: ir::Snapshot::default(),
+            upstreams,
+            metrics,
+            backends: AHashMap::new(),
+            routes: AHashMap::new(),
+            listeners: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            runtime: Arc::default(),
+            failures: Vec::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The configuration as the control plane sent it.
+    pub fn snapshot(&self) -> &ir::Snapshot {
+        &self.snapshot
+    }
+
+    /// Applies a delta and compiles what it touches.
+    pub fn apply(&mut self, delta: &ir::Delta) -> Compiled {
+        let before: Vec<_> = removed_and_changed_routes(delta)
+            .filter_map(|key| self.snapshot.routes.get(key).cloned().map(|route| (key.clone(), route)))
+            .collect();
+        self.snapshot.apply(delta);
+        let mut touched = touched(delta);
+        if touched.endpoints {
+            self.upstreams.apply(&self.snapshot.endpoint_sets);
+        }
+        self.compile_backends(&mut touched);
+        self.compile_routes(&touched.routes);
+        self.update_tables(&touched.routes, &before);
+        if touched.ports {
+            self.plan_ports();
+            let limit = self.pending_requests();
+            self.backends.values().for_each(|backend| backend.permits.set_limit(limit));
+        }
+        self.assemble();
+        self.retire(delta);
+        Compiled { runtime: self.runtime.clone(), ports: self.ports.clone(), failures: self.failures.clone() }
+    }
+
+    /// Takes what is gone out of the metrics, and what moved to another Gateway out of its old place.
+    fn retire(&self, delta: &ir::Delta) {
+        let any = |kind: fn(&ResourceKey) -> bool| delta.removals.iter().any(kind);
+        if any(|key| matches!(key, ResourceKey::Route(_) | ResourceKey::Gateway(_))) {
+            let served: AHashSet<_> = self
+                .routes
+                .values()
+                .filter_map(|rules| rules.first())
+                .map(|rule| &*rule.target.route.name)
+                .collect();
+            self.metrics.retire_routes_except(|_, route| served.contains(route));
+        }
+        if any(|key| matches!(key, ResourceKey::Backend(_))) {
+            let keys: AHashSet<_> = self.backends.keys().map(ir::BackendKey::as_str).collect();
+            self.metrics.retire_backends_except(|backend| keys.contains(backend));
+        }
+    }
+
+    /// Rebuilds the backends that changed and marks the routes that name them.
+    fn compile_backends(&mut self, touched: &mut Touched) {
+        if touched.backends.is_empty() {
+            return;
+        }
+        for key in &touched.backends {
+            match self.snapshot.backends.get(key).and_then(|backend| self.backend(backend)) {
+                Some(runtime) => drop(self.backends.insert(key.clone(), runtime)),
+                None => {
+                    self.backends.remove(key);
+                }
+            }
+        }
+        for (key, route) in &self.snapshot.routes {
+            if !touched.routes.contains(key) && names_any(route, &touched.backends) {
+                touched.routes.insert(key.clone());
+            }
+        }
+    }
+
+    fn backend(&self, backend: &Arc<ir::Backend>) -> Option<Arc<BackendRuntime>> {
+        let pool = self.upstreams.pool(&backend.endpoints)?;
+        Some(Arc::new(BackendRuntime {
+            pool,
+            permits: self.upstreams.permits(&backend.key, self.pending_requests()),
+            group: self.hasher.hash_one(backend.key.as_str()),
+            backend: backend.clone(),
+        }))
+    }
+
+    /// The bound on a backend's pending requests: the largest of the Gateways', since they share it.
+    fn pending_requests(&self) -> u32 {
+        let limits = self.snapshot.gateways.values().map(|gateway| gateway.settings.limits.pending_requests);
+        limits.max().unwrap_or_else(|| ir::Limits::default().pending_requests)
+    }
+
+    fn compile_routes(&mut self, keys: &BTreeSet<ir::RouteKey>) {
+        for key in keys {
+            let Some(route) = self.snapshot.routes.get(key) else {
+                self.routes.remove(key);
+                continue;
+            };
+            let name = route.origin.to_string();
+            let gateway = self.gateway_of(route);
+            let runtime = Arc::new(RouteRuntime {
+                metrics: self.metrics.route(&gateway, &name),
+                route: route.clone(),
+                name: name.into(),
+            });
+            self.routes.insert(key.clone(), rule::compile(&runtime, &self.backends));
+        }
+    }
+
+    /// `NAMESPACE/NAME` of the Gateway that serves a route, for its metrics; the first where there are several.
+    fn gateway_of(&self, route: &ir::Route) -> String {
+        route
+            .attachments
+            .iter()
+            .find_map(|attachment| self.snapshot.listeners.get(&attachment.listener))
+            .map(|listener| listener.gateway.to_string())
+            .unwrap_or_default()
+    }
+
+    /// Puts changed routes into the tables of the listeners they are or were attached to, and builds the tables of
+    /// new listeners.
+    fn update_tables(&mut self, keys: &BTreeSet<ir::RouteKey>, before: &[(ir::RouteKey, Arc<ir::Route>)]) {
+        self.listeners.retain(|key, _| self.snapshot.listeners.contains_key(key));
+        let new: Vec<_> = self
+            .snapshot
+            .listeners
+            .keys()
+            .filter(|key| !self.listeners.contains_key(*key))
+            .cloned()
+            .collect();
+        let mut edits: BTreeMap<&ir::ListenerKey, Edits> = BTreeMap::new();
+        for (key, route) in before {
+            for attachment in &route.attachments {
+                edits.entry(&attachment.listener).or_default().removals.push(key.clone());
+            }
+        }
+        let routes: Vec<_> = if new.is_empty() {
+            keys.iter().filter_map(|key| self.snapshot.routes.get(key)).collect()
+        } else {
+            self.snapshot.routes.values().collect()
+        };
+        for route in routes {
+            let changed = keys.contains(&route.key);
+            for attachment in &route.attachments {
+                if changed || new.contains(&attachment.listener) {
+                    let entry = self.entry(route, attachment);
+                    edits.entry(&attachment.listener).or_default().upserts.push(entry);
+                }
+            }
+        }
+        let mut tables = Vec::with_capacity(edits.len());
+        for (key, mut edit) in edits {
+            edit.removals.retain(|removed| !edit.upserts.iter().any(|entry| entry.key == *removed));
+            let table = match self.listeners.get(key) {
+                Some(listener) => listener.table.with(edit.upserts, &edit.removals),
+                None => RouteTable::build(edit.upserts),
+            };
+            tables.push((key.clone(), table));
+        }
+        self.store_tables(tables);
+    }
+
+    fn store_tables(&mut self, tables: Vec<(ir::ListenerKey, RouteTable<Arc<RuleRuntime>>)>) {
+        let mut tables: AHashMap<_, _> = tables.into_iter().collect();
+        for (key, listener) in &self.snapshot.listeners {
+            let current = self.listeners.get(key);
+            let same = current.is_some_and(|current| Arc::ptr_eq(&current.listener, listener));
+            let table = tables.remove(key);
+            if same && table.is_none() {
+                continue;
+            }
+            let table = table.or_else(|| current.map(|current| current.table.clone())).unwrap_or_default();
+            self.listeners
+                .insert(key.clone(), Arc::new(ListenerRuntime { listener: listener.clone(), table }));
+        }
+    }
+
+    fn entry(&self, route: &ir::Route, attachment: &ir::Attachment) -> RouteEntry<Arc<RuleRuntime>> {
+        RouteEntry {
+            key: route.key.clone(),
+            kind: route.kind,
+            created_s: route.created_s,
+            hostnames: attachment.hostnames.clone(),
+            rules: self.routes.get(&route.key).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Groups listeners by the address they are bound to. Two Gateways never share one: the translation has refused
+    /// the younger before, and here the first by key wins.
+    fn plan_ports(&mut self) {
+        let mut ports: BTreeMap<SocketAddr, Vec<Arc<ir::Listener>>> = BTreeMap::new();
+        self.failures.clear();
+        for listener in self.snapshot.listeners.values() {
+            for address in self.addresses(listener) {
+                match address {
+                    Ok(address) => ports.entry(address).or_default().push(listener.clone()),
+                    Err(reason) => self.failures.push((listener.key.clone(), reason)),
+                }
+            }
+        }
+        let mut planned = BTreeMap::new();
+        for (address, listeners) in ports {
+            if let Some(port) = self.plan_port(address, &listeners) {
+                planned.insert(address, port);
+            }
+        }
+        self.ports = planned;
+    }
+
+    fn addresses(&self, listener: &ir::Listener) -> Vec<Result<SocketAddr, String>> {
+        let Some(port) = listener.port.checked_add(self.plan.port_offset) else {
+            return vec![Err(format!(
+                "port {} plus the offset {} is above 65535; choose a smaller --port-offset",
+                listener.port, self.plan.port_offset
+            ))];
+        };
+        if listener.addresses.is_empty() {
+            return vec![Ok(SocketAddr::new(self.plan.bind, port))];
+        }
+        listener.addresses.iter().map(|address| Ok(SocketAddr::new(*address, port))).collect()
+    }
+
+    fn plan_port(&mut self, address: SocketAddr, listeners: &[Arc<ir::Listener>]) -> Option<PlannedPort> {
+        let first = listeners.first()?;
+        let gateway = self.snapshot.gateways.get(&first.gateway)?.clone();
+        let mut owned = Vec::with_capacity(listeners.len());
+        for listener in listeners {
+            if listener.gateway == first.gateway && listener.protocol.is_tls() == first.protocol.is_tls() {
+                owned.push(listener.clone());
+            } else {
+                let reason = format!("{address} is already taken by {}", first.origin);
+                self.failures.push((listener.key.clone(), reason));
+            }
+        }
+        let tls = if first.protocol.is_tls() { Some(self.port_tls(address, &mut owned)?) } else { None };
+        let listeners = owned.iter().map(|listener| listener.key.clone()).collect();
+        Some(PlannedPort { gateway, tls, listeners })
+    }
+
+    /// TLS of a port. A listener whose certificates can't be used is left out and reported; the others serve.
+    fn port_tls(
+        &mut self,
+        address: SocketAddr,
+        listeners: &mut Vec<Arc<ir::Listener>>,
+    ) -> Option<Arc<PortTls>> {
+        let wanted: Vec<_> = listeners
+            .iter()
+            .filter_map(|listener| match &listener.protocol {
+                ir::ListenerProtocol::Https(tls) => Some((listener.hostname.clone(), tls.clone())),
+                ir::ListenerProtocol::Http => None,
+            })
+            .collect();
+        let previous = self.ports.get(&address).and_then(|port| port.tls.as_deref());
+        let certificate = |key: &ir::CertificateKey| self.snapshot.certificates.get(key).cloned();
+        let (tls, problems) = match PortTls::build(&wanted, certificate, previous) {
+            Ok(tls) => {
+                let problems: Vec<_> = tls.problems().iter().map(ToString::to_string).collect();
+                (Some(tls), problems.join("; "))
+            }
+            Err(error) => (None, error.to_string()),
+        };
+        listeners.retain(|listener| {
+            let served = tls.as_ref().is_some_and(|tls| tls.serves(&listener.hostname));
+            if !served {
+                self.failures.push((listener.key.clone(), problems.clone()));
+            }
+            served
+        });
+        if listeners.is_empty() { None } else { tls.map(Arc::new) }
+    }
+
+    /// Puts the current listeners behind the planned ports.
+    fn assemble(&mut self) {
+        let mut runtime = Runtime::default();
+        for (address, planned) in &self.ports {
+            let listeners: Vec<_> =
+                planned.listeners.iter().filter_map(|key| self.listeners.get(key)).cloned().collect();
+            let Some(first) = listeners.first() else { continue };
+            let before = self.runtime.ports.get(address);
+            let hosts = match before {
+                Some(before) if same_hosts(&before.listeners, &listeners) => before.hosts.clone(),
+                _ => Arc::new(HostIndex::new(listeners.iter().map(|listener| &listener.listener.hostname))),
+            };
+            let port = Port {
+                gateway: planned.gateway.clone(),
+                port: first.listener.port,
+                tls: planned.tls.is_some(),
+                hosts,
+                listeners,
+                metrics: self.metrics.route(planned.gateway.key.as_str(), NONE),
+            };
+            runtime.ports.insert(*address, Arc::new(port));
+        }
+        self.runtime = Arc::new(runtime);
+    }
+}
+
+#[derive(Default)]
+struct Edits {
+    upserts: Vec<RouteEntry<Arc<RuleRuntime>>>,
+    removals: Vec<ir::RouteKey>,
+}
+
+fn same_hosts(before: &[Arc<ListenerRuntime>], now: &[Arc<ListenerRuntime>]) -> bool {
+    before.len() == now.len()
+        && before.iter().zip(now).all(|(before, now)| before.listener.hostname == now.listener.hostname)
+}
+
+fn removed_and_changed_routes(delta: &ir::Delta) -> impl Iterator<Item = &ir::RouteKey> {
+    let changed = delta.upserts.iter().filter_map(|resource| match resource {
+        Resource::Route(route) => Some(&route.key),
+        _ => None,
+    });
+    let removed = delta.removals.iter().filter_map(|key| match key {
+        ResourceKey::Route(key) => Some(key),
+        _ => None,
+    });
+    changed.chain(removed)
+}
+
+fn touched(delta: &ir::Delta) -> Touched {
+    let mut touched = Touched::default();
+    for key in delta.upserts.iter().map(Resource::key).chain(delta.removals.iter().cloned()) {
+        match key {
+            ResourceKey::Gateway(_) | ResourceKey::Listener(_) | ResourceKey::Certificate(_) => {
+                touched.ports = true
+            }
+            ResourceKey::Route(key) => drop(touched.routes.insert(key)),
+            ResourceKey::Backend(key) => drop(touched.backends.insert(key)),
+            ResourceKey::EndpointSet(_) => touched.endpoints = true,
+        }
+    }
+    touched
+}
+
+fn names_any(route: &ir::Route, backends: &AHashSet<ir::BackendKey>) -> bool {
+    let named = |target: &ir::BackendTarget| match target {
+        ir::BackendTarget::Backend(key) => backends.contains(key),
+        ir::BackendTarget::Fail(_) => false,
+    };
+    let mirrored = |filters: &[ir::Filter]| {
+        filters.iter().any(|filter| match filter {
+            ir::Filter::Mirror(mirror) => named(&mirror.target),
+            _ => false,
+        })
+    };
+    route.rules.iter().any(|rule| {
+        mirrored(&rule.filters)
+            || rule.backends.iter().any(|backend| named(&backend.target) || mirrored(&backend.filters))
+    })
+}

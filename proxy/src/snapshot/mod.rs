@@ -1,0 +1,15 @@
+//! The configuration as the request path reads it: compiled from the IR, immutable, shared by pointer.
+//!
+//! [`Compiler`] takes deltas and makes a [`Runtime`]; unchanged routes, tables and TLS configurations are shared with
+//! the one before. A request loads the runtime once and then follows pointers: port → listener → rule → backend.
+
+mod compiler;
+mod hosts;
+mod rule;
+mod runtime;
+
+pub use compiler::{BindPlan, Compiled, Compiler, PlannedPort};
+pub use hosts::HostIndex;
+pub use runtime::{
+    BackendRuntime, ListenerRuntime, MirrorRuntime, Port, RouteRuntime, RuleBackend, RuleRuntime, Runtime,
+};
