@@ -7,6 +7,7 @@
 //! answers; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read.
 
 pub mod admin;
+mod hosts;
 pub mod http;
 pub mod listen;
 mod proxy;

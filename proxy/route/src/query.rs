@@ -44,9 +44,12 @@ impl<'a> Query<'a> {
     }
 }
 
+/// A parameter's name and value, both as received.
+type Param<'a> = (&'a [u8], &'a [u8]);
+
 /// The first parameter and what follows; empty ones are skipped.
 #[inline]
-fn next_param(mut text: &[u8]) -> Option<((&[u8], &[u8]), &[u8])> {
+fn next_param(mut text: &[u8]) -> Option<(Param<'_>, &[u8])> {
     while !text.is_empty() {
         let (param, rest) = split(text, b'&');
         if !param.is_empty() {

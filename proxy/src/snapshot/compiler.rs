@@ -1,9 +1,9 @@
 //! Turns deltas into runtimes. Cost follows the size of the change: an edited route is compiled once and put into the
 //! tables of its listeners; a moved endpoint touches its pool and nothing else.
 
-use super::hosts::HostIndex;
 use super::rule::{self, Backends};
 use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, RuleRuntime, Runtime};
+use crate::hosts::HostTable;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
 use crate::tls::PortTls;
@@ -365,7 +365,7 @@ impl Compiler {
             let before = self.runtime.ports.get(address);
             let hosts = match before {
                 Some(before) if same_hosts(&before.listeners, &listeners) => before.hosts.clone(),
-                _ => Arc::new(HostIndex::new(listeners.iter().map(|listener| &listener.listener.hostname))),
+                _ => Arc::new(hosts(&listeners)),
             };
             let port = Port {
                 gateway: planned.gateway.clone(),
@@ -385,6 +385,14 @@ impl Compiler {
 struct Edits {
     upserts: Vec<RouteEntry<Arc<RuleRuntime>>>,
     removals: Vec<ir::RouteKey>,
+}
+
+fn hosts(listeners: &[Arc<ListenerRuntime>]) -> HostTable<usize> {
+    let mut table = HostTable::default();
+    for (position, listener) in listeners.iter().enumerate() {
+        table.insert(&listener.listener.hostname, position);
+    }
+    table
 }
 
 fn same_hosts(before: &[Arc<ListenerRuntime>], now: &[Arc<ListenerRuntime>]) -> bool {

@@ -4,12 +4,10 @@
 //! the one before. A request loads the runtime once and then follows pointers: port → listener → rule → backend.
 
 mod compiler;
-mod hosts;
 mod rule;
 mod runtime;
 
 pub use compiler::{BindPlan, Compiled, Compiler, PlannedPort};
-pub use hosts::HostIndex;
 pub use runtime::{
     BackendRuntime, ListenerRuntime, MirrorRuntime, Port, RouteRuntime, RuleBackend, RuleRuntime, Runtime,
 };

@@ -1,6 +1,6 @@
 //! The shapes of a compiled configuration.
 
-use super::hosts::HostIndex;
+use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
 use crate::telemetry::RouteMetrics;
 use crate::upstream::{EndpointPool, Permits, Sampler, Sessions, Weights};
@@ -27,7 +27,7 @@ pub struct Port {
     /// Whether TLS is terminated.
     pub tls: bool,
     /// Positions of `listeners` by host.
-    pub hosts: Arc<HostIndex>,
+    pub(crate) hosts: Arc<HostTable<usize>>,
     /// In key order.
     pub listeners: Vec<Arc<ListenerRuntime>>,
     /// Counters of requests that no rule takes.
@@ -37,7 +37,7 @@ pub struct Port {
 impl Port {
     /// The listener that answers for a host.
     pub fn listener(&self, host: &str) -> Option<&Arc<ListenerRuntime>> {
-        self.listeners.get(self.hosts.find(host)?)
+        self.listeners.get(*self.hosts.find(Some(host))?)
     }
 }
 

@@ -7,13 +7,12 @@
 
 mod certificate;
 mod error;
-mod hosts;
 mod resolver;
 
 pub use error::TlsError;
 
+use crate::hosts::HostTable;
 use certificate::{Certificates, ContentId, Parsed};
-use hosts::HostTable;
 use resolver::ByName;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
@@ -88,6 +87,11 @@ impl PortTls {
     /// no server gets the listener for every host. Cost: one hash per label.
     pub fn choose(&self, server_name: Option<&str>) -> Option<&Arc<ServerConfig>> {
         self.hosts.find(server_name)
+    }
+
+    /// Whether the listener of this very host has a configuration.
+    pub fn serves(&self, host: &HostPattern) -> bool {
+        self.hosts.contains(host)
     }
 
     /// What could not be used and why, in the order of the listeners.

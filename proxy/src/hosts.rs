@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 /// Values by host pattern; lookups cost one hash per label of the host, whatever the number of patterns.
 #[derive(Debug)]
-pub(super) struct HostTable<V> {
+pub(crate) struct HostTable<V> {
     exact: HashMap<Box<str>, V, ahash::RandomState>,
     wildcard: HashMap<Box<str>, V, ahash::RandomState>,
     any: Option<V>,
@@ -19,7 +19,7 @@ impl<V> Default for HostTable<V> {
 
 impl<V> HostTable<V> {
     /// Adds a value; the first of a pattern stays.
-    pub(super) fn insert(&mut self, host: &HostPattern, value: V) {
+    pub(crate) fn insert(&mut self, host: &HostPattern, value: V) {
         match host {
             HostPattern::Exact(host) => {
                 self.exact.entry(host.as_str().into()).or_insert(value);
@@ -34,7 +34,7 @@ impl<V> HostTable<V> {
     }
 
     /// The value of the most specific pattern that covers the host; without a host only `Any` does.
-    pub(super) fn find(&self, host: Option<&str>) -> Option<&V> {
+    pub(crate) fn find(&self, host: Option<&str>) -> Option<&V> {
         let Some(host) = host else { return self.any.as_ref() };
         if let Some(value) = self.exact.get(host) {
             return Some(value);
@@ -56,8 +56,17 @@ impl<V> HostTable<V> {
         self.any.as_ref()
     }
 
+    /// Whether this very pattern has a value.
+    pub(crate) fn contains(&self, host: &HostPattern) -> bool {
+        match host {
+            HostPattern::Exact(host) => self.exact.contains_key(host.as_str()),
+            HostPattern::Wildcard(suffix) => self.wildcard.contains_key(suffix.as_str()),
+            HostPattern::Any => self.any.is_some(),
+        }
+    }
+
     /// Number of patterns.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.exact.len() + self.wildcard.len() + usize::from(self.any.is_some())
     }
 }
