@@ -59,7 +59,7 @@ pub(crate) fn write(job: &Job, name: &str, text: &str) -> Result<()> {
 }
 
 fn gateway(job: &Job) -> String {
-    let log = if job.access_log { "Json" } else { "Off" };
+    let log = if job.access_log { "JSON" } else { "Off" };
     let mut text = format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
@@ -153,4 +153,49 @@ spec:
 /// The host that `Routes::One` routes.
 pub(crate) fn host() -> &'static str {
     HOST
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use sluice_crds::{Object, Parsed};
+    use sluice_translate::{Options, Severity, Translator, translate};
+
+    use super::*;
+    use crate::peers::Routes;
+
+    /// Every object of the job's folder, translated.
+    fn translated(job: &Job) -> Translator {
+        let mut objects = Vec::new();
+        for file in std::fs::read_dir(job.file("manifests")).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+            for document in documents.into_iter().filter(|document| !document.is_null()) {
+                match Object::parse(document, "default") {
+                    Ok(Parsed::Known { object, unknown_fields }) => {
+                        assert_eq!(unknown_fields, [""; 0], "{}", object.reference());
+                        objects.push(object);
+                    }
+                    Ok(Parsed::Ignored { kind, .. }) => panic!("Sluice does not read {kind}"),
+                    Err(error) => panic!("{error}\n{text}"),
+                }
+            }
+        }
+        translate(Options::default(), objects)
+    }
+
+    #[test]
+    fn the_manifests_translate_without_a_complaint() {
+        let mut job = Job::new(local(7), 1).unwrap().with_tls().unwrap();
+        job.access_log = true;
+        job.routes = Routes::Paths(250);
+        command(&job, Path::new("sluice")).unwrap();
+        write(&job, "watched.yaml", &route("watched", HOST, "/watched", Some(3), &job)).unwrap();
+        let translator = translated(&job);
+        let problems = translator.problems();
+        let worse = problems.iter().filter(|problem| problem.severity != Severity::Note);
+        assert_eq!(worse.collect::<Vec<_>>(), Vec::<&sluice_translate::Problem>::new());
+        assert_eq!(translator.snapshot().routes.len(), 251);
+        assert_eq!(translator.snapshot().certificates.len(), 1);
+    }
 }
