@@ -4,7 +4,9 @@ use super::{Ask, Spec};
 use regex_automata::meta::Regex;
 use sluice_ir::{HostPattern, Match, PathMatch, RouteKey, StringMatch};
 use sluice_route::{Miss, path::normalize};
+use std::cell::RefCell;
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 /// What the search is expected to return.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,8 +145,13 @@ fn string_holds(text: &StringMatch, value: &[u8]) -> bool {
     }
 }
 
+/// Compiled once per thread: compiling is what takes the time of these tests.
 fn whole(pattern: &str, value: &[u8]) -> bool {
-    Regex::new(&format!("^(?:{pattern})$")).unwrap().is_match(value)
+    thread_local!(static REGEXES: RefCell<HashMap<String, Regex>> = RefCell::default());
+    REGEXES.with_borrow_mut(|regexes| {
+        let regex = regexes.entry(pattern.to_owned());
+        regex.or_insert_with(|| Regex::new(&format!("^(?:{pattern})$")).unwrap()).is_match(value)
+    })
 }
 
 fn form_decoded(text: &str) -> Vec<u8> {
