@@ -8,9 +8,6 @@ use std::borrow::Cow;
 /// Parameters that are kept after the first look; further ones are found by splitting the rest again.
 const KEPT: usize = 16;
 
-/// Name and value, encoded.
-type Param<'a> = (&'a [u8], &'a [u8]);
-
 /// A query string, split.
 pub(crate) struct Query<'a> {
     params: [Param<'a>; KEPT],
