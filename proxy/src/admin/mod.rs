@@ -85,3 +85,6 @@ async fn connection(stream: TcpStream, state: Arc<AdminState>) {
         Err(_) => tracing::debug!("an admin connection took too long"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use super::names::{self, Kind, MetricInfo};
 use super::process::Process;
 use super::{State, histogram::Reading};
+use crate::upstream::MirrorClient;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -117,7 +118,14 @@ fn backends(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
 
 fn events(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
     out.family(&names::REQUESTS_IN_FLIGHT, |series| series.float(&[], state.in_flight.get() as f64))?;
-    out.family(&names::MIRRORS_DROPPED, |series| series.int(&[], state.mirrors_dropped.load(Relaxed)))?;
+    let mirrors = state.mirrors.lock().as_ref().map(MirrorClient::stats).unwrap_or_default();
+    out.family(&names::MIRRORS, |series| {
+        series.int(&["completed"], mirrors.completed)?;
+        series.int(&["refused"], mirrors.refused)?;
+        series.int(&["overflowed"], mirrors.overflowed)?;
+        series.int(&["abandoned"], mirrors.abandoned)?;
+        series.int(&["failed"], mirrors.failed)
+    })?;
     out.family(&names::PANICS, |series| series.int(&[], state.panics.load(Relaxed)))
 }
 

@@ -16,7 +16,7 @@ pub use route::RouteMetrics;
 
 use super::access_log::{AccessLogCounts, AccessLogger};
 use super::stripe::StripedGauge;
-use crate::upstream::Upstreams;
+use crate::upstream::{MirrorClient, Upstreams};
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use sluice_ir::Snapshot;
@@ -41,7 +41,7 @@ struct State {
     connect_failures: Handles<String, AtomicU64>,
     upstreams: Mutex<Weak<Upstreams>>,
     in_flight: StripedGauge,
-    mirrors_dropped: AtomicU64,
+    mirrors: Mutex<Option<MirrorClient>>,
     panics: AtomicU64,
     config: Mutex<Config>,
     access_log: Mutex<Option<Arc<AccessLogCounts>>>,
@@ -127,9 +127,9 @@ impl Metrics {
         self.state.in_flight.add(-1);
     }
 
-    /// A copy of a request was given up.
-    pub fn mirror_dropped(&self) {
-        self.state.mirrors_dropped.fetch_add(1, Relaxed);
+    /// Shows how the copies of this client ended, from now on.
+    pub fn set_mirrors(&self, mirrors: &MirrorClient) {
+        *self.state.mirrors.lock() = Some(mirrors.clone());
     }
 
     /// A fault of ours ended a request or connection.

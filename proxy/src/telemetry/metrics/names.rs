@@ -72,8 +72,9 @@ metrics! {
         "Requests that endpoints of the set are working on now";
     EJECTIONS: Counter "sluice_endpoint_ejections_total" ["endpoint_set"]
         "Rests of endpoints after consecutive failures";
-    MIRRORS_DROPPED: Counter "sluice_mirrors_dropped_total" []
-        "Copies of requests that were given up so as not to slow the request itself";
+    MIRRORS: Counter "sluice_mirrors_total" ["result"]
+        "Copies of requests, by result: completed; refused because too many were on their way; overflowed because the \
+         receiver was slower than the client; abandoned because the request itself ended early; or failed";
     PANICS: Counter "sluice_panics_total" []
         "Faults of ours that ended a request or connection; always worth a report";
     CONFIG_APPLIES: Counter "sluice_config_applies_total" ["result"]
