@@ -7,7 +7,8 @@ use sluice_proxy::snapshot::BindPlan;
 use sluice_proxy::telemetry::AccessLogger;
 use sluice_proxy::upstream::Resolver;
 use sluice_proxy::{Proxy, ProxyOptions};
-use std::net::{IpAddr, SocketAddr};
+use std::borrow::Borrow;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -25,6 +26,13 @@ pub struct GatewayOptions {
     pub port_offset: u16,
     /// Where the admin server listens; `None`: nowhere.
     pub admin: Option<SocketAddr>,
+}
+
+impl Default for GatewayOptions {
+    /// Loopback, no offset, no admin server.
+    fn default() -> Self {
+        Self { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port_offset: 0, admin: None }
+    }
 }
 
 /// A running gateway.
@@ -51,8 +59,8 @@ impl Gateway {
     }
 
     /// Applies a delta and returns the listeners that can't be served. The first call makes the gateway ready.
-    pub async fn apply(&self, delta: &ir::Delta) -> Vec<(ir::ListenerKey, String)> {
-        let failures = self.proxy.apply(delta).await;
+    pub async fn apply(&self, delta: impl Borrow<ir::Delta> + Send) -> Vec<(ir::ListenerKey, String)> {
+        let failures = self.proxy.apply(delta.borrow()).await;
         if !self.readiness.is_ready() {
             self.proxy.wait_resolved(FIRST_RESOLUTION).await;
             self.readiness.set_ready();
