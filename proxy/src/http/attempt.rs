@@ -87,6 +87,11 @@ pub(super) fn judge(
         return Ok(());
     }
     if status == 101 {
+        if !session.is_upgrade_req() {
+            report(context, false, now);
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "101 without a request for an upgrade")
+                .into_up());
+        }
         context.upgraded = true;
     }
     context.upstream_duration = context.try_started.map(|started| now.saturating_duration_since(started));

@@ -45,6 +45,9 @@ impl ProxyHttp for Engine {
             request::Next::Forward => Ok(false),
             request::Next::Answer(outcome) => {
                 context.outcome = Some(outcome);
+                if outcome == Outcome::BadRequest {
+                    session.set_keepalive(None);
+                }
                 answer::outcome(session, outcome, context.grpc).await?;
                 Ok(true)
             }

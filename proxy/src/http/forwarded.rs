@@ -28,6 +28,7 @@ pub(crate) struct Downstream<'a> {
 /// Sets the forwarding headers. With no trusted hop whatever the client sent is replaced, and a `Forwarded` header
 /// (RFC 7239) is removed; with trusted hops the connection's address is appended and the rest is kept.
 pub(crate) fn set(header: &mut RequestHeader, from: Downstream<'_>) -> Result<()> {
+    drop_other_spellings(header);
     let trusted = from.trusted_hops > 0;
     let peer = from.peer.to_string();
     let chain = if trusted { joined(header) } else { None };
@@ -48,6 +49,21 @@ pub(crate) fn set(header: &mut RequestHeader, from: Downstream<'_>) -> Result<()
         header.insert_header(PORT, http::HeaderValue::from(from.port))?;
     }
     Ok(())
+}
+
+/// CGI and its heirs read `_` as `-`: a field that differs from ours only in that would be a second, forged one.
+fn drop_other_spellings(header: &mut RequestHeader) {
+    let forged: Vec<_> =
+        header.headers.keys().filter(|name| is_other_spelling(name.as_str())).cloned().collect();
+    for name in &forged {
+        header.remove_header(name);
+    }
+}
+
+fn is_other_spelling(name: &str) -> bool {
+    const START: &[u8] = b"x-forwarded-";
+    let same = |(a, b): (&u8, &u8)| a == b || (*a == b'_' && *b == b'-');
+    name.len() > START.len() && name.contains('_') && name.as_bytes().iter().zip(START).all(same)
 }
 
 /// The address of the client: that of the connection, or the entry of `X-Forwarded-For` which the outermost trusted
@@ -105,6 +121,22 @@ mod tests {
         assert_eq!(value(&header, "x-forwarded-proto"), "https");
         assert_eq!(value(&header, "x-forwarded-host"), "a.example");
         assert!(header.headers.get("forwarded").is_none());
+    }
+
+    #[test]
+    fn another_spelling_of_our_fields_is_dropped_and_of_others_kept() {
+        let mut header =
+            request(&[("x_forwarded-for", "1.1.1.1"), ("x-forwarded_proto", "x"), ("x_own", "y")]);
+        set(&mut header, downstream(1)).unwrap();
+        assert_eq!(value(&header, "x-forwarded-for"), "192.0.2.9");
+        assert_eq!(value(&header, "x_own"), "y");
+        assert!(
+            !header
+                .headers
+                .keys()
+                .any(|name| name.as_str().starts_with("x") && name.as_str().ends_with("_proto"))
+        );
+        assert!(!header.headers.contains_key("x_forwarded-for"));
     }
 
     #[test]
