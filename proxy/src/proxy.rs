@@ -53,18 +53,16 @@ impl Proxy {
         metrics.set_access_log(&options.log);
         let upstreams = Upstreams::new(options.resolver);
         metrics.set_upstreams(&upstreams);
+        let mirrors = MirrorClient::new(MirrorLimits::default());
+        metrics.set_mirrors(&mirrors);
         let runtime: Arc<ArcSwap<Runtime>> = Arc::default();
         let conf = Arc::new(ServerConf {
             max_retries: MOST_TRIES,
             upstream_keepalive_pool_size: KEPT_CONNECTIONS,
             ..ServerConf::default()
         });
-        let engine = Engine {
-            runtime: runtime.clone(),
-            metrics: metrics.clone(),
-            log: options.log.clone(),
-            mirrors: MirrorClient::new(MirrorLimits::default()),
-        };
+        let engine =
+            Engine { runtime: runtime.clone(), metrics: metrics.clone(), log: options.log.clone(), mirrors };
         let observer = Arc::new(Watcher { metrics: metrics.clone() });
         Arc::new(Self {
             compiler: parking_lot::Mutex::new(Compiler::new(
