@@ -5,6 +5,7 @@ mod drain;
 mod http1;
 mod http2;
 mod limits;
+mod pingora;
 mod ports;
 mod proxy_protocol;
 mod refusals;
