@@ -97,7 +97,7 @@ fn found(table: &RouteTable<String>, ask: &Ask) -> Result<Winner, sluice_route::
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn the_search_equals_the_reference(routes in vec(route(), 1..6), asked in vec(question(), 1..12)) {

@@ -3,9 +3,9 @@
 //! A byte chooses from a small alphabet, so that routes collide; paths, hosts and queries can also be raw text.
 
 use crate::support::reference::{self, Winner};
-use crate::support::{Ask, Spec, With, ask, exact, grpc, prefix, regex};
+use crate::support::{Ask, Spec, With, ask, compiled, exact, grpc, prefix, regex};
 use sluice_ir::{HostPattern, Match, RouteKey};
-use sluice_route::{CompiledMatch, Miss, RouteTable};
+use sluice_route::{Miss, RouteTable};
 
 const KEYS: [&str; 4] = ["HTTPRoute/n/a", "HTTPRoute/n/b", "GRPCRoute/n/b", "GRPCRoute/m/c"];
 const HOSTS: [&str; 8] = ["*", "*.c", "*.b.c", "*.a.b.c", "c", "b.c", "a.b.c", "x.b.c"];
@@ -79,7 +79,7 @@ fn one_match(bytes: &mut Bytes<'_>) -> Match {
     if more & 48 == 48 {
         it = it.query(bytes.of(&["q", "r r", ""]), bytes.of(&["1", "~a.*", ""]));
     }
-    if CompiledMatch::compile(&it).is_ok() { it } else { Match::default() }
+    if compiled(&it).is_some() { it } else { Match::default() }
 }
 
 fn path(bytes: &mut Bytes<'_>) -> String {

@@ -8,6 +8,8 @@ use sluice_ir::{
     GrpcMethodMatch, HeaderMatch, HostPattern, Match, PathMatch, QueryMatch, RouteKey, RouteKind, StringMatch,
 };
 use sluice_route::{CompiledMatch, Miss, Request, RouteEntry, RouteTable, RuleEntry};
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 /// A route before it is compiled; the target of a rule is `NAME#RULE`.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ impl Spec {
     pub fn entry(&self) -> RouteEntry<String> {
         let rules = (0_u32..).zip(&self.rules).map(|(index, matches)| RuleEntry {
             index,
-            matches: matches.iter().map(|it| CompiledMatch::compile(it).unwrap()).collect(),
+            matches: matches.iter().map(|it| compiled(it).unwrap()).collect(),
             target: format!("{}#{index}", self.key),
         });
         RouteEntry {
@@ -43,6 +45,18 @@ impl Spec {
             rules: rules.collect(),
         }
     }
+}
+
+/// Compiled once per thread: compiling expressions is what takes the time of random tests.
+pub fn compiled(it: &Match) -> Option<CompiledMatch> {
+    const MOST: usize = 10_000;
+    thread_local!(static COMPILED: RefCell<HashMap<String, Option<CompiledMatch>>> = RefCell::default());
+    COMPILED.with_borrow_mut(|known| {
+        if known.len() > MOST {
+            known.clear();
+        }
+        known.entry(format!("{it:?}")).or_insert_with(|| CompiledMatch::compile(it).ok()).clone()
+    })
 }
 
 pub fn table(specs: &[Spec]) -> RouteTable<String> {
