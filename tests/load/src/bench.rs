@@ -1,7 +1,7 @@
 //! `sluice-load run`: who is measured when.
 //!
 //! Within a round the peers follow each other, one at a time, and each round starts with another one, so that a machine
-//! that slows down hurts nobody in particular. A measurement during which others used the proxy's core is taken again.
+//! that slows down hurts nobody in particular. A measurement during which others used one of the cores is taken again.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::table;
 
 /// Where results are kept unless told otherwise.
 pub(crate) const RESULTS: &str = "target/load/results.json";
-/// Above this use of the proxy's core by others, in per cent, a measurement is taken again.
+/// Above this use of a core by others, in per cent, a measurement is taken again.
 const MOST_NOISE_PERCENT: f64 = 10.0;
 /// How often at most.
 const MOST_ATTEMPTS: u32 = 3;
@@ -76,6 +76,8 @@ pub(crate) struct Bench {
     pub(crate) programs: Programs,
     /// Core of the proxy.
     pub(crate) proxy_core: usize,
+    /// Core of load and backend.
+    pub(crate) load_core: usize,
     /// Length of one measurement.
     pub(crate) length: Duration,
     /// A backend with small answers, and their size.
@@ -111,6 +113,7 @@ async fn all(options: Options) -> Result<()> {
     let bench = Bench {
         programs: Programs { sluice: options.sluice, own: std::env::current_exe()? },
         proxy_core: options.proxy_core,
+        load_core: options.load_core,
         length: Duration::from_secs(options.seconds),
         small: (backend::start(SMALL_BYTES).await?, SMALL_BYTES as u64),
         bulk: (backend::start(BULK_BYTES).await?, BULK_BYTES as u64),
@@ -166,7 +169,7 @@ async fn rounds(scenario: Scenario, peers: &[Peer], rounds: u32, bench: &Bench) 
     samples
 }
 
-/// Measures, again when others used the proxy's core; the last attempt counts, its noise is in the table.
+/// Measures, again when others used a core; the last attempt counts, its noise is in the table.
 async fn quietly(scenario: Scenario, peer: Peer, bench: &Bench) -> Result<Figures> {
     let mut attempt = 1;
     loop {
@@ -175,7 +178,7 @@ async fn quietly(scenario: Scenario, peer: Peer, bench: &Bench) -> Result<Figure
         if noise <= MOST_NOISE_PERCENT || attempt == MOST_ATTEMPTS {
             return Ok(figures);
         }
-        eprintln!("{} {}: others used {noise:.0} % of its core, once more", scenario.name(), peer.name());
+        eprintln!("{} {}: others used {noise:.0} % of a core, once more", scenario.name(), peer.name());
         attempt += 1;
     }
 }

@@ -55,7 +55,7 @@ pub(crate) enum Figure {
     Failures,
     /// Share of its core that the proxy used, per cent.
     CoreUsed,
-    /// Share of the proxy's core that others used, per cent: the noise.
+    /// Share of the more disturbed core that neither the proxy nor the load used, per cent: the noise.
     CoreOther,
 }
 

@@ -19,6 +19,12 @@ pub(crate) fn pin_this_process(core: usize) -> Result<()> {
     Ok(())
 }
 
+/// CPU time of this process and of its children that have ended.
+pub(crate) fn own_time() -> Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").context("/proc/self/stat")?;
+    super::process::cpu_time(&stat).context("/proc/self/stat has no CPU time")
+}
+
 /// Time since boot that `core` was not idle, its stolen time included.
 pub(crate) fn busy(core: usize) -> Result<Duration> {
     let text = std::fs::read_to_string("/proc/stat").context("/proc/stat")?;

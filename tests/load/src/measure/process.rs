@@ -144,6 +144,11 @@ fn read(pid: u32, file: &str) -> std::io::Result<String> {
     std::fs::read_to_string(format!("/proc/{pid}/{file}"))
 }
 
+/// CPU time in a `/proc/PID/stat`, with that of children that have ended.
+pub(super) fn cpu_time(stat: &str) -> Option<Duration> {
+    stat_fields(stat).map(|fields| fields.cpu)
+}
+
 struct StatFields {
     parent: u32,
     cpu: Duration,

@@ -59,6 +59,7 @@ pub(crate) fn write(job: &Job, name: &str, text: &str) -> Result<()> {
 }
 
 fn gateway(job: &Job) -> String {
+    // Quoted: YAML 1.1 readers take a bare Off for false.
     let log = if job.access_log { "JSON" } else { "Off" };
     let mut text = format!(
         "apiVersion: gateway.networking.k8s.io/v1
@@ -70,7 +71,7 @@ apiVersion: sluice.dev/v1alpha1
 kind: GatewayParameters
 metadata: {{name: load, namespace: default}}
 spec:
-  accessLog: {log}
+  accessLog: \"{log}\"
   limits: {{connections: 20000, connectionsPerClient: 20000, resetsPerSecond: 10000}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
@@ -186,16 +187,18 @@ mod tests {
 
     #[test]
     fn the_manifests_translate_without_a_complaint() {
-        let mut job = Job::new(local(7), 1).unwrap().with_tls().unwrap();
-        job.access_log = true;
-        job.routes = Routes::Paths(250);
-        command(&job, Path::new("sluice")).unwrap();
-        write(&job, "watched.yaml", &route("watched", HOST, "/watched", Some(3), &job)).unwrap();
-        let translator = translated(&job);
-        let problems = translator.problems();
-        let worse = problems.iter().filter(|problem| problem.severity != Severity::Note);
-        assert_eq!(worse.collect::<Vec<_>>(), Vec::<&sluice_translate::Problem>::new());
-        assert_eq!(translator.snapshot().routes.len(), 251);
-        assert_eq!(translator.snapshot().certificates.len(), 1);
+        for access_log in [false, true] {
+            let mut job = Job::new(local(7), 1).unwrap().with_tls().unwrap();
+            job.access_log = access_log;
+            job.routes = Routes::Paths(250);
+            command(&job, Path::new("sluice")).unwrap();
+            write(&job, "watched.yaml", &route("watched", HOST, "/watched", Some(3), &job)).unwrap();
+            let translator = translated(&job);
+            let problems = translator.problems();
+            let worse = problems.iter().filter(|problem| problem.severity != Severity::Note);
+            assert_eq!(worse.collect::<Vec<_>>(), Vec::<&sluice_translate::Problem>::new());
+            assert_eq!(translator.snapshot().routes.len(), 251);
+            assert_eq!(translator.snapshot().certificates.len(), 1);
+        }
     }
 }
