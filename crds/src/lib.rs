@@ -30,7 +30,7 @@ pub use listenersets::ListenerSet;
 pub use object::{Object, ObjectRef};
 pub use parameters::{
     AccessLogFormat, BalancingPolicy, GatewayParameters, GatewayParametersSpec, LimitsSpec, OutlierSpec,
-    ProxyProtocolMode, parameters_crd_yaml,
+    PARAMETERS_CRD_YAML, ProxyProtocolMode,
 };
 pub use parse::{ParseError, Parsed};
 pub use referencegrants::ReferenceGrant;

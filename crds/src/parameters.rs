@@ -2,7 +2,7 @@
 //! GatewayClass. Every field is optional; the defaults are those of `ir::Settings`. The CRD in `yaml/` is generated
 //! from this file (`UPDATE_CRDS=1 cargo test -p sluice-crds`).
 
-use kube::{CustomResource, CustomResourceExt};
+use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -151,9 +151,30 @@ pub enum BalancingPolicy {
     Random,
 }
 
-/// The CustomResourceDefinition of GatewayParameters as YAML-compatible JSON, pretty-printed.
-pub fn parameters_crd_yaml() -> String {
-    let mut text = serde_json::to_string_pretty(&GatewayParameters::crd()).unwrap_or_default();
-    text.push('\n');
-    text
+/// The CustomResourceDefinition of GatewayParameters, generated from the types above.
+pub const PARAMETERS_CRD_YAML: &str = include_str!("../yaml/gatewayparameters.sluice.dev.yaml");
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::{GatewayParameters, PARAMETERS_CRD_YAML};
+    use kube::CustomResourceExt;
+
+    /// `UPDATE_CRDS=1 cargo test -p sluice-crds` writes the file anew.
+    #[test]
+    fn the_crd_in_yaml_is_that_of_the_types() {
+        let crd = serde_json::to_value(GatewayParameters::crd()).unwrap();
+        let text = format!(
+            "# Generated from crds/src/parameters.rs by UPDATE_CRDS=1 cargo test -p sluice-crds\n{}",
+            serde_saphyr::to_string(&crd).unwrap()
+        );
+        if std::env::var_os("UPDATE_CRDS").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/yaml/gatewayparameters.sluice.dev.yaml");
+            std::fs::write(path, text).unwrap();
+            return;
+        }
+        assert!(text == PARAMETERS_CRD_YAML, "stale: run UPDATE_CRDS=1 cargo test -p sluice-crds");
+        let read: serde_json::Value = serde_saphyr::from_str(PARAMETERS_CRD_YAML).unwrap();
+        assert_eq!(read, crd);
+    }
 }

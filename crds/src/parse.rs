@@ -161,6 +161,13 @@ fn explain(message: &str) -> String {
         [start, field, ..] if start.starts_with("missing field") => {
             format!("field {field:?} is missing; add it")
         }
+        [start, ..]
+            if start.ends_with(" ")
+                && ["boolean", "integer", "floating point"].iter().any(|it| start.contains(it))
+                && message.ends_with("expected a string") =>
+        {
+            format!("{message}; put the value in quotes")
+        }
         _ => message.to_owned(),
     }
 }

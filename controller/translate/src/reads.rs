@@ -125,7 +125,7 @@ mod tests {
         let key = Key::Host("a".to_owned());
         assert!(graph.set(&Node::Claims, vec![key.clone(), Key::Topology]).is_empty());
         assert_eq!(graph.readers(&key).count(), 1);
-        assert_eq!(graph.set(&Node::Claims, vec![Key::Topology]), [key.clone()]);
+        assert_eq!(graph.set(&Node::Claims, vec![Key::Topology]), std::slice::from_ref(&key));
         assert!(!graph.is_read(&key));
         assert_eq!(graph.set(&Node::Claims, Vec::new()), [Key::Topology]);
         assert!(graph.set(&Node::Claims, Vec::new()).is_empty());

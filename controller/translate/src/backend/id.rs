@@ -1,7 +1,7 @@
 //! What a backendRef names, as far as its text alone says.
 
 use super::RefFailure;
-use crate::model::{BackendReference, host_name, port};
+use crate::model::{BackendReference, host_name, kind_name, port};
 use sluice_crds::{ISTIO_GROUP, Kind, ObjectRef};
 
 /// A backend by name: what several routes share.
@@ -58,11 +58,10 @@ pub(crate) fn identify(
             Target::Hostname { namespace: namespace.to_owned(), host: host_name(name), port }
         }
         (group, kind) => {
-            let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
             return Err(RefFailure::new(
                 "InvalidKind",
                 "kind",
-                format!("backends of kind {kind} are not supported"),
+                format!("backends of kind {} are not supported", kind_name(kind, group)),
                 format!("use kind Service, or kind Hostname of group {ISTIO_GROUP}"),
             ));
         }

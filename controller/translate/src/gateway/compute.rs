@@ -259,6 +259,10 @@ fn assemble(
         }
         parents.push((owner.clone(), Arc::new(Parent { gateway: shared.clone(), listeners: offers })));
     }
+    // A set that is not let in is ours all the same: its routes are told that it offers nothing.
+    parents.extend(excluded.iter().map(|set| {
+        (set.meta.reference.clone(), Arc::new(Parent { gateway: shared.clone(), listeners: Vec::new() }))
+    }));
     let bases = |group: Option<&Vec<Judged<'_>>>, generation| {
         group.into_iter().flatten().map(|it| ListenerBase::new(it, refused.as_ref(), generation)).collect()
     };

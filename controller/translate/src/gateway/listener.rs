@@ -1,7 +1,7 @@
 //! One listener by itself: can it be served, which routes may attach, which certificates does it show. Conflicts with
 //! others come in `conflicts`.
 
-use crate::model::{GatewayModel, ListenerModel, NamespaceRule, SecretReference};
+use crate::model::{GatewayModel, ListenerModel, NamespaceRule, SecretReference, kind_name};
 use crate::problem::{Problems, Severity};
 use crate::status::RouteGroupKind;
 use crate::syntax;
@@ -120,7 +120,7 @@ pub(crate) fn judge<'a>(
     judged.refused = refusal(gateway, &mut judged, problems);
     if matches!(model.protocol.as_str(), "HTTP" | "HTTPS") {
         judge_kinds(&mut judged, problems);
-        if model.protocol == "HTTPS" {
+        if model.protocol == "HTTPS" && model.tls.as_ref().is_none_or(|it| !it.is_passthrough) {
             judge_certificates(view, owner, &mut judged, problems);
         }
         if let NamespaceRule::Selector(selector) = &model.namespaces
@@ -193,7 +193,8 @@ fn judge_kinds(judged: &mut Judged<'_>, problems: &mut Problems) {
             (GATEWAY_API_GROUP, "HTTPRoute") => RouteKind::Http,
             (GATEWAY_API_GROUP, "GRPCRoute") => RouteKind::Grpc,
             (group, kind) => {
-                let message = format!("routes of kind {kind}.{group} can't attach to this listener");
+                let message =
+                    format!("routes of kind {} can't attach to this listener", kind_name(kind, group));
                 problems.error(
                     format!("{}.allowedRoutes.kinds[{index}]", judged.field),
                     message.clone(),
@@ -234,12 +235,29 @@ fn judge_certificates(view: &View<'_>, owner: &ObjectRef, judged: &mut Judged<'_
     if worst.is_some() {
         judged.unresolved = worst;
     }
+    warn_if_not_covered(judged, problems);
     let minimum_version = minimum_version(judged, problems);
     if judged.certificates.is_empty() {
         return;
     }
     let certificates = judged.certificates.iter().map(|it| it.key.clone()).collect();
     judged.tls = minimum_version.map(|minimum_version| Tls { certificates, minimum_version });
+}
+
+/// Warns of certificates that clients of the listener's host will not take.
+fn warn_if_not_covered(judged: &Judged<'_>, problems: &mut Problems) {
+    let Some(hostname) = judged.hostname.as_ref().filter(|it| **it != HostPattern::Any) else { return };
+    let names: Vec<&String> = judged.certificates.iter().flat_map(|it| &it.names).collect();
+    if names.is_empty() || names.iter().any(|name| HostPattern::parse(name).contains(hostname)) {
+        return;
+    }
+    let names: Vec<&str> = names.iter().take(5).map(|it| it.as_str()).collect();
+    problems.add(
+        Severity::Warning,
+        format!("{}.tls.certificateRefs", judged.field),
+        format!("no certificate is good for {hostname} (names: {})", names.join(", ")),
+        "use a certificate with this name",
+    );
 }
 
 /// The Secret that a `certificateRefs` entry of `owner` names, if it can be one.
@@ -260,8 +278,10 @@ fn certificate(
         Err((Refusal { reason: "InvalidCertificateRef", message }, next_step.to_owned()))
     };
     let Some(secret) = secret(owner, reference) else {
-        let message =
-            format!("certificates of kind {}.{} are not supported", reference.kind, reference.group);
+        let message = format!(
+            "certificates of kind {} are not supported",
+            kind_name(&reference.kind, &reference.group)
+        );
         return invalid(message, "use kind Secret");
     };
     let from = (GATEWAY_API_GROUP, owner.kind.name(), owner.namespace.as_str());

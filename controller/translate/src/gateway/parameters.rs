@@ -1,6 +1,6 @@
 //! GatewayParameters: from the object to `ir::Settings`.
 
-use crate::model::{ParametersModel, ParametersReference};
+use crate::model::{ParametersModel, ParametersReference, kind_name};
 use crate::problem::{Problem, Problems};
 use crate::syntax;
 use crate::view::View;
@@ -25,7 +25,10 @@ pub(crate) fn find<'a>(
     let name = &reference.name;
     if reference.group != SLUICE_GROUP || reference.kind != "GatewayParameters" {
         return Err(Failure {
-            message: format!("parameters of kind {}.{} are not supported", reference.kind, reference.group),
+            message: format!(
+                "parameters of kind {} are not supported",
+                kind_name(&reference.kind, &reference.group)
+            ),
             next_step: format!("use kind GatewayParameters of group {SLUICE_GROUP}"),
         });
     }

@@ -152,7 +152,7 @@ pub(crate) fn render(base: &Base, facts: &Facts<'_>) -> (Vec<(ObjectRef, Status)
             .iter()
             .map(|it| GatewayAddress { r#type: "IPAddress", value: it.to_string() })
             .collect(),
-        attached_listener_sets: (attached_sets > 0).then_some(attached_sets),
+        attached_listener_sets: (!base.sets.is_empty()).then_some(attached_sets),
         conditions: gateway_conditions(base, facts),
         listeners: base.listeners.iter().map(|it| it.status(facts)).collect(),
     };

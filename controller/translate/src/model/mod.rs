@@ -48,3 +48,8 @@ impl Meta {
 pub(crate) fn gateway_group(group: Option<&String>) -> &str {
     group.map_or(GATEWAY_API_GROUP, String::as_str)
 }
+
+/// A kind as people write it: `Bucket.example.com`, `ConfigMap`.
+pub(crate) fn kind_name(kind: &str, group: &str) -> String {
+    if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") }
+}

@@ -1,6 +1,6 @@
 //! Which listeners take a route, and for which hosts.
 
-use crate::model::RouteModel;
+use crate::model::{RouteModel, kind_name};
 use crate::status::ParentRef;
 use crate::view::View;
 use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef};
@@ -46,8 +46,7 @@ pub(crate) fn named(parent: &ParentRef, namespace: &str) -> Named {
         (GATEWAY_API_GROUP, "ListenerSet") => {
             Named::Parent(ObjectRef::new(Kind::ListenerSet, namespace, &parent.name))
         }
-        ("", kind) => Named::OtherKind(kind.to_owned()),
-        (group, kind) => Named::OtherKind(format!("{kind}.{group}")),
+        (group, kind) => Named::OtherKind(kind_name(kind, group)),
     }
 }
 
@@ -78,7 +77,7 @@ pub(crate) fn listeners(
         return Some(Err(Refused {
             reason: "NotAllowedByListeners",
             message: format!(
-                "no listener of {parent} takes a {} of namespace {namespace} (listeners: {})",
+                "no listener of {parent} takes {}s of namespace {namespace} (listeners: {})",
                 route.meta.reference.kind,
                 names.join(", ")
             ),
@@ -112,9 +111,13 @@ pub(crate) fn listeners(
 }
 
 fn no_match(written: &ParentRef, parent: &ObjectRef, offered: &crate::gateway::Parent) -> Refused {
+    if offered.listeners.is_empty() {
+        let message = format!("{parent} offers no listener");
+        return Refused { reason: "NoMatchingParent", message, part: "" };
+    }
     let known: Vec<String> =
         offered.listeners.iter().map(|it| format!("{} on {}", it.name, it.port)).collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let known = known.join(", ");
     let (asked, part) = match (&written.section_name, written.port) {
         (Some(name), Some(port)) => (format!("listener {name:?} on port {port}"), "sectionName"),
         (Some(name), None) => (format!("listener {name:?}"), "sectionName"),

@@ -3,7 +3,7 @@
 
 use super::cors::{self, RawCors};
 use super::faults::Faults;
-use crate::model::{BackendReference, FaultReason, FilterModel, MirrorModel};
+use crate::model::{BackendReference, FaultReason, FilterModel, MirrorModel, kind_name};
 use crate::syntax;
 use sluice_ir::{Filter, HeaderEdit, HeaderField, Match, PathEdit, PathMatch, Ratio, Redirect, Rewrite};
 
@@ -196,7 +196,8 @@ fn one(raw: RawFilter, field: &str, place: &Place<'_>, faults: &mut Faults) -> O
         "ExtensionRef" => {
             let field = format!("{field}.extensionRef");
             let (group, kind, name) = present(raw.extension, &field, faults)?;
-            let message = format!("filter {kind}.{group} {name:?} is of a kind that is not supported");
+            let message =
+                format!("filter {} {name:?} is of a kind that is not supported", kind_name(&kind, &group));
             faults.add(
                 FaultReason::InvalidKind,
                 field,

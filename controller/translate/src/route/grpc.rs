@@ -54,11 +54,10 @@ pub(crate) fn read(it: &GrpcRoute) -> RouteModel {
     let hostnames = rule_status::hostnames(it.spec.hostnames.as_deref().unwrap_or_default(), &mut faults);
     let default_rules = [GrpcRouteRules::default()];
     let written = it.spec.rules.as_deref().filter(|it| !it.is_empty()).unwrap_or(&default_rules);
-    rule_status::unique_names(written.iter().map(|it| it.name.as_ref()), &mut faults);
     let mut rules = Vec::with_capacity(written.len());
-    for (index, it) in written.iter().enumerate() {
+    for index in 0..written.len() {
         faults.rule = Some(u32::try_from(index).unwrap_or(u32::MAX));
-        rules.extend(rule(it, &meta, index, &mut faults));
+        rules.extend(rule(written, &meta, index, &mut faults));
     }
     RouteModel {
         kind: RouteKind::Grpc,
@@ -85,8 +84,9 @@ pub(crate) fn read(it: &GrpcRoute) -> RouteModel {
     }
 }
 
-/// Reads a rule; `None` when its matches can't be used.
-fn rule(it: &GrpcRouteRules, meta: &Meta, index: usize, faults: &mut Faults) -> Option<RuleModel> {
+/// Reads the rule at `index`; `None` when its matches can't be used.
+fn rule(rules: &[GrpcRouteRules], meta: &Meta, index: usize, faults: &mut Faults) -> Option<RuleModel> {
+    let it = rules.get(index)?;
     let field = format!("spec.rules[{index}]");
     let before = faults.hard_count();
     let mut read: Vec<Match> = Vec::new();
@@ -99,6 +99,8 @@ fn rule(it: &GrpcRouteRules, meta: &Meta, index: usize, faults: &mut Faults) -> 
     if faults.hard_count() > before {
         return None;
     }
+    let earlier = rules.iter().take(index).map(|it| it.name.as_ref());
+    rule_status::unique_name(it.name.as_ref(), earlier, &field, faults);
     let place = Place { list: format!("{field}.filters"), is_rule: true, has_backends: true, matches: &read };
     let filters = filters::read(it.filters.iter().flatten().map(rule_filter).collect(), &place, faults);
     let session_persistence = it.session_persistence.as_ref().map(|it| {
@@ -117,6 +119,7 @@ fn rule(it: &GrpcRouteRules, meta: &Meta, index: usize, faults: &mut Faults) -> 
     for (position, it) in it.backend_refs.iter().flatten().enumerate() {
         backends.push(backend(it, &format!("{field}.backendRefs[{position}]"), &read, faults));
     }
+    rule_status::warn_if_idle(&backends, &filters, &field, faults);
     let shape = RuleShape { index, name: it.name.clone(), before };
     let (index, name, refused) = shape.finish(faults);
     Some(RuleModel {

@@ -94,11 +94,10 @@ pub(crate) fn read(it: &HttpRoute) -> RouteModel {
     let hostnames = rule_status::hostnames(it.spec.hostnames.as_deref().unwrap_or_default(), &mut faults);
     let default_rules = [HttpRouteRules::default()];
     let written = it.spec.rules.as_deref().filter(|it| !it.is_empty()).unwrap_or(&default_rules);
-    rule_status::unique_names(written.iter().map(|it| it.name.as_ref()), &mut faults);
     let mut rules = Vec::with_capacity(written.len());
-    for (index, it) in written.iter().enumerate() {
+    for index in 0..written.len() {
         faults.rule = Some(u32::try_from(index).unwrap_or(u32::MAX));
-        rules.extend(rule(it, &meta, index, &mut faults));
+        rules.extend(rule(written, &meta, index, &mut faults));
     }
     RouteModel {
         kind: RouteKind::Http,
@@ -125,8 +124,9 @@ pub(crate) fn read(it: &HttpRoute) -> RouteModel {
     }
 }
 
-/// Reads a rule; `None` when its matches can't be used.
-fn rule(it: &HttpRouteRules, meta: &Meta, index: usize, faults: &mut Faults) -> Option<RuleModel> {
+/// Reads the rule at `index`; `None` when its matches can't be used.
+fn rule(rules: &[HttpRouteRules], meta: &Meta, index: usize, faults: &mut Faults) -> Option<RuleModel> {
+    let it = rules.get(index)?;
     let field = format!("spec.rules[{index}]");
     let before = faults.hard_count();
     let written = it.matches.as_deref().unwrap_or_default();
@@ -140,6 +140,8 @@ fn rule(it: &HttpRouteRules, meta: &Meta, index: usize, faults: &mut Faults) -> 
     if faults.hard_count() > before {
         return None;
     }
+    let earlier = rules.iter().take(index).map(|it| it.name.as_ref());
+    rule_status::unique_name(it.name.as_ref(), earlier, &field, faults);
     let backends = it.backend_refs.as_deref().unwrap_or_default();
     let place = Place {
         list: format!("{field}.filters"),
@@ -170,11 +172,12 @@ fn rule(it: &HttpRouteRules, meta: &Meta, index: usize, faults: &mut Faults) -> 
         let owner = format!("{} rule {index}", meta.reference);
         timing::session(&raw, &owner, &format!("{field}.sessionPersistence"), faults)
     });
-    let backends = backends
+    let backends: Vec<BackendModel> = backends
         .iter()
         .enumerate()
         .map(|(position, it)| backend(it, &format!("{field}.backendRefs[{position}]"), &read, faults))
         .collect();
+    rule_status::warn_if_idle(&backends, &filters, &field, faults);
     let shape = RuleShape { index, name: it.name.clone(), before };
     let (index, name, refused) = shape.finish(faults);
     Some(RuleModel {

@@ -260,14 +260,16 @@ struct Resolver<'a, 'b> {
 impl Resolver<'_, '_> {
     fn rule(&mut self, rule: &RuleModel) -> Rule {
         let mut filters = self.filters(&rule.filters);
-        if let Some(reason) = &rule.refused {
-            filters.insert(0, Filter::Fail(Fail { status: 500, reason: reason.clone() }));
-        }
         let mut backends = Vec::with_capacity(rule.backends.len());
         for (index, it) in rule.backends.iter().enumerate() {
             let field = format!("spec.rules[{}].backendRefs[{index}]", rule.index);
             let target = self.target(&it.reference, &field);
             backends.push(WeightedBackend { target, weight: it.weight, filters: self.filters(&it.filters) });
+        }
+        if let Some(reason) = &rule.refused {
+            // The rule keeps its requests, so that they don't fall to a rule that was not meant for them.
+            filters = vec![Filter::Fail(Fail { status: 500, reason: reason.clone() })];
+            backends = Vec::new();
         }
         Rule {
             index: rule.index,

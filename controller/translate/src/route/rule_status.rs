@@ -1,8 +1,9 @@
 //! What both route kinds check in the same way: host names, rule names, weights, and whether a rule can be used.
 
 use super::faults::Faults;
+use crate::model::{BackendModel, FaultReason, FilterModel};
 use crate::syntax;
-use sluice_ir::HostPattern;
+use sluice_ir::{Filter, HostPattern};
 
 /// Largest weight (BackendRef.weight).
 const MAX_WEIGHT: i32 = 1_000_000;
@@ -22,20 +23,37 @@ pub(crate) fn hostnames(written: &[String], faults: &mut Faults) -> Vec<HostPatt
 }
 
 /// Rule names must be unique (GEP-995).
-pub(crate) fn unique_names<'a>(names: impl Iterator<Item = Option<&'a String>>, faults: &mut Faults) {
-    let mut seen: Vec<&String> = Vec::new();
-    for (index, name) in names.enumerate().filter_map(|(index, name)| Some((index, name?))) {
-        if seen.contains(&name) {
-            faults.rule = Some(u32::try_from(index).unwrap_or(u32::MAX));
-            faults.value(
-                format!("spec.rules[{index}].name"),
-                format!("{name:?} names an earlier rule too"),
-                "give each rule its own name",
-            );
-            faults.rule = None;
-        }
-        seen.push(name);
+pub(crate) fn unique_name<'a>(
+    name: Option<&'a String>,
+    earlier: impl Iterator<Item = Option<&'a String>>,
+    field: &str,
+    faults: &mut Faults,
+) {
+    let Some(name) = name else { return };
+    if earlier.flatten().any(|it| it == name) {
+        faults.value(
+            format!("{field}.name"),
+            format!("{name:?} names an earlier rule too"),
+            "give each rule its own name",
+        );
     }
+}
+
+/// Warns of a rule that can only answer with an error, which is allowed but seldom meant.
+pub(crate) fn warn_if_idle(
+    backends: &[BackendModel],
+    filters: &[FilterModel],
+    field: &str,
+    faults: &mut Faults,
+) {
+    let answers =
+        |it: &FilterModel| matches!(it, FilterModel::Ready(Filter::Redirect(_)) | FilterModel::Unresolved(_));
+    if backends.iter().any(|it| it.weight > 0) || filters.iter().any(answers) {
+        return;
+    }
+    let message = if backends.is_empty() { "the rule has no backend" } else { "every backend has weight 0" };
+    let message = format!("{message}: requests get 500");
+    faults.add(FaultReason::Warning, format!("{field}.backendRefs"), message, "name a backend, or redirect");
 }
 
 /// Reads `weight`.

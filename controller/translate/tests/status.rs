@@ -1,0 +1,101 @@
+//! Statuses as they are written, and what the data plane says of its ports.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::{Value, json};
+use sluice_crds::{Kind, Object, ObjectRef, Parsed};
+use sluice_ir::ListenerKey;
+use sluice_translate::{FEATURES, Options, Translator, translate};
+
+fn object(value: Value) -> Object {
+    match Object::parse(value, "edge").unwrap() {
+        Parsed::Known { object, .. } => object,
+        Parsed::Ignored { kind, .. } => panic!("{kind}"),
+    }
+}
+
+fn world() -> Translator {
+    let listener = |name: &str, port: u16| json!({"name": name, "port": port, "protocol": "HTTP"});
+    let objects = [
+        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "sluice", "generation": 2},
+               "spec": {"controllerName": "sluice.dev/gateway-controller"}}),
+        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "web", "generation": 5},
+               "spec": {"gatewayClassName": "sluice", "listeners": [listener("a", 80), listener("b", 81)]}}),
+        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r", "generation": 3},
+               "spec": {"parentRefs": [{"name": "web", "group": "gateway.networking.k8s.io", "sectionName": "a"}],
+                        "rules": [{"filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}]}]}}),
+    ];
+    translate(Options { standalone: true, ..Options::default() }, objects.map(object))
+}
+
+fn status(translator: &Translator, kind: Kind, name: &str) -> Value {
+    serde_json::to_value(&translator.statuses()[&ObjectRef::new(kind, "edge", name)]).unwrap()
+}
+
+fn condition(r#type: &str, status: &str, reason: &str, message: &str, generation: i64) -> Value {
+    json!({"type": r#type, "status": status, "reason": reason, "message": message, "observedGeneration": generation})
+}
+
+#[test]
+fn a_status_is_written_as_the_api_has_it() {
+    let translator = world();
+    let good = |r#type: &str, generation| condition(r#type, "True", r#type, "", generation);
+    let kinds = json!([{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"},
+                       {"group": "gateway.networking.k8s.io", "kind": "GRPCRoute"}]);
+    let listener = |name: &str, routes: u32| {
+        json!({"name": name, "attachedRoutes": routes, "supportedKinds": kinds,
+        "conditions": [good("Accepted", 5), good("Programmed", 5), good("ResolvedRefs", 5)]})
+    };
+    assert_eq!(
+        status(&translator, Kind::Gateway, "web"),
+        json!({"conditions": [good("Accepted", 5), good("Programmed", 5)], "listeners": [listener("a", 1), listener("b", 0)]})
+    );
+    assert_eq!(
+        status(&translator, Kind::HttpRoute, "r"),
+        json!({"parents": [{"controllerName": "sluice.dev/gateway-controller",
+            "parentRef": {"name": "web", "group": "gateway.networking.k8s.io", "sectionName": "a"},
+            "conditions": [good("Accepted", 3), good("ResolvedRefs", 3)]}]})
+    );
+    let features: Vec<Value> = FEATURES.iter().map(|name| json!({"name": name})).collect();
+    assert_eq!(
+        status(&translator, Kind::GatewayClass, "sluice"),
+        json!({"conditions": [good("Accepted", 2), good("SupportedVersion", 2)], "supportedFeatures": features})
+    );
+    let parts: Vec<String> = translator
+        .statuses()
+        .values()
+        .flat_map(|it| it.conditions())
+        .map(|(part, it)| format!("{part}:{}", it.r#type))
+        .collect();
+    assert!(parts.contains(&"listener \"a\":Programmed".to_owned()), "{parts:?}");
+    assert!(parts.contains(&"parent \"web\" section \"a\":Accepted".to_owned()), "{parts:?}");
+}
+
+#[test]
+fn a_port_that_can_not_be_bound_is_told_and_forgotten() {
+    let mut translator = world();
+    let before = translator.statuses().clone();
+    let key = |name: &str| ListenerKey::new(format!("Gateway/edge/web/{name}"));
+    let update = translator.bind_failures(vec![(key("a"), "address in use".to_owned())]);
+    assert!(update.delta.is_empty());
+    assert_eq!(update.statuses, [ObjectRef::new(Kind::Gateway, "edge", "web")]);
+    let one = status(&translator, Kind::Gateway, "web");
+    let message = "the port could not be bound: address in use";
+    assert_eq!(one["listeners"][0]["conditions"][1], condition("Programmed", "False", "Invalid", message, 5));
+    assert_eq!(one["conditions"][1], condition("Programmed", "True", "Programmed", "", 5));
+    let problems = translator.problems();
+    assert!(
+        problems.iter().any(|it| it.field == "spec.listeners[0].port" && it.message == message),
+        "{problems:?}"
+    );
+
+    let both = vec![(key("a"), "address in use".to_owned()), (key("b"), "no permission".to_owned())];
+    translator.bind_failures(both);
+    let both = status(&translator, Kind::Gateway, "web");
+    let message = "no port could be bound: address in use";
+    assert_eq!(both["conditions"][1], condition("Programmed", "False", "AddressNotUsable", message, 5));
+
+    translator.bind_failures(Vec::new());
+    assert_eq!(translator.statuses(), &before);
+    assert!(translator.problems().is_empty());
+}

@@ -1,0 +1,272 @@
+//! A small universe: each object in a few variants that differ in what others read of it.
+
+use serde_json::{Value, json};
+use sluice_crds::{Object, ObjectRef, Parsed};
+use std::sync::LazyLock;
+
+/// An object that may be absent or one of some variants.
+pub(crate) struct Slot {
+    pub(crate) reference: ObjectRef,
+    pub(crate) variants: Vec<Object>,
+}
+
+static SLOTS: LazyLock<Vec<Slot>> = LazyLock::new(make);
+
+pub(crate) fn slots() -> &'static [Slot] {
+    &SLOTS
+}
+
+const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
+
+fn slot(api_version: &str, kind: &str, namespace: &str, name: &str, variants: Vec<Value>) -> Slot {
+    let variants: Vec<Object> = variants
+        .into_iter()
+        .map(|mut it| {
+            it["apiVersion"] = json!(api_version);
+            it["kind"] = json!(kind);
+            it["metadata"]["namespace"] = json!(namespace);
+            it["metadata"]["name"] = json!(name);
+            match Object::parse(it, "default").unwrap() {
+                Parsed::Known { object, unknown_fields } => {
+                    assert!(unknown_fields.is_empty(), "{unknown_fields:?}");
+                    object
+                }
+                Parsed::Ignored { .. } => panic!("{kind} is ignored"),
+            }
+        })
+        .collect();
+    Slot { reference: variants[0].reference(), variants }
+}
+
+fn make() -> Vec<Slot> {
+    let mut slots = gateways();
+    slots.extend(routes());
+    slots.extend(backends());
+    slots.extend(others());
+    slots
+}
+
+fn gateways() -> Vec<Slot> {
+    let http = |port: u16, from: &str| json!({"name": "http", "port": port, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": from}}});
+    let team = json!({"name": "team", "port": 80, "protocol": "HTTP", "hostname": "*.example.com",
+        "allowedRoutes": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}}}});
+    let https = |namespace: &str| {
+        json!({"name": "https", "port": 443, "protocol": "HTTPS",
+        "allowedRoutes": {"namespaces": {"from": "All"}},
+        "tls": {"certificateRefs": [{"name": "web", "namespace": namespace}]}})
+    };
+    let all_sets = json!({"namespaces": {"from": "All"}});
+    let parameters =
+        json!({"parametersRef": {"group": "sluice.dev", "kind": "GatewayParameters", "name": "p"}});
+    let a = vec![
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")], "allowedListeners": all_sets}}),
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "Same"), https("shop")]}}),
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(8080, "All"), team], "infrastructure": parameters}}),
+        json!({"spec": {"gatewayClassName": "other", "listeners": [http(80, "All")], "allowedListeners": all_sets}}),
+        json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z", "generation": 4},
+               "spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All")], "allowedListeners": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}}}}}),
+    ];
+    let b = vec![
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All")], "allowedListeners": all_sets}}),
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")], "addresses": [{"value": "127.0.0.9"}]}}),
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(8081, "All")], "addresses": [{"type": "Hostname", "value": "a"}]}}),
+    ];
+    let set = |parent: &str, port: u16, host: &str| {
+        json!({"spec": {"parentRef": {"name": parent, "namespace": "edge"}, "listeners": [
+        {"name": "http", "port": port, "protocol": "HTTP", "hostname": host, "allowedRoutes": {"namespaces": {"from": "All"}}}]}})
+    };
+    let mut aged = set("a", 8080, "a.example.com");
+    aged["metadata"] = json!({"creationTimestamp": "2025-01-01T00:00:00Z"});
+    let mut secure = set("a", 443, "");
+    secure["spec"]["listeners"][0]["protocol"] = json!("HTTPS");
+    secure["spec"]["listeners"][0]["tls"] =
+        json!({"certificateRefs": [{"name": "web", "namespace": "edge"}]});
+    let s = vec![set("a", 8080, "a.example.com"), set("b", 80, ""), set("missing", 80, ""), secure];
+    let t = vec![set("a", 8080, "a.example.com"), aged, set("b", 8080, "")];
+    let classes = vec![
+        json!({"spec": {"controllerName": "sluice.dev/gateway-controller"}}),
+        json!({"spec": {"controllerName": "example.com/other"}}),
+        json!({"spec": {"controllerName": "sluice.dev/gateway-controller",
+            "parametersRef": {"group": "sluice.dev", "kind": "GatewayParameters", "name": "p", "namespace": "edge"}}}),
+    ];
+    vec![
+        slot(GATEWAY_API, "GatewayClass", "", "sluice", classes),
+        slot(GATEWAY_API, "Gateway", "edge", "a", a),
+        slot(GATEWAY_API, "Gateway", "edge", "b", b),
+        slot(GATEWAY_API, "ListenerSet", "shop", "s", s),
+        slot(GATEWAY_API, "ListenerSet", "shop", "t", t),
+    ]
+}
+
+fn routes() -> Vec<Slot> {
+    let parent = |name: &str| json!({"name": name, "namespace": "edge"});
+    let set = |name: &str| json!({"kind": "ListenerSet", "name": name, "namespace": "shop"});
+    let service = |namespace: &str, port: u16| json!({"name": "cart", "namespace": namespace, "port": port});
+    let host = json!({"group": "networking.istio.io", "kind": "Hostname", "name": "api.test", "port": 80});
+    let route = |parents: Value, rules: Value| json!({"spec": {"parentRefs": parents, "rules": rules}});
+    let mirror = json!({"type": "RequestMirror", "requestMirror": {"backendRef": service("other", 80)}});
+    let bad = json!({"matches": [{"path": {"value": "bad"}}]});
+    let mut hosts = route(json!([parent("a")]), json!([{"backendRefs": [service("shop", 80)]}]));
+    hosts["spec"]["hostnames"] = json!(["a.example.com", "b.test"]);
+    let r = vec![
+        route(json!([parent("a")]), json!([{"backendRefs": [service("shop", 80), service("other", 80)]}])),
+        route(json!([parent("a"), parent("b")]), json!([{"backendRefs": [host]}])),
+        route(
+            json!([set("s"), parent("b")]),
+            json!([{"filters": [mirror], "backendRefs": [service("shop", 81)]}, bad]),
+        ),
+        hosts,
+        route(json!([{"name": "a", "namespace": "edge", "sectionName": "https"}]), json!([bad])),
+        route(json!([set("t")]), json!([{"backendRefs": [service("shop", 80)]}])),
+    ];
+    let grpc = |port: u16| json!([{"backendRefs": [service("shop", port)]}]);
+    let g = vec![route(json!([parent("a")]), grpc(80)), route(json!([parent("b"), set("s")]), grpc(81))];
+    vec![
+        slot(GATEWAY_API, "HTTPRoute", "shop", "r", r.clone()),
+        slot(GATEWAY_API, "HTTPRoute", "blog", "r", r),
+        slot(GATEWAY_API, "GRPCRoute", "shop", "g", g),
+    ]
+}
+
+fn backends() -> Vec<Slot> {
+    let service = |ports: Value| json!({"spec": {"ports": ports}});
+    let slice = |of: &str, address: &str, name: &str| {
+        json!({"metadata": {"labels": {"kubernetes.io/service-name": of}},
+        "addressType": "IPv4", "ports": [{"name": name, "port": 8080}], "endpoints": [{"addresses": [address]}]})
+    };
+    let entry = |export: Value, address: &str| {
+        json!({"spec": {"hosts": ["api.test"], "resolution": "STATIC", "exportTo": export,
+        "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}], "endpoints": [{"address": address}]}})
+    };
+    let mut dns = entry(json!(["*"]), "10.1.0.1");
+    dns["spec"]["resolution"] = json!("DNS");
+    dns["spec"]["endpoints"] = json!([]);
+    let mut old = entry(json!([]), "10.1.0.2");
+    old["metadata"] = json!({"creationTimestamp": "2020-01-01T00:00:00Z"});
+    vec![
+        slot(
+            "v1",
+            "Service",
+            "shop",
+            "cart",
+            vec![
+                service(json!([{"name": "http", "port": 80}])),
+                service(
+                    json!([{"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}, {"name": "more", "port": 81}]),
+                ),
+                json!({"spec": {"type": "ExternalName", "externalName": "a.test", "ports": [{"port": 80}]}}),
+            ],
+        ),
+        slot(
+            "v1",
+            "Service",
+            "other",
+            "cart",
+            vec![
+                service(json!([{"name": "http", "port": 80}])),
+                service(json!([{"name": "http", "port": 80, "appProtocol": "https"}])),
+            ],
+        ),
+        slot(
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            "shop",
+            "cart-a",
+            vec![
+                slice("cart", "10.0.0.1", "http"),
+                slice("cart", "10.0.0.2", "more"),
+                slice("else", "10.0.0.1", "http"),
+            ],
+        ),
+        slot(
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            "shop",
+            "cart-b",
+            vec![slice("cart", "10.0.0.2", "http")],
+        ),
+        slot(
+            "networking.istio.io/v1",
+            "ServiceEntry",
+            "shop",
+            "e",
+            vec![entry(json!([]), "10.1.0.3"), entry(json!(["."]), "10.1.0.4"), dns],
+        ),
+        slot(
+            "networking.istio.io/v1",
+            "ServiceEntry",
+            "other",
+            "e",
+            vec![entry(json!([]), "10.1.0.5"), old, entry(json!(["blog"]), "10.1.0.6")],
+        ),
+    ]
+}
+
+fn others() -> Vec<Slot> {
+    let grant = |kind: &str, from: &str, to: Value| {
+        json!({"spec": {
+        "from": [{"group": "gateway.networking.k8s.io", "kind": kind, "namespace": from}], "to": [to]}})
+    };
+    let pair = || {
+        let key = rcgen::generate_simple_self_signed(vec!["a.example.com".to_owned()]).unwrap();
+        (key.cert.pem(), key.signing_key.serialize_pem())
+    };
+    let (first, second) = (pair(), pair());
+    let secret = |chain: &str, key: &str| json!({"type": "kubernetes.io/tls", "stringData": {"tls.crt": chain, "tls.key": key}});
+    vec![
+        slot(
+            "v1",
+            "Secret",
+            "edge",
+            "web",
+            vec![
+                secret(&first.0, &first.1),
+                secret(&second.0, &second.1),
+                secret(&first.0, &second.1),
+                secret("a", "b"),
+            ],
+        ),
+        slot("v1", "Secret", "shop", "web", vec![secret(&first.0, &first.1)]),
+        slot(
+            GATEWAY_API,
+            "ReferenceGrant",
+            "other",
+            "g",
+            vec![
+                grant("HTTPRoute", "shop", json!({"group": "", "kind": "Service"})),
+                grant("HTTPRoute", "blog", json!({"group": "", "kind": "Service", "name": "cart"})),
+            ],
+        ),
+        slot(
+            GATEWAY_API,
+            "ReferenceGrant",
+            "shop",
+            "g",
+            vec![
+                grant("Gateway", "edge", json!({"group": "", "kind": "Secret"})),
+                grant("HTTPRoute", "blog", json!({"group": "", "kind": "Service"})),
+            ],
+        ),
+        slot(
+            GATEWAY_API,
+            "ReferenceGrant",
+            "edge",
+            "g",
+            vec![grant("ListenerSet", "shop", json!({"group": "", "kind": "Secret"}))],
+        ),
+        slot(
+            "v1",
+            "Namespace",
+            "",
+            "shop",
+            vec![json!({"metadata": {"labels": {"team": "shop"}}}), json!({})],
+        ),
+        slot(
+            "sluice.dev/v1alpha1",
+            "GatewayParameters",
+            "edge",
+            "p",
+            vec![json!({"spec": {"trustedHops": 2}}), json!({"spec": {"trustedHops": 2000}})],
+        ),
+    ]
+}

@@ -1,0 +1,237 @@
+//! Fixtures: real manifests in, the IR and the statuses out, compared with the files beside them.
+//!
+//! `tests/fixtures/GROUP/SENTENCE/` holds `input.yaml` and the expected `ir.yaml` and `status.yaml`. A case of several
+//! steps has `steps/01.yaml`, `02.yaml`, ... beside it: each holds objects to apply, `remove:` lists names to take
+//! out, and `delta.yaml` holds the keys that each step sent. Every case is translated from scratch, object by object
+//! in two orders, and must come out the same each time.
+//!
+//! `UPDATE_FIXTURES=1 cargo test -p sluice-tests --test fixtures` rewrites the expectations.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::{Value, json};
+use sluice_crds::{Kind, Object, ObjectRef, Parsed};
+use sluice_ir::{Delta, Resource, Settings, Snapshot};
+use sluice_translate::{Change, Options, Problem, Translator, translate};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn every_fixture_comes_out_as_expected() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let cases: Vec<PathBuf> = folders(&root).iter().flat_map(|group| folders(group)).collect();
+    assert!(cases.len() >= 40, "only {} fixtures in {}", cases.len(), root.display());
+    let wrong: Vec<String> = cases.iter().filter_map(|case| run(case).err()).collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {} fixtures differ:\n\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n\n")
+    );
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut folders: Vec<PathBuf> = entries.map(|it| it.unwrap().path()).filter(|it| it.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+/// Runs one case.
+fn run(case: &Path) -> Result<(), String> {
+    let text = fs::read_to_string(case.join("input.yaml"))
+        .map_err(|error| format!("{}: {error}", case.display()))?;
+    assert!(
+        text.starts_with('#'),
+        "{}: input.yaml must begin with the sentence that it proves",
+        case.display()
+    );
+    let (objects, removals) = read(&case.join("input.yaml"), &text);
+    assert!(removals.is_empty(), "{}: nothing to remove in input.yaml", case.display());
+    let whole = translate(options(case), objects.clone());
+    let mut translator = Translator::new(options(case));
+    let mut replayed = Snapshot::default();
+    for object in objects.iter().rev() {
+        replayed.apply(&translator.apply([Change::Upsert(object.clone())]).delta);
+    }
+    same(case, &whole, &translator, &replayed);
+    compare(&case.join("ir.yaml"), &ir(whole.snapshot()))?;
+    compare(&case.join("status.yaml"), &statuses(&whole))?;
+    if case.join("steps").is_dir() { steps(case, objects, &mut translator, &mut replayed) } else { Ok(()) }
+}
+
+/// Applies the steps one by one and notes what each sends.
+fn steps(
+    case: &Path,
+    objects: Vec<Object>,
+    translator: &mut Translator,
+    replayed: &mut Snapshot,
+) -> Result<(), String> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(case.join("steps")).unwrap().map(|it| it.unwrap().path()).collect();
+    files.retain(|it| it.file_name().is_some_and(|it| it != "delta.yaml"));
+    files.sort();
+    let mut objects = objects;
+    let mut deltas = Vec::new();
+    for file in files {
+        let (upserts, removals) = read(&file, &fs::read_to_string(&file).unwrap());
+        let changed: Vec<ObjectRef> =
+            upserts.iter().map(Object::reference).chain(removals.iter().cloned()).collect();
+        objects.retain(|it| !changed.contains(&it.reference()));
+        objects.extend(upserts.iter().cloned());
+        let changes = upserts.into_iter().map(Change::Upsert).chain(removals.into_iter().map(Change::Remove));
+        let update = translator.apply(changes);
+        replayed.apply(&update.delta);
+        same(case, &translate(options(case), objects.clone()), translator, replayed);
+        deltas.push(json!({
+            "step": file.file_stem().unwrap().to_string_lossy(),
+            "delta": delta(&update.delta),
+            "statuses": update.statuses,
+        }));
+    }
+    compare(&case.join("steps/delta.yaml"), &Value::Array(deltas))
+}
+
+/// From scratch, step by step and by deltas: all the same.
+fn same(case: &Path, whole: &Translator, translator: &Translator, replayed: &Snapshot) {
+    let name = case.display();
+    assert_eq!(whole.snapshot(), translator.snapshot(), "{name}: step by step differs from scratch");
+    assert_eq!(whole.snapshot(), replayed, "{name}: deltas in order differ from the snapshot");
+    assert_eq!(whole.statuses(), translator.statuses(), "{name}: statuses step by step differ from scratch");
+    assert_eq!(whole.problems(), translator.problems(), "{name}: problems step by step differ from scratch");
+}
+
+/// A folder, unless `cluster` stands beside the input.
+fn options(case: &Path) -> Options {
+    Options { standalone: !case.join("cluster").exists(), ..Options::default() }
+}
+
+/// The objects of a file, and those it asks to remove.
+fn read(path: &Path, text: &str) -> (Vec<Object>, Vec<ObjectRef>) {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut objects = Vec::new();
+    let mut removals = Vec::new();
+    for document in documents.into_iter().filter(|it| !it.is_null()) {
+        if let Some(list) = document.get("remove").and_then(Value::as_array) {
+            removals.extend(list.iter().map(|it| reference(it.as_str().unwrap())));
+            continue;
+        }
+        match Object::parse(document, "default") {
+            Ok(Parsed::Known { object, unknown_fields }) => {
+                assert!(unknown_fields.is_empty(), "{}: unknown fields {unknown_fields:?}", path.display());
+                objects.push(object);
+            }
+            Ok(Parsed::Ignored { kind, name, .. }) => panic!("{}: {kind} {name} is not read", path.display()),
+            Err(error) => panic!("{}: {error}", path.display()),
+        }
+    }
+    (objects, removals)
+}
+
+/// `HTTPRoute shop/cart`.
+fn reference(text: &str) -> ObjectRef {
+    let (kind, name) = text.split_once(' ').unwrap();
+    let (namespace, name) = name.split_once('/').unwrap_or(("", name));
+    let kind = Kind::ALL.into_iter().find(|it| it.name() == kind).unwrap();
+    ObjectRef::new(kind, namespace, name)
+}
+
+/// The snapshot as YAML shows it: standard settings by that word.
+fn ir(snapshot: &Snapshot) -> Value {
+    let mut value = serde_json::to_value(snapshot).unwrap();
+    let standard = serde_json::to_value(Settings::standard()).unwrap();
+    for gateway in value["gateways"].as_object_mut().unwrap().values_mut() {
+        if gateway["settings"] == standard {
+            gateway["settings"] = json!("standard");
+        }
+    }
+    value.as_object_mut().unwrap().retain(|_, map| map.as_object().is_none_or(|it| !it.is_empty()));
+    value
+}
+
+/// Statuses and problems, each condition and problem on one line.
+fn statuses(translator: &Translator) -> Value {
+    let mut statuses = serde_json::Map::new();
+    for (object, status) in translator.statuses() {
+        let mut shown = serde_json::to_value(status).unwrap();
+        shorten(&mut shown);
+        statuses.insert(object.to_string(), shown);
+    }
+    let problems: Vec<String> = translator.problems().iter().map(problem_line).collect();
+    json!({"statuses": statuses, "problems": problems})
+}
+
+/// `Accepted=False UnsupportedValue @3: message` for a condition judged at generation 3.
+fn condition_line(condition: &Value) -> String {
+    let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+    let generation = condition["observedGeneration"].as_i64().map(|it| format!(" @{it}")).unwrap_or_default();
+    let message =
+        Some(text("message")).filter(|it| !it.is_empty()).map(|it| format!(": {it}")).unwrap_or_default();
+    format!("{}={} {}{generation}{message}", text("type"), text("status"), text("reason"))
+}
+
+fn problem_line(it: &Problem) -> String {
+    let severity = format!("{:?}", it.severity).to_lowercase();
+    let field = if it.field.is_empty() { String::new() } else { format!(" {}", it.field) };
+    let next_step = if it.next_step.is_empty() { String::new() } else { format!(" -> {}", it.next_step) };
+    format!("{severity} {}{field}: {}{next_step}", it.object, it.message)
+}
+
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(shorten),
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                match name.as_str() {
+                    "conditions" => {
+                        let lines: Vec<String> =
+                            field.as_array().unwrap().iter().map(condition_line).collect();
+                        *field = json!(lines);
+                    }
+                    "supportedKinds" => {
+                        let kinds = field.as_array().unwrap().iter();
+                        let kinds: Vec<&str> = kinds.map(|it| it["kind"].as_str().unwrap()).collect();
+                        *field = json!(kinds.join(" "));
+                    }
+                    // The list is the same for every class.
+                    "supportedFeatures" => *field = json!("as in FEATURES"),
+                    _ => shorten(field),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn delta(delta: &Delta) -> Value {
+    let upserts: Vec<Value> =
+        delta.upserts.iter().map(|it: &Resource| serde_json::to_value(it.key()).unwrap()).collect();
+    json!({"upserts": upserts, "removals": delta.removals})
+}
+
+/// Compares with the file, or rewrites it.
+fn compare(path: &Path, value: &Value) -> Result<(), String> {
+    let text = serde_saphyr::to_string(value).unwrap();
+    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+        return fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()));
+    }
+    let expected = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let expected: Value =
+        serde_saphyr::from_str(&expected).map_err(|error| format!("{}: {error}", path.display()))?;
+    if expected == *value {
+        return Ok(());
+    }
+    let (old, new) = (serde_saphyr::to_string(&expected).unwrap(), text);
+    let line = old.lines().zip(new.lines()).position(|(old, new)| old != new).unwrap_or(0);
+    let around =
+        |text: &str| text.lines().skip(line.saturating_sub(3)).take(8).collect::<Vec<_>>().join("\n  ");
+    Err(format!(
+        "{} line {}\nexpected:\n  {}\ngot:\n  {}",
+        path.display(),
+        line + 1,
+        around(&old),
+        around(&new)
+    ))
+}
