@@ -70,7 +70,8 @@ impl fmt::Display for Finding {
         }
         f.write_str(&self.message)?;
         if !self.next_step.is_empty() {
-            write!(f, "; {}", self.next_step)?;
+            let stop = if self.message.ends_with('?') { "" } else { ";" };
+            write!(f, "{stop} {}", self.next_step)?;
         }
         Ok(())
     }

@@ -1,10 +1,15 @@
 //! The `sluice` command: what people type.
 //!
-//! One module per command: [`echo`]. The binary only reads the command line and calls them. The library exists so that
-//! tests can run an echo, read a folder or explain a request in their own process.
+//! One module per command: [`run`], [`check`], [`explain`], [`echo`]. The binary only reads the command line and calls
+//! them. The library exists so that tests can run an echo, read a folder or explain a request in their own process.
 
+pub mod check;
 pub mod duration;
 pub mod echo;
+pub mod explain;
 pub mod finding;
 pub mod folder;
+pub mod output;
+pub mod project;
+pub mod run;
 pub mod signal;

@@ -16,11 +16,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(sluice::run::RunArgs),
+    Check(sluice::check::CheckArgs),
+    Explain(sluice::explain::ExplainArgs),
     Echo(sluice::echo::EchoArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Run(args) => sluice::run::run(args),
+        Command::Check(args) => sluice::check::run(&args),
+        Command::Explain(args) => sluice::explain::run(&args),
         Command::Echo(args) => sluice::echo::run(args),
     };
     done.unwrap_or_else(|error| {

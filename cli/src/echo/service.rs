@@ -10,6 +10,7 @@
 //! | `/trailers` | a body and the trailer `x-echo-trailer` |
 //! | `/early` | `103 Early Hints` first, on HTTP/1.1 |
 //! | `/fail-first?n=2&key=abc&status=503` | `status` for the first `n` requests of `key`, then as any other |
+//! | `/count/KEY` | how many requests had the header `x-echo-count: KEY` |
 //! | `/close` | none: the connection or stream is closed |
 //!
 //! `?delay=200ms` delays every answer, `?status=503` sets its status, each `x-echo-set-header: name: value` of the
@@ -37,7 +38,7 @@ use tokio_util::task::TaskTracker;
 const MOST_BYTES: u64 = 1 << 30;
 /// Size of one piece of `/bytes/N`.
 const PIECE: &[u8] = &[b'.'; 16 * 1024];
-/// Keys that `/fail-first` remembers; it forgets all of them when there are more.
+/// Keys that are counted; all of them are forgotten when there are more.
 const MOST_KEYS: usize = 10_000;
 /// The interim response of `/early`.
 const EARLY_HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload; as=style\r\n\r\n";
@@ -51,11 +52,19 @@ pub(super) struct Echo {
     pub(super) cut: CancellationToken,
     pub(super) tasks: TaskTracker,
     failures: Mutex<HashMap<String, u64>>,
+    counts: Mutex<HashMap<String, u64>>,
 }
 
 impl Echo {
     pub(super) fn new(name: String, stop: CancellationToken, cut: CancellationToken) -> Self {
-        Self { name, stop, cut, tasks: TaskTracker::new(), failures: Mutex::default() }
+        Self {
+            name,
+            stop,
+            cut,
+            tasks: TaskTracker::new(),
+            failures: Mutex::default(),
+            counts: Mutex::default(),
+        }
     }
 
     /// Answers one request; an error closes the connection or resets the stream.
@@ -95,7 +104,15 @@ impl Echo {
         hints: Hints,
         knobs: &Knobs,
     ) -> Result<Response<Body>, BoxError> {
+        if let Some(key) = request.headers().get("x-echo-count").and_then(|key| key.to_str().ok()) {
+            count(&self.counts, key);
+        }
         let path = request.uri().path();
+        if let Some(key) = path.strip_prefix("/count/") {
+            let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = counts.get(key).copied().unwrap_or_default();
+            return answered(StatusCode::OK, "text/plain", full(format!("{number}\n")));
+        }
         let mut status = knobs.text("status").and_then(|text| text.parse().ok()).unwrap_or(StatusCode::OK);
         if let Some(number) = path.strip_prefix("/bytes/").and_then(|number| number.parse().ok()) {
             return answered(
@@ -145,18 +162,24 @@ impl Echo {
     /// The status of one more request of `key`.
     fn fail_first(&self, knobs: &Knobs) -> StatusCode {
         let failing = knobs.text("status").and_then(|text| text.parse().ok());
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() >= MOST_KEYS {
-            failures.clear();
-        }
-        let count = failures.entry(knobs.text("key").unwrap_or_default().to_owned()).or_insert(0);
-        *count += 1;
-        if *count > knobs.number("n", 1, u64::MAX) {
+        let failed = count(&self.failures, knobs.text("key").unwrap_or_default());
+        if failed > knobs.number("n", 1, u64::MAX) {
             StatusCode::OK
         } else {
             failing.unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
         }
     }
+}
+
+/// Counts one more of `key`.
+fn count(counts: &Mutex<HashMap<String, u64>>, key: &str) -> u64 {
+    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    if counts.len() >= MOST_KEYS {
+        counts.clear();
+    }
+    let count = counts.entry(key.to_owned()).or_insert(0);
+    *count += 1;
+    *count
 }
 
 fn answered(status: StatusCode, content_type: &'static str, body: Body) -> Result<Response<Body>, BoxError> {

@@ -92,6 +92,11 @@ async fn knobs_set_status_length_and_failures() {
         assert_eq!(get(address, "/fail-first?n=2&key=a").await.status(), expected);
     }
     assert_eq!(get(address, "/fail-first?n=1&key=b&status=500").await.status(), 500);
+    for _ in 0..3 {
+        let request = Request::get("/").header("x-echo-count", "mine").body(Full::default()).unwrap();
+        assert_eq!(send(address, Version::HTTP_11, request).await.status(), 200);
+    }
+    assert_eq!(get(address, "/count/mine").await.collect().await.unwrap().to_bytes(), "3\n");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use super::split::split;
 use super::yaml::{Lines, parse_with_lines};
 use super::{Folder, Place, scan};
 use crate::finding::Position;
+use serde_json::Value;
 use sluice_crds::ObjectRef;
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,7 +26,7 @@ pub struct Locator<'a> {
 #[derive(Debug, Default)]
 struct Found {
     first_line: u32,
-    documents: Vec<Lines>,
+    documents: Vec<(Value, Lines)>,
 }
 
 impl<'a> Locator<'a> {
@@ -40,6 +41,40 @@ impl<'a> Locator<'a> {
         self.position_in(&place, field)
     }
 
+    /// Where the item of a list of the object, such as `spec.listeners`, stands that satisfies a condition; else the
+    /// list itself.
+    pub fn item(
+        &mut self,
+        object: &ObjectRef,
+        list: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Option<Position> {
+        let place = self.folder.places.get(object)?.first()?.clone();
+        let items = self
+            .value_at(&place)
+            .and_then(|object| list.split('.').try_fold(object, |value, part| value.get(part))?.as_array());
+        match items.and_then(|items| items.iter().position(wanted)) {
+            Some(index) => self.position_in(&place, &format!("{list}[{index}]")),
+            None => self.position_in(&place, list),
+        }
+    }
+
+    /// The object as it is written.
+    pub fn value(&mut self, object: &ObjectRef) -> Option<&Value> {
+        let place = self.folder.places.get(object)?.first()?.clone();
+        self.value_at(&place)
+    }
+
+    fn value_at(&mut self, place: &Place) -> Option<&Value> {
+        let piece = self.folder.files.get(&*place.file)?.pieces.get(place.piece)?;
+        let spot = piece.contents.entries.get(place.entry)?.spot;
+        let (document, _) = self.found(&place.file, piece.hash).documents.get(spot.document)?;
+        match spot.item {
+            Some(item) => document.get("items")?.get(item),
+            None => Some(document),
+        }
+    }
+
     pub(super) fn position_in(&mut self, place: &Place, field: &str) -> Option<Position> {
         let piece = self.folder.files.get(&*place.file)?.pieces.get(place.piece)?;
         let spot: Spot = piece.contents.entries.get(place.entry)?.spot;
@@ -48,7 +83,7 @@ impl<'a> Locator<'a> {
         let line = found
             .documents
             .get(spot.document)
-            .map(|lines| lines.of(&spot.path(field)).unwrap_or_else(|| lines.start()))
+            .map(|(_, lines)| lines.of(&spot.path(field)).unwrap_or_else(|| lines.start()))
             .map_or(known_line, |line| found.first_line.saturating_add(line).saturating_sub(1));
         Some(Position { file: place.file.to_path_buf(), line })
     }
@@ -62,10 +97,7 @@ impl<'a> Locator<'a> {
                 return Found::default();
             };
             let documents = parse_with_lines(piece.text).unwrap_or_default();
-            Found {
-                first_line: piece.first_line,
-                documents: documents.into_iter().map(|(_, lines)| lines).collect(),
-            }
+            Found { first_line: piece.first_line, documents }
         })
     }
 }

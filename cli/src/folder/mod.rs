@@ -19,20 +19,12 @@ pub use watch::{Touched, Watcher};
 use crate::finding::{Finding, Position, Severity};
 use document::{Contents, Spot};
 use scan::Stamp;
-use sluice_crds::{Object, ObjectRef};
+use sluice_crds::ObjectRef;
+use sluice_translate::Change;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What happened to an object.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// It is new or different.
-    Upsert(Object),
-    /// It is gone.
-    Remove(ObjectRef),
-}
 
 /// The manifests of one folder.
 #[derive(Debug)]
@@ -105,6 +97,11 @@ impl Folder {
     /// The folder as the user named it.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The files that hold manifests.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.keys().map(|path| &**path)
     }
 
     /// How many files hold manifests.

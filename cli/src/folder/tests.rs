@@ -1,7 +1,8 @@
 //! Folders on disk, changed in all the ways that people and tools change them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::{Change, Folder};
+use super::Folder;
+use sluice_translate::Change;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -164,7 +165,7 @@ fn unknown_fields_and_bad_texts_name_file_and_line() {
     assert!(told[1].starts_with("nameless.yaml:3: metadata.name: "), "{told:?}");
     assert_eq!(
         told[2],
-        "route.yaml:9: HTTPRoute default/r: spec.rules[0].matchs: unknown field \"matchs\", did you mean \"matches\"?; \
+        "route.yaml:9: HTTPRoute default/r: spec.rules[0].matchs: unknown field \"matchs\", did you mean \"matches\"? \
          the object is not used until this is right"
     );
 }

@@ -3,8 +3,9 @@
 use super::document::{self, Spoiled};
 use super::scan::{self, Stamp};
 use super::split::split;
-use super::{Change, FileState, Folder, Identity, PieceState, Place};
+use super::{FileState, Folder, Identity, PieceState, Place};
 use sluice_crds::{Object, ObjectRef};
+use sluice_translate::Change;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};

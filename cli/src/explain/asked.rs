@@ -1,0 +1,96 @@
+//! The request that is asked about, read from what one would type for curl.
+
+use anyhow::{Context as _, bail};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use sluice_route::host::host_of;
+use std::net::IpAddr;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// As typed.
+    pub url: String,
+    /// As typed; methods are case-sensitive.
+    pub method: String,
+    /// Whether the connection is TLS.
+    pub is_tls: bool,
+    /// The URL's host: the server name of a TLS connection.
+    pub server_name: String,
+    /// The URL's host when it is an address, or the one given beside it.
+    pub address: Option<IpAddr>,
+    /// The URL's port, or the scheme's.
+    pub port: u16,
+    /// The gateway's port offset.
+    pub port_offset: u16,
+    /// The host that decides: of the header `Host` if there is one, else of the URL. Lower case, without port.
+    pub host: String,
+    /// As typed, `/` when absent.
+    pub path: String,
+    /// What follows `?`.
+    pub query: Option<String>,
+    /// The header, `host` included.
+    pub headers: HeaderMap,
+}
+
+impl Asked {
+    /// Reads a URL and fields like `name: value`.
+    ///
+    /// # Errors
+    /// When one of them is not of that form.
+    pub fn new(method: &str, url: &str, fields: &[String]) -> anyhow::Result<Self> {
+        let uri: Uri = url.parse().with_context(|| format!("{url:?} is no URL"))?;
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => bail!("{url:?} has no scheme; write http://{url} or https://{url}"),
+        };
+        http::Method::from_bytes(method.as_bytes()).with_context(|| format!("{method:?} is no method"))?;
+        let authority = uri.authority().with_context(|| format!("{url:?} has no host"))?.as_str();
+        let (server_name, port) =
+            host_of(authority).with_context(|| format!("the host of {url:?} is refused"))?;
+        let mut headers = header(fields)?;
+        let host = match headers.get(http::header::HOST) {
+            Some(host) => {
+                let host = host.to_str().context("the Host field is no text")?;
+                host_of(host).with_context(|| format!("the Host field {host:?} is refused"))?.0.into_owned()
+            }
+            None => server_name.to_string(),
+        };
+        if !headers.contains_key(http::header::HOST) {
+            headers
+                .insert(http::header::HOST, authority.parse().context("the URL's host is no header value")?);
+        }
+        Ok(Self {
+            url: url.to_owned(),
+            method: method.to_owned(),
+            is_tls,
+            address: server_name.trim_matches(['[', ']']).parse().ok(),
+            server_name: server_name.into_owned(),
+            port: port.unwrap_or(if is_tls { 443 } else { 80 }),
+            port_offset: 0,
+            host,
+            path: uri.path().to_owned(),
+            query: uri.query().map(str::to_owned),
+            headers,
+        })
+    }
+
+    /// Whether a listener of that port is meant.
+    pub fn means_port(&self, port: u16) -> bool {
+        self.port == port || port.checked_add(self.port_offset) == Some(self.port)
+    }
+}
+
+fn header(fields: &[String]) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for field in fields {
+        let (name, value) = field
+            .split_once(':')
+            .with_context(|| format!("{field:?} is no header field; write it as 'name: value'"))?;
+        let name: HeaderName = name.trim().parse().with_context(|| format!("{name:?} is no header name"))?;
+        let value: HeaderValue =
+            value.trim().parse().with_context(|| format!("{value:?} is no header value"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}

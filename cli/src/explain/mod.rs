@@ -1,0 +1,122 @@
+//! `sluice explain`: which listener, route, rule, filters, policies and endpoints a request would meet.
+//!
+//! Comes in: a request as one would give it to curl, and a folder. Goes out: every step with its file and line, and
+//! the answer; for an error, why, and what came nearest. The translation and the matcher are those of the proxy;
+//! nothing is sent anywhere.
+
+mod answer;
+mod asked;
+mod backends;
+mod describe;
+mod listener;
+mod places;
+mod report;
+mod table;
+
+pub use asked::Asked;
+pub use report::{Answer, BackendPart, Explanation, Part};
+
+use crate::output::{self, Format};
+use crate::project::Project;
+use anyhow::Context as _;
+use places::Places;
+use sluice_proxy::telemetry::Outcome;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Say what would happen to a request, with file and line of everything it meets.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "\
+Exit status: 0 the request would be served, 1 it would not, 2 the folder or the request can't be read.
+
+Examples:
+  sluice explain http://shop.example.com/cart -f manifests
+  sluice explain -X POST -H 'content-type: application/json' https://shop.example.com/cart -f manifests
+  sluice explain http://shop.example.com:8080/ --port-offset 8000 -f manifests -o json")]
+pub struct ExplainArgs {
+    /// The request's URL; its scheme and port choose the listener.
+    pub url: String,
+    /// Folder of manifests, as for `sluice run`.
+    #[arg(short = 'f', long = "folder", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The request's method.
+    #[arg(short = 'X', long, default_value = "GET")]
+    pub method: String,
+    /// A field of the request's header; may be repeated. `Host` replaces the URL's host as it does with curl.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// Form of the report.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+    /// The gateway's `--port-offset`: the URL may then name the offset port.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub port_offset: u16,
+    /// The address that is connected to, where Gateways have addresses of their own.
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<IpAddr>,
+    /// Namespace of objects that name none.
+    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+    pub namespace: String,
+}
+
+/// Explains and prints.
+pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let asked = Asked::new(&args.method, &args.url, &args.headers).context("can't read the request")?;
+    let asked = Asked { port_offset: args.port_offset, address: args.address.or(asked.address), ..asked };
+    let (project, _) = Project::load(&args.dir, &args.namespace)?;
+    let explanation = explain(&project, &asked);
+    output::print_as(args.output, &explanation, Explanation::to_text)?;
+    Ok(if explanation.answer.is_served { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// What would happen to the request.
+pub fn explain(project: &Project, asked: &Asked) -> Explanation {
+    let mut places = Places::new(project.folder());
+    let mut explanation = Explanation::of(asked);
+    match steps(project, asked, &mut places, &mut explanation) {
+        Ok(answer) | Err(answer) => explanation.answer = answer,
+    }
+    let errors =
+        project.findings().iter().filter(|it| it.severity == crate::finding::Severity::Error).count();
+    if errors > 0 && !explanation.answer.is_served {
+        let (errors, root) = (output::counted(errors, "error"), project.folder().root().display());
+        explanation.notes.push(format!("the folder has {errors}: sluice check {root}"));
+    }
+    explanation
+}
+
+/// The way of the request. Both ends are answers; an early one comes by `?`.
+fn steps(
+    project: &Project,
+    asked: &Asked,
+    places: &mut Places<'_>,
+    explanation: &mut Explanation,
+) -> Result<Answer, Answer> {
+    let snapshot = project.snapshot();
+    if asked.method == "CONNECT" {
+        return Err(Answer::refused(Outcome::MethodRefused, "CONNECT is no method of a gateway"));
+    }
+    let path = sluice_route::path::normalize(&asked.path)
+        .map_err(|reject| Answer::refused(Outcome::BadRequest, format!("the path is refused: {reject}")))?;
+    let listener = listener::choose(snapshot, asked, places, explanation)?;
+    let table = table::build(snapshot, &listener);
+    let request = sluice_route::Request {
+        host: &asked.host,
+        path: &path,
+        query: asked.query.as_deref(),
+        method: &asked.method,
+        headers: &asked.headers,
+    };
+    let found = table.find(&request).map_err(|miss| {
+        explanation.near = table::nearest(&table, &request, miss, places);
+        explanation.notes.extend(table::detached(project));
+        table::missed(&table, miss, asked, &listener)
+    })?;
+    table::describe(&found, places, explanation);
+    let rule = answer::Chosen { snapshot, asked, listener: &listener, found: &found, path: &path };
+    rule.answer(places, explanation)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Requests against folders, with the places that the explanation names.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::{Asked, Explanation, explain};
+use crate::project::Project;
+use std::fs;
+use tempfile::TempDir;
+
+const MANIFESTS: &str = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web}
+spec:
+  gatewayClassName: sluice
+  listeners:
+  - name: any
+    port: 80
+    protocol: HTTP
+  - name: shop
+    port: 80
+    protocol: HTTP
+    hostname: '*.shop.test'
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop}
+spec:
+  parentRefs: [{name: web, sectionName: shop}]
+  rules:
+  - name: cart
+    matches:
+    - path: {value: /cart}
+      headers:
+      - {name: x-version, value: '2'}
+    filters:
+    - type: RequestHeaderModifier
+      requestHeaderModifier: {set: [{name: a, value: b}]}
+    timeouts: {request: 1s}
+    backendRefs:
+    - name: cart
+      port: 80
+      weight: 3
+    - name: missing
+      port: 80
+  - name: empty
+    matches:
+    - path: {type: Exact, value: /empty}
+    backendRefs:
+    - {name: idle, port: 80}
+  - name: moved
+    matches:
+    - path: {value: /old}
+    filters:
+    - type: RequestRedirect
+      requestRedirect: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}
+  - name: broken
+    matches:
+    - path: {value: /broken}
+    backendRefs:
+    - {name: missing, port: 80}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart}
+spec:
+  ports:
+  - {name: http, port: 80}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: idle}
+spec:
+  ports:
+  - {name: http, port: 80}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: cart-1
+  labels: {kubernetes.io/service-name: cart}
+addressType: IPv4
+ports: [{name: http, port: 3000}]
+endpoints:
+- addresses: [10.0.0.1]
+- addresses: [10.0.0.2]
+";
+
+fn asked(method: &str, url: &str, headers: &[&str]) -> Explanation {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("all.yaml"), MANIFESTS).unwrap();
+    let (project, _) = Project::load(directory.path(), "default").unwrap();
+    let headers: Vec<_> = headers.iter().map(|it| (*it).to_owned()).collect();
+    explain(&project, &Asked::new(method, url, &headers).unwrap())
+}
+
+/// The number of the first line of the manifests with that text.
+fn line_of(text: &str) -> u32 {
+    let index = MANIFESTS.lines().position(|line| line.contains(text)).unwrap();
+    u32::try_from(index + 1).unwrap()
+}
+
+fn line(part: &super::Part) -> u32 {
+    part.position.as_ref().unwrap().line
+}
+
+#[test]
+fn every_step_of_a_served_request_has_its_place() {
+    let it = asked("GET", "http://a.shop.test/cart/items", &["x-version: 2"]);
+    assert!(it.answer.is_served, "{}", it.to_text());
+    assert_eq!(line(it.listener.as_ref().unwrap()), line_of("- name: shop"));
+    assert_eq!(line(it.rule.as_ref().unwrap()), line_of("- name: cart"));
+    assert_eq!(line(it.matched.as_ref().unwrap()), line_of("value: /cart"));
+    assert_eq!(line(&it.filters[0]), line_of("- type: RequestHeaderModifier"));
+    assert_eq!(line(&it.policies[0]), line_of("timeouts:"));
+    assert_eq!(line(&it.backends[0].part), line_of("- name: cart\n".trim_end()) + 10);
+    assert_eq!(line(it.backends[0].defined.as_ref().unwrap()), line_of("{name: http, port: 80}"));
+    assert_eq!(line(&it.backends[0].endpoints[1]), line_of("10.0.0.2"));
+    assert_eq!(it.backends[0].share_percent, 75.0);
+    assert!(
+        it.answer.text.starts_with("75 % of the requests are forwarded, the others get 500"),
+        "{}",
+        it.answer.text
+    );
+}
+
+#[test]
+fn a_miss_names_the_condition_that_failed() {
+    let it = asked("GET", "http://a.shop.test/cart", &["x-version: 1"]);
+    assert_eq!((it.answer.status, it.answer.outcome), (Some(404), Some("no_route")));
+    assert!(it.near[0].text.contains("header x-version is not \"2\""), "{}", it.to_text());
+    assert_eq!(line(&it.near[0]), line_of("value: /cart"));
+    assert!(it.notes.iter().any(|note| note.contains("errors: sluice check")), "{:?}", it.notes);
+}
+
+#[test]
+fn a_listener_without_the_route_says_so() {
+    let it = asked("GET", "http://elsewhere.test/cart", &[]);
+    assert_eq!(it.answer.text, "no route is attached to Gateway default/web section \"any\"");
+    let it = asked("GET", "http://a.shop.test:8080/", &[]);
+    assert_eq!((it.answer.status, it.near.len()), (None, 2));
+    let it = asked("GET", "https://a.shop.test:80/", &[]);
+    assert!(it.answer.text.contains("use http://"), "{}", it.answer.text);
+}
+
+#[test]
+fn answers_other_than_a_backends_are_told_apart() {
+    for (path, status, outcome) in [
+        ("/empty", Some(503), "no_endpoint"),
+        ("/broken", Some(500), "invalid_backend"),
+        ("/a/%zz", Some(400), "bad_request"),
+        ("/old/page?a=b", Some(302), "redirected"),
+    ] {
+        let it = asked("GET", &format!("http://a.shop.test{path}"), &[]);
+        assert_eq!(
+            (it.answer.status, it.answer.outcome),
+            (status, Some(outcome)),
+            "{path}: {}",
+            it.to_text()
+        );
+    }
+    let moved = asked("GET", "http://a.shop.test/old/page?a=b", &[]);
+    assert_eq!(moved.answer.text, "location: http://a.shop.test/page?a=b");
+}
+
+#[test]
+fn a_host_field_decides_as_it_does_with_curl() {
+    let it = asked("GET", "http://127.0.0.1/cart", &["Host: b.shop.test:80", "X-Version: 2"]);
+    assert!(it.answer.is_served, "{}", it.to_text());
+    assert!(Asked::new("GET", "shop.test/cart", &[]).is_err());
+    assert!(Asked::new("GET", "http://shop.test/", &["no colon".to_owned()]).is_err());
+}

@@ -1,0 +1,95 @@
+//! A folder and its translation: what `check`, `explain` and `run` have in common.
+
+use crate::finding::{Finding, Severity};
+use crate::folder::Folder;
+use anyhow::Context as _;
+use sluice_crds::ObjectRef;
+use sluice_translate::{Change, Options, Problem, Status, Translator, Update};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A folder of manifests, translated as far as it was read.
+pub struct Project {
+    folder: Folder,
+    translator: Translator,
+}
+
+impl Project {
+    /// Reads and translates a folder (or one file); objects that name no namespace get `namespace`.
+    ///
+    /// # Errors
+    /// When the folder itself can't be read. What is wrong within it becomes a finding.
+    pub fn load(root: &Path, namespace: &str) -> anyhow::Result<(Self, Update)> {
+        let (folder, changes) = Folder::load(root, namespace)
+            .with_context(|| format!("can't read {}; name a folder of manifests", root.display()))?;
+        let options = Options { standalone: true, ..Options::default() };
+        let mut project = Self { folder, translator: Translator::new(options) };
+        let update = project.translate(changes);
+        Ok((project, update))
+    }
+
+    /// Takes changes of objects over into the translation.
+    pub fn translate(&mut self, changes: Vec<Change>) -> Update {
+        self.translator.apply(changes)
+    }
+
+    /// The manifests.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The manifests, to bring them up to date; give what comes back to [`Project::translate`].
+    pub fn folder_mut(&mut self) -> &mut Folder {
+        &mut self.folder
+    }
+
+    /// The translation.
+    pub fn translator(&self) -> &Translator {
+        &self.translator
+    }
+
+    /// The translation, to report which ports could not be bound.
+    pub fn translator_mut(&mut self) -> &mut Translator {
+        &mut self.translator
+    }
+
+    /// What the data plane serves.
+    pub fn snapshot(&self) -> &sluice_ir::Snapshot {
+        self.translator.snapshot()
+    }
+
+    /// The conditions of every object that has some.
+    pub fn statuses(&self) -> &BTreeMap<ObjectRef, Status> {
+        self.translator.statuses()
+    }
+
+    /// Everything to tell about the folder, with file and line, sorted by place.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.folder.findings();
+        findings.extend(self.locate(self.translator.problems()));
+        findings.sort();
+        findings.dedup();
+        findings
+    }
+
+    /// Problems of the translation with file and line. Reads files again: not for the way of a change.
+    pub fn locate(&self, problems: Vec<Problem>) -> Vec<Finding> {
+        let mut locator = self.folder.locator();
+        let located = problems.into_iter().map(|problem| {
+            let Problem { object, field, severity, message, next_step } = problem;
+            Finding {
+                position: locator.position(&object, &field),
+                object: object.to_string(),
+                field,
+                severity: match severity {
+                    sluice_translate::Severity::Error => Severity::Error,
+                    sluice_translate::Severity::Warning => Severity::Warning,
+                    sluice_translate::Severity::Note => Severity::Note,
+                },
+                message,
+                next_step,
+            }
+        });
+        located.collect()
+    }
+}

@@ -1,0 +1,170 @@
+//! One change of the folder after the other: read, translate, apply, tell.
+
+use crate::folder::Touched;
+use crate::project::Project;
+use sluice_crds::ObjectRef;
+use sluice_gateway::Gateway;
+use sluice_ir::ListenerKey;
+use sluice_translate::{Change, Problem, Update};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use tracing::{debug, error, info, warn};
+
+/// How many objects a message names.
+const MOST_NAMES: usize = 5;
+
+/// The running configuration.
+pub(super) struct Reloader {
+    project: Project,
+    gateway: Gateway,
+    /// Problems that were told already.
+    told: BTreeSet<Problem>,
+    told_findings: BTreeSet<crate::finding::Finding>,
+    /// Listeners whose port could not be bound the last time.
+    unbound: BTreeSet<ListenerKey>,
+    /// Whether the folder could be read the last time.
+    readable: bool,
+}
+
+impl Reloader {
+    /// Of a project whose present problems the summary tells.
+    pub(super) fn new(project: Project, gateway: Gateway) -> Self {
+        let (told, told_findings) = Default::default();
+        Self { project, gateway, told, told_findings, unbound: BTreeSet::new(), readable: true }
+    }
+
+    pub(super) fn project(&self) -> &Project {
+        &self.project
+    }
+
+    pub(super) fn into_gateway(self) -> Gateway {
+        self.gateway
+    }
+
+    /// Whether any listener is bound.
+    pub(super) fn serves_any(&self) -> bool {
+        let listeners = &self.project.snapshot().listeners;
+        listeners.keys().any(|key| !self.unbound.contains(key))
+    }
+
+    /// Every file, as if each had changed.
+    pub(super) fn all_files(&self) -> Touched {
+        let files = self.project.folder().files().map(|path| path.to_path_buf()).collect();
+        Touched { files, everything: true, ..Touched::default() }
+    }
+
+    /// Serves what was translated; returns how many listeners have no port.
+    pub(super) async fn apply(&mut self, update: Update) -> usize {
+        if update.delta.is_empty() {
+            return self.unbound.len();
+        }
+        let failures = self.gateway.apply(&update.delta).await;
+        let unbound: BTreeSet<_> = failures.iter().map(|(listener, _)| listener.clone()).collect();
+        if unbound != self.unbound {
+            // Statuses and problems say so; the listeners stay, and are tried again with the next change.
+            let reported = self.project.translator_mut().bind_failures(failures);
+            if !reported.delta.is_empty() {
+                self.gateway.apply(&reported.delta).await;
+            }
+            self.unbound = unbound;
+        }
+        self.remember();
+        self.unbound.len()
+    }
+
+    /// Takes a change over. Whatever is wrong with it is told and changes nothing else.
+    pub(super) async fn reload(&mut self, touched: Touched) {
+        let begin = Instant::now();
+        // The files are small and mostly one: moving the project to another thread would cost more.
+        let read = tokio::task::block_in_place(|| {
+            let folder = self.project.folder_mut();
+            if touched.everything {
+                folder.rescan(&touched.files, &touched.busy)
+            } else {
+                Ok(folder.reread(&touched.files))
+            }
+        });
+        let changes = match read {
+            Ok(changes) => changes,
+            Err(cause) => return self.unreadable(&cause),
+        };
+        if !std::mem::replace(&mut self.readable, true) {
+            info!("the folder can be read again");
+        }
+        let names = Names::of(&changes);
+        let update = tokio::task::block_in_place(|| self.project.translate(changes));
+        let resources = update.delta.upserts.len() + update.delta.removals.len();
+        let before = (self.told.clone(), self.told_findings.clone());
+        self.apply(update).await;
+        let took = begin.elapsed();
+        self.remember();
+        self.tell(&names, resources, took, before);
+    }
+
+    fn unreadable(&mut self, cause: &std::io::Error) {
+        if std::mem::replace(&mut self.readable, false) {
+            let folder = self.project.folder().root().display();
+            error!(%cause, %folder, "the folder can't be read; what was served stays");
+        }
+    }
+
+    fn remember(&mut self) {
+        self.told = self.project.translator().problems().into_iter().collect();
+        self.told_findings = self.project.folder().findings().into_iter().collect();
+    }
+
+    /// What changed, and the problems that were not there before.
+    fn tell(
+        &self,
+        names: &Names,
+        resources: usize,
+        took: Duration,
+        (problems, findings): (BTreeSet<Problem>, BTreeSet<crate::finding::Finding>),
+    ) {
+        let new: Vec<_> = self.told.difference(&problems).cloned().collect();
+        let gone = problems.difference(&self.told).count();
+        for finding in self.told_findings.difference(&findings).cloned().chain(self.project.locate(new)) {
+            super::summary::tell_finding(&finding);
+        }
+        if names.is_empty() && gone == 0 {
+            debug!("files were touched, nothing changed");
+            return;
+        }
+        let took_ms = took.as_secs_f64() * 1_000.0;
+        let problems = self.told.len() + self.told_findings.len();
+        info!(changed = %names.changed, removed = %names.removed, resources, problems, took_ms, "reloaded");
+        if !self.unbound.is_empty() {
+            warn!(listeners = self.unbound.len(), "listeners without a port; the next change tries again");
+        }
+    }
+}
+
+/// Objects of a message.
+struct Names {
+    changed: String,
+    removed: String,
+}
+
+impl Names {
+    fn of(changes: &[Change]) -> Self {
+        let (mut changed, mut removed) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Upsert(object) => changed.push(object.reference()),
+                Change::Remove(reference) => removed.push(reference.clone()),
+            }
+        }
+        Self { changed: joined(&changed), removed: joined(&removed) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.removed.is_empty()
+    }
+}
+
+fn joined(references: &[ObjectRef]) -> String {
+    let names: Vec<_> = references.iter().take(MOST_NAMES).map(ToString::to_string).collect();
+    let more = references.len().saturating_sub(MOST_NAMES);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
+}

@@ -1,0 +1,109 @@
+//! The form of `requests.yaml`.
+
+use crate::support::LOOPBACK;
+use http::Uri;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// A whole file.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Cases {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    /// Backends: `ADDRESS:PORT=NAME`.
+    pub(crate) echo: Vec<String>,
+    pub(crate) requests: Vec<Case>,
+}
+
+/// One request, or several of a kind, and what must come back.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Case {
+    /// The sentence that it proves.
+    pub(crate) name: String,
+    /// URL of a GET, with the port of the manifest.
+    pub(crate) get: Option<String>,
+    /// URL with `method`.
+    pub(crate) url: Option<String>,
+    pub(crate) method: Option<String>,
+    /// URL of a gRPC call that sends `messages`.
+    pub(crate) grpc: Option<String>,
+    /// URL of a WebSocket that sends `messages`, each after the answer to the one before.
+    pub(crate) websocket: Option<String>,
+    pub(crate) messages: Vec<String>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Option<String>,
+    /// A body of that size.
+    pub(crate) body_bytes: Option<usize>,
+    /// One more header field of that size.
+    pub(crate) header_bytes: Option<usize>,
+    /// Where to connect; 127.0.0.1 by default.
+    pub(crate) address: Option<IpAddr>,
+    /// How often; once by default.
+    pub(crate) repeat: Option<u32>,
+    /// What the client brings back from answer to answer.
+    pub(crate) session: Option<Session>,
+    pub(crate) expect: Expect,
+}
+
+/// A cookie or header by name.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Session {
+    Cookie(String),
+    Header(String),
+}
+
+/// What is expected; what is absent may be anything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Expect {
+    pub(crate) status: Option<u16>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) no_headers: Vec<String>,
+    /// Fields of the JSON answer.
+    pub(crate) json: Map<String, Value>,
+    /// Header fields that reached the backend; several of one name are joined by a comma.
+    pub(crate) sent: BTreeMap<String, String>,
+    pub(crate) not_sent: Vec<String>,
+    pub(crate) body: Option<String>,
+    /// How many answers came from each backend.
+    pub(crate) shares: Option<BTreeMap<String, u32>>,
+    /// All answers came from one backend.
+    pub(crate) one_backend: bool,
+    /// Ask again until it is so, within a deadline.
+    pub(crate) eventually: bool,
+    pub(crate) grpc_status: Option<u32>,
+    /// Messages that come back.
+    pub(crate) messages: Vec<String>,
+    pub(crate) backend: Option<String>,
+}
+
+impl Cases {
+    pub(crate) fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap();
+        serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+}
+
+impl Case {
+    /// The URL, of whatever kind.
+    pub(crate) fn uri(&self) -> Uri {
+        let urls = [&self.get, &self.url, &self.grpc, &self.websocket];
+        let url = urls.into_iter().flatten().next().expect("a case has get, url, grpc or websocket");
+        url.parse().unwrap()
+    }
+
+    /// Address and port of the manifest.
+    pub(crate) fn target(&self) -> (IpAddr, u16) {
+        let uri = self.uri();
+        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        (self.address.unwrap_or(LOOPBACK), uri.port_u16().unwrap_or(default))
+    }
+}

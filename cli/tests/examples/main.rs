@@ -1,0 +1,70 @@
+//! Every example runs as its README says and gives the answers of its `requests.yaml`: the real program serves the
+//! folder, the real `sluice echo` stands behind it on the ports that the manifests name.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cases;
+mod client;
+mod special;
+#[path = "../support/mod.rs"]
+mod support;
+
+use cases::{Case, Cases};
+use client::Client;
+use std::collections::BTreeSet;
+use std::process::Command;
+use support::{Program, examples, free_offset};
+
+/// Runs one example.
+async fn example(name: &str) {
+    let folder = examples().join(name);
+    let checked =
+        Command::new(env!("CARGO_BIN_EXE_sluice")).args(["check", "--strict"]).arg(&folder).output();
+    let checked = checked.unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let cases = Cases::read(&folder.join("requests.yaml"));
+    let _echo = Program::echo(&cases.echo);
+    let ports: BTreeSet<_> = cases.requests.iter().map(Case::target).collect();
+    let offset = free_offset(&ports.into_iter().collect::<Vec<_>>());
+    let gateway = Program::run(&folder, offset);
+    let client = Client::new(offset);
+    for case in &cases.requests {
+        if let Err(wrong) = special::run(&client, case).await {
+            panic!("{name}: {}: {wrong}\ngateway: {}", case.name, gateway.told());
+        }
+    }
+}
+
+macro_rules! examples {
+    ($($function:ident: $folder:literal),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $function() {
+                example($folder).await;
+            }
+        )+
+
+        #[test]
+        fn every_folder_is_tested() {
+            let tested = BTreeSet::from([$($folder.to_owned()),+]);
+            let folders = std::fs::read_dir(examples()).unwrap().map(Result::unwrap);
+            let folders = folders.filter(|it| it.path().is_dir());
+            let folders: BTreeSet<_> = folders.map(|it| it.file_name().into_string().unwrap()).collect();
+            assert_eq!(tested, folders);
+        }
+    };
+}
+
+examples! {
+    hello: "hello",
+    routing: "routing",
+    canary: "canary",
+    mirror: "mirror",
+    redirect_and_rewrite: "redirect-and-rewrite",
+    cors: "cors",
+    retries_and_timeouts: "retries-and-timeouts",
+    grpc: "grpc",
+    websocket: "websocket",
+    session_persistence: "session-persistence",
+    many_gateways: "many-gateways",
+    limits: "limits",
+}
