@@ -6,6 +6,7 @@
 mod answer;
 mod attempt;
 mod context;
+mod cookies;
 mod cors;
 mod decide;
 mod engine;

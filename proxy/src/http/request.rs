@@ -6,7 +6,7 @@ use super::engine::failure;
 use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
-use super::{Cors, forwarded};
+use super::{Cors, cookies, forwarded};
 use crate::listen::ConnInfo;
 use crate::snapshot::{MirrorRuntime, Port, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
@@ -39,6 +39,9 @@ pub(super) fn filter(
 ) -> Result<Next> {
     let Some(connection) = connection_of(session) else { return Ok(Next::Answer(Outcome::Internal)) };
     context.grpc = is_grpc(session.req_header());
+    if session.is_http2() {
+        cookies::join(session.req_header_mut())?;
+    }
     context.connection = Some(connection.clone());
     let Some(port) = runtime.load().ports.get(&connection.port).cloned() else {
         return Ok(Next::Answer(Outcome::NoListener));
