@@ -5,7 +5,7 @@
 //! the filter names it.
 
 use anyhow::{Context as _, Result};
-use std::io;
+use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -26,7 +26,10 @@ pub fn init_tracing(json: bool, default_filter: &str) -> Result<()> {
         Some(filter) => parse(VARIABLE, filter)?,
         None => parse("the default filter", default_filter)?,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Colours are for terminals, not for files and journals.
+    let colours = io::stderr().is_terminal();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     let set = match json {
         true => builder.json().flatten_event(true).finish().try_init(),
         false => builder.finish().try_init(),

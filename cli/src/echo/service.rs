@@ -10,7 +10,7 @@
 //! | `/trailers` | a body and the trailer `x-echo-trailer` |
 //! | `/early` | `103 Early Hints` first, on HTTP/1.1 |
 //! | `/fail-first?n=2&key=abc&status=503` | `status` for the first `n` requests of `key`, then as any other |
-//! | `/count/KEY` | how many requests had the header `x-echo-count: KEY` |
+//! | `/count/KEY` | how many requests had the header `x-echo-count: KEY`, those not yet answered included |
 //! | `/close` | none: the connection or stream is closed |
 //!
 //! `?delay=200ms` delays every answer, `?status=503` sets its status, each `x-echo-set-header: name: value` of the
@@ -74,6 +74,9 @@ impl Echo {
         peer: SocketAddr,
         hints: Hints,
     ) -> Result<Response<Body>, BoxError> {
+        if let Some(key) = request.headers().get("x-echo-count").and_then(|key| key.to_str().ok()) {
+            count(&self.counts, key);
+        }
         let wanted = wanted_headers(request.headers());
         let knobs = Knobs::of(request.uri());
         let delay = knobs.duration("delay", Duration::ZERO);
@@ -104,9 +107,6 @@ impl Echo {
         hints: Hints,
         knobs: &Knobs,
     ) -> Result<Response<Body>, BoxError> {
-        if let Some(key) = request.headers().get("x-echo-count").and_then(|key| key.to_str().ok()) {
-            count(&self.counts, key);
-        }
         let path = request.uri().path();
         if let Some(key) = path.strip_prefix("/count/") {
             let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,73 +5,87 @@ use super::backends;
 use super::describe;
 use super::places::Places;
 use super::report::{Answer, Explanation, Part};
-use super::table::Target;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
-use sluice_ir::{Cors, CorsOrigin, Filter, Listener, PathEdit, Redirect, Rule, Snapshot};
+use sluice_ir::{Cors, CorsOrigin, Filter, Origin, Rule, Snapshot};
+use sluice_proxy::http::{Matched, RedirectInput, location};
+use sluice_proxy::snapshot::Port;
 use sluice_proxy::telemetry::Outcome;
-use sluice_route::Found;
 
 /// A rule that was found, with what it needs.
 pub(super) struct Chosen<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) asked: &'a Asked,
-    pub(super) listener: &'a Listener,
-    pub(super) found: &'a Found<'a, Target>,
-    /// Normalised.
-    pub(super) path: &'a str,
+    pub(super) port: &'a Port,
+    pub(super) matched: &'a Matched<'a, 'a>,
 }
 
 impl Chosen<'_> {
-    /// Notes filters, policies and backends, and says what the client gets.
+    /// Notes filters, policies and backends, and says what the client gets, in the order of the proxy: a filter that
+    /// does not resolve, a preflight, a redirect, the backends.
     pub(super) fn answer(
         &self,
         places: &mut Places<'_>,
         explanation: &mut Explanation,
     ) -> Result<Answer, Answer> {
-        let Some(rule) = self.found.target.rule() else {
+        let runtime = self.matched.found.target;
+        let Some(rule) = runtime.rule() else {
             return Err(Answer::refused(Outcome::Internal, "the rule is gone"));
         };
+        let origin = &runtime.route.route.origin;
         let field = format!("spec.rules[{}]", rule.index);
-        let origin = &self.found.target.route.origin;
         for (index, filter) in rule.filters.iter().enumerate() {
             let position = places.field(origin, &format!("{field}.filters[{index}]"));
             explanation.filters.push(Part::new(describe::filter(filter), position));
         }
-        self.policies(rule, &field, places, explanation);
+        self.policies(origin, rule, places, explanation);
         explanation.backends = backends::parts(self.snapshot, origin, rule, places);
-        for filter in &rule.filters {
-            match filter {
-                Filter::Fail(fail) => {
-                    return Err(Answer::refused(Outcome::InvalidFilter, fail.reason.clone()));
-                }
-                Filter::Cors(cors) if self.is_preflight() => return Ok(self.preflight(cors)),
-                Filter::Redirect(redirect) => return Ok(self.redirected(redirect)),
-                Filter::Cors(_)
-                | Filter::Mirror(_)
-                | Filter::Rewrite(_)
-                | Filter::RequestHeaders(_)
-                | Filter::ResponseHeaders(_) => {}
-            }
+        if let Some(fail) = &runtime.fail {
+            return Err(Answer::refused(Outcome::InvalidFilter, fail.reason.clone()));
+        }
+        let cors = rule.filters.iter().find_map(|filter| match filter {
+            Filter::Cors(cors) => Some(cors),
+            _ => None,
+        });
+        if let Some(cors) = cors.filter(|_| self.is_preflight()) {
+            return self.preflight(cors);
+        }
+        if let Some(redirect) = &runtime.redirect {
+            let location = location(redirect, self.redirect_input());
+            return Ok(Answer::served(
+                Outcome::Redirected,
+                Some(redirect.status),
+                format!("location: {location}"),
+            ));
         }
         backends::answer(&explanation.backends)
     }
 
-    fn policies(&self, rule: &Rule, field: &str, places: &mut Places<'_>, explanation: &mut Explanation) {
-        let origin = &self.found.target.route.origin;
-        let mut add = |text: String, field: String| {
-            let position = places.field(origin, &field);
+    fn redirect_input(&self) -> RedirectInput<'_> {
+        RedirectInput {
+            tls: self.port.tls,
+            host: &self.matched.host,
+            listener_port: self.port.port,
+            path: &self.matched.path,
+            query: self.asked.query.as_deref(),
+            matched: self.matched.found.matched_prefix_len,
+        }
+    }
+
+    fn policies(&self, origin: &Origin, rule: &Rule, places: &mut Places<'_>, explanation: &mut Explanation) {
+        let mut add = |text: String, field: &str| {
+            let position = places.field(origin, &format!("spec.rules[{}].{field}", rule.index));
             explanation.policies.push(Part::new(text, position));
         };
         for text in describe::timeouts(&rule.timeouts) {
-            add(text, format!("{field}.timeouts"));
+            add(text, "timeouts");
         }
         if let Some(retry) = &rule.retry {
-            add(describe::retry(retry), format!("{field}.retry"));
+            add(describe::retry(retry), "retry");
         }
         if let Some(session) = &rule.session_persistence {
-            add(describe::session(session), format!("{field}.sessionPersistence"));
+            add(describe::session(session), "sessionPersistence");
         }
-        let Some(gateway) = self.snapshot.gateways.get(&self.listener.gateway) else { return };
+        let gateway = &self.port.gateway;
         for text in describe::settings(&gateway.settings) {
             let position = places.field(&gateway.origin, "spec.infrastructure.parametersRef");
             explanation.policies.push(Part::new(text, position));
@@ -86,47 +100,15 @@ impl Chosen<'_> {
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    fn preflight(&self, cors: &Cors) -> Answer {
+    fn preflight(&self, cors: &Cors) -> Result<Answer, Answer> {
         let origin =
             self.asked.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
-        let allowed = cors.allow_origins.iter().any(|pattern| covers(pattern, &origin.to_ascii_lowercase()));
-        let verdict = if allowed { "allows" } else { "does not name" };
-        Answer::served(
-            Outcome::Preflight,
-            None,
-            format!("the answer to the preflight {verdict} the origin {origin}"),
-        )
-    }
-
-    fn redirected(&self, redirect: &Redirect) -> Answer {
-        let location = self.location(redirect);
-        Answer::served(Outcome::Redirected, Some(redirect.status), format!("location: {location}"))
-    }
-
-    /// Gateway API, HTTPRequestRedirectFilter: what is absent is taken from the request.
-    fn location(&self, redirect: &Redirect) -> String {
-        let own_scheme = if self.listener.protocol.is_tls() { "https" } else { "http" };
-        let scheme = redirect.scheme.as_deref().unwrap_or(own_scheme);
-        let well_known = if scheme == "https" { 443 } else { 80 };
-        let port =
-            redirect.port.unwrap_or(if redirect.scheme.is_some() { well_known } else { self.listener.port });
-        let host = redirect.hostname.as_deref().unwrap_or(&self.asked.host);
-        let port = if port == well_known { String::new() } else { format!(":{port}") };
-        let query = self.asked.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        format!("{scheme}://{host}{port}{}{query}", self.edited_path(redirect.path.as_ref()))
-    }
-
-    fn edited_path(&self, edit: Option<&PathEdit>) -> String {
-        match edit {
-            None => self.path.to_owned(),
-            Some(PathEdit::Full(path)) => path.clone(),
-            Some(PathEdit::Prefix(prefix)) => {
-                let rest =
-                    self.path.get(self.found.matched_prefix_len.unwrap_or_default()..).unwrap_or_default();
-                let joined = format!("{}{rest}", prefix.trim_end_matches('/'));
-                if joined.starts_with('/') { joined } else { format!("/{joined}") }
-            }
+        if cors.allow_origins.iter().any(|pattern| covers(pattern, &origin.to_ascii_lowercase())) {
+            let text = format!("the preflight of {origin} is answered");
+            return Ok(Answer::served(Outcome::Preflight, Some(204), text));
         }
+        let text = format!("the preflight of {origin} is refused: the origin is not allowed");
+        Err(Answer { is_served: false, ..Answer::served(Outcome::Preflight, Some(403), text) })
     }
 }
 

@@ -75,9 +75,10 @@ impl Asked {
         })
     }
 
-    /// Whether a listener of that port is meant.
-    pub fn means_port(&self, port: u16) -> bool {
-        self.port == port || port.checked_add(self.port_offset) == Some(self.port)
+    /// The name that a TLS client would send: none when the host is an address (RFC 6066 §3).
+    pub fn tls_name(&self) -> Option<&str> {
+        let is_address = self.server_name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        if is_address { None } else { Some(&self.server_name) }
     }
 }
 

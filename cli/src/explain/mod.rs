@@ -1,15 +1,15 @@
 //! `sluice explain`: which listener, route, rule, filters, policies and endpoints a request would meet.
 //!
 //! Comes in: a request as one would give it to curl, and a folder. Goes out: every step with its file and line, and
-//! the answer; for an error, why, and what came nearest. The translation and the matcher are those of the proxy;
-//! nothing is sent anywhere.
+//! the answer; for an error, why, and what came nearest. The translation, the compiled configuration and the decision
+//! are those of the proxy; nothing is sent anywhere.
 
 mod answer;
 mod asked;
 mod backends;
 mod describe;
-mod listener;
 mod places;
+mod port;
 mod report;
 mod table;
 
@@ -20,6 +20,7 @@ use crate::output::{self, Format};
 use crate::project::Project;
 use anyhow::Context as _;
 use places::Places;
+use sluice_proxy::http::{Decision, RequestView, decide};
 use sluice_proxy::telemetry::Outcome;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -93,29 +94,28 @@ fn steps(
     places: &mut Places<'_>,
     explanation: &mut Explanation,
 ) -> Result<Answer, Answer> {
-    let snapshot = project.snapshot();
     if asked.method == "CONNECT" {
         return Err(Answer::refused(Outcome::MethodRefused, "CONNECT is no method of a gateway"));
     }
-    let path = sluice_route::path::normalize(&asked.path)
-        .map_err(|reject| Answer::refused(Outcome::BadRequest, format!("the path is refused: {reject}")))?;
-    let listener = listener::choose(snapshot, asked, places, explanation)?;
-    let table = table::build(snapshot, &listener);
-    let request = sluice_route::Request {
-        host: &asked.host,
-        path: &path,
-        query: asked.query.as_deref(),
+    let snapshot = project.snapshot();
+    let runtime = port::compile(snapshot, asked.port_offset);
+    let port = port::choose(&runtime, asked, places, explanation)?;
+    let view = RequestView {
         method: &asked.method,
+        authority: &asked.host,
+        path: &asked.path,
+        query: asked.query.as_deref(),
         headers: &asked.headers,
+        server_name: asked.is_tls.then(|| asked.tls_name()),
     };
-    let found = table.find(&request).map_err(|miss| {
-        explanation.near = table::nearest(&table, &request, miss, places);
-        explanation.notes.extend(table::detached(project));
-        table::missed(&table, miss, asked, &listener)
-    })?;
-    table::describe(&found, places, explanation);
-    let rule = answer::Chosen { snapshot, asked, listener: &listener, found: &found, path: &path };
-    rule.answer(places, explanation)
+    match decide(port, view) {
+        Decision::Answer(outcome) => Err(table::refused(outcome, project, port, asked, places, explanation)),
+        Decision::Rule(matched) => {
+            explanation.listener = Some(port::listener(matched.listener, places));
+            table::describe(&matched, places, explanation);
+            answer::Chosen { snapshot, asked, port, matched: &matched }.answer(places, explanation)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let gateway = Gateway::start(options(&args)).await.context("can't start the gateway")?;
     let mut reloader = Reloader::new(project, gateway);
     let failures = reloader.apply(update).await;
-    summary::tell(reloader.project(), &args, begin.elapsed());
+    summary::tell(reloader.project(), reloader.unbound(), &args, begin.elapsed());
     if failures > 0 && !reloader.serves_any() {
         tracing::error!(
             "none of the ports could be bound: is another gateway running? see --port-offset and --bind"

@@ -41,6 +41,11 @@ impl Reloader {
         self.gateway
     }
 
+    /// Listeners whose port could not be bound.
+    pub(super) fn unbound(&self) -> &BTreeSet<ListenerKey> {
+        &self.unbound
+    }
+
     /// Whether any listener is bound.
     pub(super) fn serves_any(&self) -> bool {
         let listeners = &self.project.snapshot().listeners;
@@ -130,9 +135,10 @@ impl Reloader {
             debug!("files were touched, nothing changed");
             return;
         }
-        let took_ms = took.as_secs_f64() * 1_000.0;
+        let took_ms = (took.as_secs_f64() * 10_000.0).round() / 10.0;
         let problems = self.told.len() + self.told_findings.len();
-        info!(changed = %names.changed, removed = %names.removed, resources, problems, took_ms, "reloaded");
+        let (changed, removed) = (names.changed.as_deref(), names.removed.as_deref());
+        info!(changed, removed, resources, problems, took_ms, "reloaded");
         if !self.unbound.is_empty() {
             warn!(listeners = self.unbound.len(), "listeners without a port; the next change tries again");
         }
@@ -141,8 +147,8 @@ impl Reloader {
 
 /// Objects of a message.
 struct Names {
-    changed: String,
-    removed: String,
+    changed: Option<String>,
+    removed: Option<String>,
 }
 
 impl Names {
@@ -158,13 +164,16 @@ impl Names {
     }
 
     fn is_empty(&self) -> bool {
-        self.changed.is_empty() && self.removed.is_empty()
+        self.changed.is_none() && self.removed.is_none()
     }
 }
 
-fn joined(references: &[ObjectRef]) -> String {
+fn joined(references: &[ObjectRef]) -> Option<String> {
+    if references.is_empty() {
+        return None;
+    }
     let names: Vec<_> = references.iter().take(MOST_NAMES).map(ToString::to_string).collect();
     let more = references.len().saturating_sub(MOST_NAMES);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", names.join(", "))
+    Some(format!("{}{more}", names.join(", ")))
 }

@@ -4,18 +4,19 @@ use super::{LogFormat, RunArgs};
 use crate::finding::{Finding, Severity};
 use crate::output::counted;
 use crate::project::Project;
-use sluice_ir::Listener;
+use sluice_ir::{Listener, ListenerKey};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tracing::{error, info, warn};
 
 /// Tells the listeners with the addresses to use, and the problems as `sluice check` does.
-pub(super) fn tell(project: &Project, args: &RunArgs, took: Duration) {
+pub(super) fn tell(project: &Project, unbound: &BTreeSet<ListenerKey>, args: &RunArgs, took: Duration) {
     let findings = project.findings();
     let folder = project.folder();
     if args.log_format == LogFormat::Json {
         findings.iter().for_each(tell_finding);
-        for listener in project.snapshot().listeners.values() {
+        for listener in project.snapshot().listeners.values().filter(|it| !unbound.contains(&it.key)) {
             let (origin, hostname) = (&listener.origin, &listener.hostname);
             urls(listener, args)
                 .iter()
@@ -35,7 +36,7 @@ pub(super) fn tell(project: &Project, args: &RunArgs, took: Duration) {
         env!("CARGO_PKG_VERSION"),
         folder.root().display()
     );
-    for line in lines(project, args) {
+    for line in lines(project, unbound, args) {
         eprintln!("  {line}");
     }
     if !args.no_admin {
@@ -51,7 +52,7 @@ pub(super) fn tell(project: &Project, args: &RunArgs, took: Duration) {
     eprintln!("ready after {:.0} ms", took.as_secs_f64() * 1_000.0);
 }
 
-fn lines(project: &Project, args: &RunArgs) -> Vec<String> {
+fn lines(project: &Project, unbound: &BTreeSet<ListenerKey>, args: &RunArgs) -> Vec<String> {
     let listeners = &project.snapshot().listeners;
     if listeners.is_empty() {
         return vec!["no listener yet: add a Gateway, the folder is watched".to_owned()];
@@ -59,7 +60,8 @@ fn lines(project: &Project, args: &RunArgs) -> Vec<String> {
     let mut lines = Vec::new();
     for listener in listeners.values() {
         for url in urls(listener, args) {
-            lines.push(format!("{url:<28} {}, host {}", listener.origin, listener.hostname));
+            let failed = if unbound.contains(&listener.key) { "  NOT BOUND" } else { "" };
+            lines.push(format!("{url:<28} {}, host {}{failed}", listener.origin, listener.hostname));
         }
     }
     lines

@@ -1,0 +1,103 @@
+//! Which bound address a connection reaches, in a configuration compiled as the proxy compiles it.
+
+use super::places::Places;
+use super::report::{Answer, Explanation, MOST_NEAR, Part};
+use super::{Asked, describe};
+use sluice_ir::{HostPattern, Snapshot};
+use sluice_proxy::snapshot::{BindPlan, Compiler, ListenerRuntime, Port, Runtime};
+use sluice_proxy::telemetry::{Metrics, Outcome};
+use sluice_proxy::upstream::{Resolver, Upstreams};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Where listeners without an address of their own are taken to be.
+const DEFAULT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The configuration as requests would read it. Nothing is bound and no name is asked for.
+pub(super) fn compile(snapshot: &Snapshot, port_offset: u16) -> Arc<Runtime> {
+    let plan = BindPlan { bind: DEFAULT, port_offset };
+    // Outside of a tokio runtime the registry asks for no names.
+    let mut compiler = Compiler::new(plan, Upstreams::new(Resolver::system()), Metrics::new());
+    compiler.apply(&Snapshot::default().delta_to(snapshot)).runtime
+}
+
+/// The port by number and address, when it speaks what the URL says; else the answer.
+pub(super) fn choose<'r>(
+    runtime: &'r Runtime,
+    asked: &Asked,
+    places: &mut Places<'_>,
+    explanation: &mut Explanation,
+) -> Result<&'r Arc<Port>, Answer> {
+    let mut ports: Vec<_> = runtime.ports.iter().collect();
+    ports.sort_by_key(|(address, _)| **address);
+    let of_number: Vec<_> = ports
+        .iter()
+        .filter(|(address, port)| address.port() == asked.port || port.port == asked.port)
+        .collect();
+    if of_number.is_empty() {
+        explanation.near = listeners(ports.iter().map(|(_, port)| *port), places);
+        let hint =
+            if asked.port_offset == 0 { "; a gateway with --port-offset needs it here too" } else { "" };
+        return Err(Answer::unreachable(format!("no listener has port {}{hint}", asked.port)));
+    }
+    let chosen = match asked.address {
+        Some(wanted) => {
+            let by_address = |wanted| of_number.iter().find(|(address, _)| address.ip() == wanted);
+            by_address(wanted).or_else(|| by_address(DEFAULT))
+        }
+        None => {
+            of_number.iter().max_by_key(|(address, port)| (fit(port, &asked.host), address.ip() == DEFAULT))
+        }
+    };
+    let Some((address, port)) = chosen else {
+        explanation.near = listeners(of_number.iter().map(|(_, port)| *port), places);
+        return Err(Answer::unreachable("no listener of this port has this address"));
+    };
+    if asked.address.is_none() && of_number.len() > 1 {
+        note(address, explanation);
+    }
+    if port.tls != asked.is_tls {
+        explanation.near = listeners([*port].into_iter(), places);
+        return Err(if asked.is_tls {
+            Answer::unreachable("the port speaks plain HTTP: the TLS handshake fails; use http://")
+        } else {
+            Answer::refused(Outcome::BadRequest, "the port speaks HTTPS; use https://")
+        });
+    }
+    if asked.is_tls && port.listener(asked.tls_name().unwrap_or_default()).is_none() {
+        explanation.near = listeners([*port].into_iter(), places);
+        return Err(Answer::unreachable(format!(
+            "no listener of this port answers for the server name {:?}: TLS alert unrecognized_name",
+            asked.server_name
+        )));
+    }
+    Ok(port)
+}
+
+fn note(address: &SocketAddr, explanation: &mut Explanation) {
+    let shown = address.ip();
+    let text = format!("this port has several addresses; taken for {shown}, ask with --address for another");
+    explanation.notes.push(text);
+}
+
+/// How well a port fits a host.
+fn fit(port: &Port, host: &str) -> Option<(u8, usize)> {
+    port.listener(host).map(|it| match &it.listener.hostname {
+        HostPattern::Any => (0, 0),
+        HostPattern::Wildcard(suffix) => (1, suffix.len()),
+        HostPattern::Exact(exact) => (2, exact.len()),
+    })
+}
+
+/// The listeners of these ports.
+pub(super) fn listeners<'r>(
+    ports: impl Iterator<Item = &'r Arc<Port>>,
+    places: &mut Places<'_>,
+) -> Vec<Part> {
+    ports.flat_map(|port| &port.listeners).take(MOST_NEAR).map(|it| listener(it, places)).collect()
+}
+
+/// A listener with its place.
+pub(super) fn listener(it: &ListenerRuntime, places: &mut Places<'_>) -> Part {
+    Part::new(describe::listener(&it.listener), places.of(&it.listener.origin))
+}
