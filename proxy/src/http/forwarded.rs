@@ -1,6 +1,6 @@
 //! What the backend learns of the client: `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`.
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use pingora_error::Result;
 use pingora_http::RequestHeader;
 use std::net::IpAddr;
@@ -10,17 +10,17 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
-/// What is known of the request's way to us.
+/// What is known of the request's way to us. The fields are written once a connection or port, not once a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Downstream<'a> {
     /// Address of the connection, after the PROXY protocol.
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: &'a HeaderValue,
     /// Whether it was TLS.
     pub(crate) tls: bool,
-    /// Authority that the client asked for.
-    pub(crate) authority: &'a str,
+    /// The request as the client sent it.
+    pub(crate) request: &'a RequestHeader,
     /// Port of the listener as written in the manifest.
-    pub(crate) port: u16,
+    pub(crate) port: &'a HeaderValue,
     /// Proxies in front of us that are believed.
     pub(crate) trusted_hops: u8,
 }
@@ -30,23 +30,28 @@ pub(crate) struct Downstream<'a> {
 pub(crate) fn set(header: &mut RequestHeader, from: Downstream<'_>) -> Result<()> {
     drop_other_spellings(header);
     let trusted = from.trusted_hops > 0;
-    let peer = from.peer.to_string();
     let chain = if trusted { joined(header) } else { None };
     match chain {
-        Some(chain) => header.insert_header(FOR, format!("{chain}, {peer}"))?,
-        None => header.insert_header(FOR, peer)?,
+        Some(mut chain) => {
+            chain.push_str(", ");
+            chain.push_str(from.peer.to_str().unwrap_or_default());
+            header.insert_header(FOR, chain)?;
+        }
+        None => header.insert_header(FOR, from.peer.clone())?,
     }
-    if !trusted {
-        header.remove_header("forwarded");
+    if !trusted && header.headers.contains_key(http::header::FORWARDED) {
+        header.remove_header(&http::header::FORWARDED);
     }
     if !(trusted && header.headers.contains_key(PROTO)) {
-        header.insert_header(PROTO, if from.tls { "https" } else { "http" })?;
+        header.insert_header(PROTO, HeaderValue::from_static(if from.tls { "https" } else { "http" }))?;
     }
-    if !(trusted && header.headers.contains_key(HOST)) {
-        header.insert_header(HOST, from.authority)?;
+    if !(trusted && header.headers.contains_key(HOST))
+        && let Some(host) = host_field(from.request)
+    {
+        header.insert_header(HOST, host)?;
     }
     if !(trusted && header.headers.contains_key(PORT)) {
-        header.insert_header(PORT, http::HeaderValue::from(from.port))?;
+        header.insert_header(PORT, from.port.clone())?;
     }
     Ok(())
 }
@@ -64,6 +69,14 @@ fn is_other_spelling(name: &str) -> bool {
     const START: &[u8] = b"x-forwarded-";
     let same = |(a, b): (&u8, &u8)| a == b || (*a == b'_' && *b == b'-');
     name.len() > START.len() && name.contains('_') && name.as_bytes().iter().zip(START).all(same)
+}
+
+/// `:authority` of HTTP/2, else the Host field itself.
+fn host_field(request: &RequestHeader) -> Option<HeaderValue> {
+    match request.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => request.headers.get(http::header::HOST).cloned(),
+    }
 }
 
 /// The address of the client: that of the connection, or the entry of `X-Forwarded-For` which the outermost trusted
@@ -99,9 +112,11 @@ mod tests {
         header
     }
 
-    fn downstream(trusted_hops: u8) -> Downstream<'static> {
-        let peer = "192.0.2.9".parse().unwrap();
-        Downstream { peer, tls: true, authority: "a.example", port: 443, trusted_hops }
+    fn set_from(header: &mut RequestHeader, trusted_hops: u8) {
+        let request = request(&[("host", "a.example")]);
+        let (peer, port) = (HeaderValue::from_static("192.0.2.9"), HeaderValue::from_static("443"));
+        set(header, Downstream { peer: &peer, tls: true, request: &request, port: &port, trusted_hops })
+            .unwrap();
     }
 
     fn value<'a>(header: &'a RequestHeader, name: &str) -> &'a str {
@@ -116,7 +131,7 @@ mod tests {
             ("x-forwarded-host", "evil.example"),
             ("forwarded", "for=10.0.0.1"),
         ]);
-        set(&mut header, downstream(0)).unwrap();
+        set_from(&mut header, 0);
         assert_eq!(value(&header, "x-forwarded-for"), "192.0.2.9");
         assert_eq!(value(&header, "x-forwarded-proto"), "https");
         assert_eq!(value(&header, "x-forwarded-host"), "a.example");
@@ -127,7 +142,7 @@ mod tests {
     fn another_spelling_of_our_fields_is_dropped_and_of_others_kept() {
         let mut header =
             request(&[("x_forwarded-for", "1.1.1.1"), ("x-forwarded_proto", "x"), ("x_own", "y")]);
-        set(&mut header, downstream(1)).unwrap();
+        set_from(&mut header, 1);
         assert_eq!(value(&header, "x-forwarded-for"), "192.0.2.9");
         assert_eq!(value(&header, "x_own"), "y");
         assert!(
@@ -142,7 +157,7 @@ mod tests {
     #[test]
     fn a_trusted_hop_is_appended_to() {
         let mut header = request(&[("x-forwarded-for", "198.51.100.7"), ("x-forwarded-proto", "http")]);
-        set(&mut header, downstream(1)).unwrap();
+        set_from(&mut header, 1);
         assert_eq!(value(&header, "x-forwarded-for"), "198.51.100.7, 192.0.2.9");
         assert_eq!(value(&header, "x-forwarded-proto"), "http");
     }

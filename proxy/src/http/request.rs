@@ -209,10 +209,10 @@ pub(super) fn for_backend(
     forwarded::set(
         header,
         forwarded::Downstream {
-            peer: connection.peer.ip(),
+            peer: &connection.peer_field,
             tls: connection.tls.is_some(),
-            authority: authority(session.req_header()),
-            port: port.port,
+            request: session.req_header(),
+            port: &port.port_field,
             trusted_hops: port.gateway.settings.trusted_hops,
         },
     )?;

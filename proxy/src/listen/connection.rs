@@ -126,7 +126,8 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Established>
         }
     };
     let handshake = tls.is_some().then(|| started.elapsed());
-    let info = ConnInfo { port: port.key, peer, direct_peer, local, tls, limits: config };
+    let peer_field = ConnInfo::field_of(peer.ip());
+    let info = ConnInfo { port: port.key, peer, peer_field, direct_peer, local, tls, limits: config };
     Some(Established { transport, info, slots: (slot, client), handshake })
 }
 

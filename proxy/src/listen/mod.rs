@@ -28,8 +28,9 @@ pub use ports::Ports;
 pub use proxy_header::{Parsed as ProxyHeader, parse as parse_proxy_header};
 
 use crate::tls::PortTls;
+use http::HeaderValue;
 use sluice_ir::{Limits, ProxyProtocol};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// What can change on a port without binding it again. New connections use the new one; those that are open keep
@@ -51,6 +52,8 @@ pub struct ConnInfo {
     pub port: SocketAddr,
     /// The client: what the PROXY header says, else the socket's peer.
     pub peer: SocketAddr,
+    /// The client's address as a header field has it, written once for all requests of the connection.
+    pub peer_field: HeaderValue,
     /// The socket's peer.
     pub direct_peer: SocketAddr,
     /// The socket's own address.
@@ -62,6 +65,12 @@ pub struct ConnInfo {
 }
 
 impl ConnInfo {
+    /// The address as a header field has it.
+    pub(crate) fn field_of(address: IpAddr) -> HeaderValue {
+        // An address holds no byte that a field may not.
+        HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    }
+
     /// The connection of a request, from the digest of its session. `None` only for sessions not made by [`Ports`].
     pub fn of(digest: &pingora_core::protocols::Digest) -> Option<&Arc<Self>> {
         digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref::<Arc<Self>>()

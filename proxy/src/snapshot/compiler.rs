@@ -370,6 +370,7 @@ impl Compiler {
             let port = Port {
                 gateway: planned.gateway.clone(),
                 port: first.listener.port,
+                port_field: first.listener.port.into(),
                 tls: planned.tls.is_some(),
                 hosts,
                 listeners,

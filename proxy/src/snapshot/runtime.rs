@@ -4,6 +4,7 @@ use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
 use crate::telemetry::RouteMetrics;
 use crate::upstream::{EndpointPool, Permits, Sampler, Sessions, Weights};
+use ::http::HeaderValue;
 use ahash::AHashMap;
 use sluice_ir as ir;
 use sluice_route::RouteTable;
@@ -24,6 +25,8 @@ pub struct Port {
     pub gateway: Arc<ir::Gateway>,
     /// Port as written in the manifest; redirects name it.
     pub port: u16,
+    /// The same as a header field has it.
+    pub port_field: HeaderValue,
     /// Whether TLS is terminated.
     pub tls: bool,
     /// Positions of `listeners` by host.
