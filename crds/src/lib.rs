@@ -29,7 +29,7 @@ pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SLUICE_GROUP};
 pub use listenersets::ListenerSet;
 pub use object::{Object, ObjectRef};
 pub use parameters::{
-    AccessLogFormat, BalancingPolicy, GatewayParameters, GatewayParametersSpec, LimitsSpec, OutlierSpec,
+    AccessLogFormat, BalancingPolicy, GatewayParameters, GatewayParametersSpec, LimitsSpec,
     PARAMETERS_CRD_YAML, ProxyProtocolMode,
 };
 pub use parse::{ParseError, Parsed};

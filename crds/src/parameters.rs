@@ -27,7 +27,7 @@ pub struct GatewayParametersSpec {
     /// Bounds on what clients and backends may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsSpec>,
-    /// Whether every connection must start with a PROXY protocol header (version 1 or 2). Default: Off.
+    /// Whether every connection must start with a PROXY protocol header (version 1 or 2). Default: Disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocolMode>,
     /// How many proxies in front of this one append to X-Forwarded-For and are believed. Default 0: the header that
@@ -35,30 +35,21 @@ pub struct GatewayParametersSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 255))]
     pub trusted_hops: Option<i64>,
-    /// Form of the access log on standard output. Default: Off.
+    /// Form of the access log on standard output. Default: Disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLogFormat>,
     /// How an endpoint is chosen. Default: LeastRequest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balancing: Option<BalancingPolicy>,
-    /// When an endpoint that fails rests for a while.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ejection: Option<OutlierSpec>,
-}
-
-/// When an endpoint that fails rests for a while.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OutlierSpec {
     /// Consecutive failures (connect errors, resets, answers 502, 503, 504) after which an endpoint rests. 0 turns
     /// ejection off. Default 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
-    pub after_failures: Option<i64>,
+    pub eject_after_failures: Option<i64>,
     /// How long an endpoint rests the first time; doubles with each further ejection up to ten times. Default 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = DURATION))]
-    pub rest: Option<String>,
+    pub eject_for: Option<String>,
 }
 
 /// Every bound by name. Durations are total times, not times between two bytes.
@@ -77,7 +68,7 @@ pub struct LimitsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = DURATION))]
     pub idle_timeout: Option<String>,
-    /// How long a request or response body may stall. Default 60s.
+    /// How long a request or response may stall between two bytes, WebSockets included. Default 300s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = DURATION))]
     pub stream_idle_timeout: Option<String>,
@@ -119,11 +110,11 @@ pub struct LimitsSpec {
     pub pending_requests: Option<i64>,
 }
 
-/// Whether connections start with a PROXY protocol header.
+/// Whether connections start with a PROXY protocol header. (`Disabled`, not `Off`: YAML 1.1 reads a bare Off as false.)
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProxyProtocolMode {
     /// No header is expected.
-    Off,
+    Disabled,
     /// Every connection must start with one.
     Required,
 }
@@ -132,7 +123,7 @@ pub enum ProxyProtocolMode {
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccessLogFormat {
     /// None.
-    Off,
+    Disabled,
     /// One line for people.
     Text,
     /// One JSON object a line.

@@ -108,24 +108,18 @@ pub(crate) fn settings(model: &ParametersModel) -> (Settings, Vec<Problem>) {
             limits.request_body_bytes = Some(bytes);
         }
     }
-    if let Some(it) = &spec.ejection {
-        read.number(
-            "ejection.afterFailures",
-            it.after_failures,
-            (0, 1_000_000),
-            &mut settings.eject_after_failures,
-        );
-        read.duration("ejection.rest", it.rest.as_ref(), &mut settings.eject_for);
-    }
+    let failures = &mut settings.eject_after_failures;
+    read.number("ejectAfterFailures", spec.eject_after_failures, (0, 1_000_000), failures);
+    read.duration("ejectFor", spec.eject_for.as_ref(), &mut settings.eject_for);
     read.number("trustedHops", spec.trusted_hops, (0, 255), &mut settings.trusted_hops);
     settings.proxy_protocol = match spec.proxy_protocol {
         Some(ProxyProtocolMode::Required) => ProxyProtocol::Required,
-        Some(ProxyProtocolMode::Off) | None => ProxyProtocol::Off,
+        Some(ProxyProtocolMode::Disabled) | None => ProxyProtocol::Off,
     };
     settings.access_log = match spec.access_log {
         Some(AccessLogFormat::Text) => AccessLog::Text,
         Some(AccessLogFormat::Json) => AccessLog::Json,
-        Some(AccessLogFormat::Off) | None => AccessLog::Off,
+        Some(AccessLogFormat::Disabled) | None => AccessLog::Off,
     };
     settings.balancing = match spec.balancing {
         Some(BalancingPolicy::RoundRobin) => Balancing::RoundRobin,

@@ -59,8 +59,7 @@ pub(crate) fn write(job: &Job, name: &str, text: &str) -> Result<()> {
 }
 
 fn gateway(job: &Job) -> String {
-    // Quoted: YAML 1.1 readers take a bare Off for false.
-    let log = if job.access_log { "JSON" } else { "Off" };
+    let log = if job.access_log { "JSON" } else { "Disabled" };
     let mut text = format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
@@ -71,7 +70,7 @@ apiVersion: sluice.dev/v1alpha1
 kind: GatewayParameters
 metadata: {{name: load, namespace: default}}
 spec:
-  accessLog: \"{log}\"
+  accessLog: {log}
   limits: {{connections: 20000, connectionsPerClient: 20000, resetsPerSecond: 10000}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
