@@ -7,6 +7,7 @@
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
 
 mod kind;
+mod name;
 mod object;
 mod parameters;
 mod parse;
@@ -27,6 +28,7 @@ pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SLUICE_GROUP};
 pub use listenersets::ListenerSet;
+pub use name::Name;
 pub use object::{Object, ObjectRef};
 pub use parameters::{
     AccessLogFormat, BalancingPolicy, GatewayParameters, GatewayParametersSpec, LimitsSpec,

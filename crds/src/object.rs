@@ -2,7 +2,7 @@
 
 use crate::{
     ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind,
-    ListenerSet, Namespace, ReferenceGrant, Secret, Service, ServiceEntry,
+    ListenerSet, Name, Namespace, ReferenceGrant, Secret, Service, ServiceEntry,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -14,15 +14,15 @@ pub struct ObjectRef {
     /// The kind.
     pub kind: Kind,
     /// The namespace; empty for cluster-scoped kinds.
-    pub namespace: String,
+    pub namespace: Name,
     /// The name.
-    pub name: String,
+    pub name: Name,
 }
 
 impl ObjectRef {
     /// The reference with these parts; the namespace of a cluster-scoped kind is dropped.
-    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        let namespace = if kind.is_namespaced() { namespace.into() } else { String::new() };
+    pub fn new(kind: Kind, namespace: impl Into<Name>, name: impl Into<Name>) -> Self {
+        let namespace = if kind.is_namespaced() { namespace.into() } else { Name::default() };
         Self { kind, namespace, name: name.into() }
     }
 }

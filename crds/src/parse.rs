@@ -90,7 +90,7 @@ impl Object {
             path: clean_path(&error.path().to_string()),
             message: explain(&error.inner().to_string()),
         })?;
-        object.metadata_mut().namespace = kind.is_namespaced().then(|| reference.namespace.clone());
+        object.metadata_mut().namespace = kind.is_namespaced().then(|| reference.namespace.to_string());
         let unknown_fields = unknown::fields(&original, &object);
         Ok(Parsed::Known { object, unknown_fields })
     }

@@ -4,7 +4,7 @@
 //! [`Node`] names a computation. Nodes are ordered so that a node never reads the result of a later one.
 
 use crate::backend::BackendId;
-use sluice_crds::ObjectRef;
+use sluice_crds::{Name, ObjectRef};
 use sluice_ir::{BackendKey, EndpointSetKey};
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,11 +16,11 @@ pub(crate) enum Key {
     /// Which ListenerSets name this Gateway as parent, and what they say.
     SetsOf(ObjectRef),
     /// The ReferenceGrants of a namespace.
-    Grants(String),
+    Grants(Name),
     /// The EndpointSlices of a Service.
     Slices(ObjectRef),
     /// The ServiceEntries that name a host.
-    Host(String),
+    Host(Name),
     /// All Gateways, ListenerSets, classes and namespaces: what decides who gets a port.
     Topology,
     /// Ports that a Gateway lost to an older one (result of [`Node::Claims`]).
@@ -62,7 +62,43 @@ pub(crate) enum Node {
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     reads: HashMap<Node, Box<[Key]>>,
-    readers: HashMap<Key, BTreeSet<Node>>,
+    readers: HashMap<Key, Readers>,
+}
+
+/// Most keys have one reader; a set for each would cost ten times as much.
+#[derive(Debug)]
+enum Readers {
+    One(Node),
+    Many(BTreeSet<Node>),
+}
+
+impl Readers {
+    fn insert(&mut self, node: &Node) {
+        match self {
+            Self::One(one) if one == node => {}
+            Self::One(one) => *self = Self::Many(BTreeSet::from([one.clone(), node.clone()])),
+            Self::Many(nodes) => drop(nodes.insert(node.clone())),
+        }
+    }
+
+    /// Whether nobody is left.
+    fn remove(&mut self, node: &Node) -> bool {
+        match self {
+            Self::One(one) => one == node,
+            Self::Many(nodes) => {
+                nodes.remove(node);
+                nodes.is_empty()
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Node> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(one), None),
+            Self::Many(nodes) => (None, Some(nodes)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
 }
 
 impl Graph {
@@ -76,9 +112,9 @@ impl Graph {
         }
         for key in &keys {
             if let Some(nodes) = self.readers.get_mut(key) {
-                nodes.insert(node.clone());
+                nodes.insert(node);
             } else {
-                self.readers.insert(key.clone(), BTreeSet::from([node.clone()]));
+                self.readers.insert(key.clone(), Readers::One(node.clone()));
             }
         }
         let new: BTreeSet<&Key> = keys.iter().collect();
@@ -95,8 +131,7 @@ impl Graph {
     /// Removes one edge; whether it was the key's last.
     fn forget(&mut self, node: &Node, key: &Key) -> bool {
         let Some(nodes) = self.readers.get_mut(key) else { return false };
-        nodes.remove(node);
-        let last = nodes.is_empty();
+        let last = nodes.remove(node);
         if last {
             self.readers.remove(key);
         }
@@ -105,7 +140,7 @@ impl Graph {
 
     /// The computations that read `key`.
     pub(crate) fn readers(&self, key: &Key) -> impl Iterator<Item = &Node> {
-        self.readers.get(key).into_iter().flatten()
+        self.readers.get(key).into_iter().flat_map(Readers::iter)
     }
 
     /// Whether anybody reads `key`.
@@ -122,7 +157,7 @@ mod tests {
     #[test]
     fn a_key_without_readers_is_reported_once() {
         let mut graph = Graph::default();
-        let key = Key::Host("a".to_owned());
+        let key = Key::Host("a".into());
         assert!(graph.set(&Node::Claims, vec![key.clone(), Key::Topology]).is_empty());
         assert_eq!(graph.readers(&key).count(), 1);
         assert_eq!(graph.set(&Node::Claims, vec![Key::Topology]), std::slice::from_ref(&key));

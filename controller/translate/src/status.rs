@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,16 +61,22 @@ impl Condition {
     }
 }
 
+/// The conditions of a route that is well, where objects have no generation.
+pub(crate) fn good_route() -> Arc<[Condition]> {
+    let good = |name| Condition::yes(name, name, None);
+    Arc::from([good("Accepted"), good("ResolvedRefs")])
+}
+
 /// The status of an object of one of the kinds that have one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Status {
     /// Of a GatewayClass.
-    GatewayClass(GatewayClassStatus),
+    GatewayClass(Box<GatewayClassStatus>),
     /// Of a Gateway.
-    Gateway(GatewayStatus),
+    Gateway(Box<GatewayStatus>),
     /// Of a ListenerSet.
-    ListenerSet(ListenerSetStatus),
+    ListenerSet(Box<ListenerSetStatus>),
     /// Of an HTTPRoute or GRPCRoute.
     Route(RouteStatus),
 }
@@ -202,12 +209,12 @@ pub struct RouteStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteParentStatus {
-    /// `Accepted`, `ResolvedRefs`; `PartiallyInvalid` only when True.
-    pub conditions: Vec<Condition>,
+    /// `Accepted`, `ResolvedRefs`; `PartiallyInvalid` only when True. Shared by the many routes that are well.
+    pub conditions: Arc<[Condition]>,
     /// Whose word this is.
-    pub controller_name: String,
+    pub controller_name: Arc<str>,
     /// As the route wrote it.
-    pub parent_ref: ParentRef,
+    pub parent_ref: Arc<ParentRef>,
 }
 
 /// A parentRef, field by field as the route wrote it.

@@ -63,8 +63,8 @@ impl Store {
                     self.move_set(&reference, old.map(|it| it.parent.clone()), Some(parent), &mut touched);
                 }
             }
-            Object::HttpRoute(it) => self.put_route(reference, crate::route::read_http(&it), &mut touched),
-            Object::GrpcRoute(it) => self.put_route(reference, crate::route::read_grpc(&it), &mut touched),
+            Object::HttpRoute(it) => self.put_route(crate::route::read_http(&it), &mut touched),
+            Object::GrpcRoute(it) => self.put_route(crate::route::read_grpc(&it), &mut touched),
             Object::ReferenceGrant(it) => {
                 if put(&mut self.grants, &reference, GrantModel::read(&it)).is_some() {
                     touched.keys.push(Key::Grants(reference.namespace));
@@ -167,7 +167,9 @@ impl Store {
         touched
     }
 
-    fn put_route(&mut self, reference: ObjectRef, model: RouteModel, touched: &mut Touched) {
+    fn put_route(&mut self, model: RouteModel, touched: &mut Touched) {
+        // The model's own reference, so that its names are there only once.
+        let reference = model.meta.reference.clone();
         if put(&mut self.routes, &reference, model).is_some() {
             touched.nodes.push(Node::Route(reference.clone()));
             touched.keys.push(Key::Object(reference));
@@ -206,7 +208,7 @@ impl Store {
             reindex(&mut self.entries_by_host, reference, None, Some(host));
         }
         touched.keys.push(Key::Object(reference.clone()));
-        touched.keys.extend(old.iter().chain(new).cloned().map(Key::Host));
+        touched.keys.extend(old.iter().chain(new).map(|it| Key::Host(it.into())));
     }
 
     pub(crate) fn sets_of(&self, gateway: &ObjectRef) -> Vec<&Arc<SetModel>> {

@@ -86,6 +86,8 @@ impl Translator {
     pub fn new(options: Options) -> Self {
         Self {
             state: State {
+                good_route: crate::status::good_route(),
+                controller_name: options.controller_name.as_str().into(),
                 options,
                 store: Store::default(),
                 lost: BTreeMap::new(),
@@ -210,7 +212,7 @@ impl Translator {
         let (status, problems) = class.map(|it| gateway::class_status(&view, it)).unwrap_or_default();
         let reads = if class.is_some() { view.into_reads() } else { Vec::new() };
         self.note_reads(node, reads);
-        self.output.set_status(reference, status.map(Status::GatewayClass));
+        self.output.set_status(reference, status.map(|it| Status::GatewayClass(Box::new(it))));
         self.output.set_problems(node, problems);
     }
 

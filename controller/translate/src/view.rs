@@ -6,6 +6,7 @@ use crate::model::{
     EntryModel, GatewayModel, ParametersModel, RouteModel, SecretModel, ServiceModel, SetModel, SliceModel,
 };
 use crate::reads::Key;
+use crate::status::Condition;
 use crate::store::Store;
 use crate::translator::Options;
 use sluice_crds::{Kind, ObjectRef};
@@ -17,6 +18,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) options: Options,
+    pub(crate) controller_name: Arc<str>,
+    /// Shared by all routes that are well.
+    pub(crate) good_route: Arc<[Condition]>,
     pub(crate) store: Store,
     pub(crate) lost: BTreeMap<ObjectRef, Arc<Lost>>,
     pub(crate) certificates: BTreeMap<ObjectRef, Arc<CertificateOutcome>>,
@@ -52,6 +56,15 @@ impl<'a> View<'a> {
         self.note(Key::Object(reference.clone()));
     }
 
+    pub(crate) fn controller_name(&self) -> Arc<str> {
+        self.state.controller_name.clone()
+    }
+
+    /// The same list, shared when it is the usual one.
+    pub(crate) fn share_conditions(&self, conditions: Vec<Condition>) -> Arc<[Condition]> {
+        if *conditions == *self.state.good_route { self.state.good_route.clone() } else { conditions.into() }
+    }
+
     pub(crate) fn options(&self) -> &'a Options {
         &self.state.options
     }
@@ -72,8 +85,8 @@ impl<'a> View<'a> {
         self.state.store.sets.get(reference)
     }
 
+    /// Only for the route's own computation, which runs when the route changes and need not note that.
     pub(crate) fn route(&self, reference: &ObjectRef) -> Option<&'a Arc<RouteModel>> {
-        self.note_object(reference);
         self.state.store.routes.get(reference)
     }
 
@@ -106,7 +119,7 @@ impl<'a> View<'a> {
 
     /// The ServiceEntries that name a host, oldest first.
     pub(crate) fn entries_of(&self, host: &str) -> Vec<&'a Arc<EntryModel>> {
-        self.note(Key::Host(host.to_owned()));
+        self.note(Key::Host(host.into()));
         self.state.store.entries_of(host)
     }
 
@@ -127,7 +140,7 @@ impl<'a> View<'a> {
     /// Whether a grant in `to.namespace` lets objects of `from` (group, kind, namespace) name `to`.
     pub(crate) fn is_granted(&self, from: (&str, &str, &str), to: (&str, &str, &str, &str)) -> bool {
         let (to_group, to_kind, to_namespace, to_name) = to;
-        self.note(Key::Grants(to_namespace.to_owned()));
+        self.note(Key::Grants(to_namespace.into()));
         self.state.store.grants_in(to_namespace).any(|grant| {
             grant.from.iter().any(|it| (it.0.as_str(), it.1.as_str(), it.2.as_str()) == from)
                 && grant.to.iter().any(|it| {

@@ -2,7 +2,7 @@
 
 use super::RefFailure;
 use crate::model::{BackendReference, host_name, kind_name, port};
-use sluice_crds::{ISTIO_GROUP, Kind, ObjectRef};
+use sluice_crds::{ISTIO_GROUP, Kind, Name, ObjectRef};
 
 /// A backend by name: what several routes share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,13 +18,13 @@ pub(crate) enum Target {
     /// A port of a Service.
     Service { service: ObjectRef, port: u16 },
     /// A port of a host, as seen from a namespace.
-    Hostname { namespace: String, host: String, port: u16 },
+    Hostname { namespace: Name, host: Name, port: u16 },
 }
 
 /// Reads a backendRef of an object in `namespace`.
 pub(crate) fn identify(
     reference: &BackendReference,
-    namespace: &str,
+    namespace: &Name,
     is_grpc: bool,
 ) -> Result<BackendId, RefFailure> {
     let name = &reference.name;
@@ -39,14 +39,14 @@ pub(crate) fn identify(
             RefFailure::new("BackendNotFound", "port", format!("{number} is no port"), "use 1 to 65535")
         }),
     };
-    let target = match (reference.group.as_str(), reference.kind.as_str()) {
-        ("" | "core", "Service") => {
-            let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+    let target = match reference.group_kind() {
+        ("", "Service") => {
+            let namespace = reference.namespace.as_ref().unwrap_or(namespace);
             let port = port_of(&format!("Service {name:?}"))?;
             Target::Service { service: ObjectRef::new(Kind::Service, namespace, name.clone()), port }
         }
         (ISTIO_GROUP, "Hostname") => {
-            if reference.namespace.as_deref().is_some_and(|it| it != namespace) {
+            if reference.namespace.as_ref().is_some_and(|it| it != namespace) {
                 return Err(RefFailure::new(
                     "InvalidKind",
                     "namespace",
@@ -55,7 +55,7 @@ pub(crate) fn identify(
                 ));
             }
             let port = port_of(&format!("Hostname {name:?}"))?;
-            Target::Hostname { namespace: namespace.to_owned(), host: host_name(name), port }
+            Target::Hostname { namespace: namespace.clone(), host: host_name(name).into(), port }
         }
         (group, kind) => {
             return Err(RefFailure::new(

@@ -6,7 +6,7 @@ use crate::problem::{Problems, Severity};
 use crate::status::RouteGroupKind;
 use crate::syntax;
 use crate::view::View;
-use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef};
+use sluice_crds::{GATEWAY_API_GROUP, Kind, Name, ObjectRef};
 use sluice_ir::{Certificate, HostPattern, ListenerKey, RouteKind, Tls, TlsVersion};
 use std::sync::Arc;
 
@@ -265,7 +265,7 @@ pub(crate) fn secret(owner: &ObjectRef, reference: &SecretReference) -> Option<O
     if !reference.group.is_empty() || reference.kind != "Secret" {
         return None;
     }
-    let namespace = reference.namespace.clone().unwrap_or_else(|| owner.namespace.clone());
+    let namespace = reference.namespace.as_ref().map_or_else(|| owner.namespace.clone(), Name::from);
     Some(ObjectRef::new(Kind::Secret, namespace, reference.name.clone()))
 }
 

@@ -143,7 +143,7 @@ pub(crate) fn render(base: &Base, facts: &Facts<'_>) -> (Vec<(ObjectRef, Status)
         let is_accepted = |it: &Condition| it.r#type == "Accepted" && it.status == ConditionStatus::True;
         attached_sets += u32::from(status.conditions.iter().any(is_accepted));
         bind_problems(&set.reference, &set.listeners, facts, &mut problems);
-        statuses.push((set.reference.clone(), Status::ListenerSet(status)));
+        statuses.push((set.reference.clone(), Status::ListenerSet(Box::new(status))));
     }
     bind_problems(&base.reference, &base.listeners, facts, &mut problems);
     let status = GatewayStatus {
@@ -156,7 +156,7 @@ pub(crate) fn render(base: &Base, facts: &Facts<'_>) -> (Vec<(ObjectRef, Status)
         conditions: gateway_conditions(base, facts),
         listeners: base.listeners.iter().map(|it| it.status(facts)).collect(),
     };
-    statuses.push((base.reference.clone(), Status::Gateway(status)));
+    statuses.push((base.reference.clone(), Status::Gateway(Box::new(status))));
     (statuses, problems)
 }
 

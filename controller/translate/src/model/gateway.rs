@@ -3,7 +3,7 @@
 use super::{ListenerModel, Meta, NamespaceRule, gateway_group};
 use sluice_crds::{
     GATEWAY_API_GROUP, Gateway, GatewayClass, GatewayParameters, GatewayParametersSpec, Kind, ListenerSet,
-    ObjectRef,
+    Name, ObjectRef,
 };
 
 /// A GatewayClass.
@@ -139,7 +139,8 @@ impl SetModel {
     pub(crate) fn read(it: &ListenerSet) -> Self {
         let meta = Meta::read(Kind::ListenerSet, &it.metadata);
         let parent = &it.spec.parent_ref;
-        let namespace = parent.namespace.clone().unwrap_or_else(|| meta.reference.namespace.clone());
+        let namespace =
+            parent.namespace.as_ref().map_or_else(|| meta.reference.namespace.clone(), Name::from);
         Self {
             parent: ObjectRef::new(Kind::Gateway, namespace, parent.name.clone()),
             names_gateway: gateway_group(parent.group.as_ref()) == GATEWAY_API_GROUP

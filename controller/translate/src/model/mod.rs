@@ -13,7 +13,8 @@ pub(crate) use gateway::{ClassModel, GatewayModel, ParametersModel, ParametersRe
 pub(crate) use grant::GrantModel;
 pub(crate) use listener::{ListenerModel, NamespaceRule, SecretReference};
 pub(crate) use route::{
-    BackendModel, BackendReference, Fault, FaultReason, FilterModel, MirrorModel, RouteModel, RuleModel,
+    BackendModel, BackendReference, Fault, FaultReason, FilterModel, MirrorModel, RouteModel, RuleExtras,
+    RuleModel,
 };
 pub(crate) use selector::Selector;
 

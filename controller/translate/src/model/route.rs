@@ -3,14 +3,16 @@
 
 use super::Meta;
 use crate::status::ParentRef;
+use sluice_crds::Name;
 use sluice_ir::{Filter, HostPattern, Match, Ratio, Retry, RouteKind, SessionPersistence, Timeouts};
+use std::sync::Arc;
 
 /// A route.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RouteModel {
     pub(crate) meta: Meta,
     pub(crate) kind: RouteKind,
-    pub(crate) parents: Vec<ParentRef>,
+    pub(crate) parents: Vec<Arc<ParentRef>>,
     /// Empty: every host.
     pub(crate) hostnames: Vec<HostPattern>,
     /// Without those whose matches could not be read.
@@ -27,15 +29,29 @@ pub(crate) struct RouteModel {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RuleModel {
     pub(crate) index: u32,
-    pub(crate) name: Option<String>,
     pub(crate) matches: Vec<Match>,
     pub(crate) filters: Vec<FilterModel>,
     pub(crate) backends: Vec<BackendModel>,
+    /// What most rules don't have.
+    pub(crate) extras: Option<Box<RuleExtras>>,
+}
+
+/// The rarer parts of a rule.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RuleExtras {
+    pub(crate) name: Option<String>,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Option<Retry>,
     pub(crate) session_persistence: Option<SessionPersistence>,
     /// Requests that match are answered with an error, because part of the rule could not be read.
     pub(crate) refused: Option<String>,
+}
+
+impl RuleExtras {
+    /// Nothing when all is empty.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 /// A filter.
@@ -69,10 +85,10 @@ pub(crate) struct BackendModel {
 /// A reference to a backend as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BackendReference {
-    pub(crate) group: String,
-    pub(crate) kind: String,
-    pub(crate) namespace: Option<String>,
-    pub(crate) name: String,
+    /// `Service`, or another kind with its group; the usual one costs nothing.
+    pub(crate) other_kind: Option<Box<(String, String)>>,
+    pub(crate) namespace: Option<Name>,
+    pub(crate) name: Name,
     pub(crate) port: Option<i32>,
 }
 
@@ -98,4 +114,29 @@ pub(crate) enum FaultReason {
     InvalidKind,
     /// None: only a warning.
     Warning,
+}
+
+impl BackendReference {
+    pub(crate) fn new(
+        group: Option<&String>,
+        kind: Option<&String>,
+        namespace: Option<&String>,
+        name: &str,
+        port: Option<i32>,
+    ) -> Self {
+        let group = group.map_or("", String::as_str);
+        let kind = kind.map_or("Service", String::as_str);
+        let is_service = matches!((group, kind), ("" | "core", "Service"));
+        Self {
+            other_kind: (!is_service).then(|| Box::new((group.to_owned(), kind.to_owned()))),
+            namespace: namespace.map(Name::from),
+            name: name.into(),
+            port,
+        }
+    }
+
+    /// Group and kind.
+    pub(crate) fn group_kind(&self) -> (&str, &str) {
+        self.other_kind.as_ref().map_or(("", "Service"), |it| (it.0.as_str(), it.1.as_str()))
+    }
 }

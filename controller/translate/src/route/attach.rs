@@ -139,5 +139,6 @@ fn intersection(listener: &HostPattern, route: &[HostPattern]) -> Vec<HostPatter
     let mut hosts: Vec<HostPattern> = route.iter().filter_map(|it| listener.intersection(it)).collect();
     hosts.sort();
     hosts.dedup();
+    hosts.shrink_to_fit();
     hosts
 }

@@ -58,13 +58,13 @@ pub(crate) struct RawPath {
 macro_rules! raw_backend {
     ($it:expr) => {{
         let it = $it;
-        $crate::model::BackendReference {
-            group: it.group.clone().unwrap_or_default(),
-            kind: it.kind.clone().unwrap_or_else(|| "Service".to_owned()),
-            namespace: it.namespace.clone(),
-            name: it.name.clone(),
-            port: it.port,
-        }
+        $crate::model::BackendReference::new(
+            it.group.as_ref(),
+            it.kind.as_ref(),
+            it.namespace.as_ref(),
+            &it.name,
+            it.port,
+        )
     }};
 }
 pub(crate) use raw_backend;

@@ -3,9 +3,9 @@
 use super::faults::Faults;
 use super::filters::{self, Place, RawFilter, raw_backend, raw_headers, raw_mirror};
 use super::matches;
-use super::rule_status::{self, RuleShape};
+use super::rule_status;
 use super::timing::{self, RawSession};
-use crate::model::{BackendModel, Meta, RouteModel, RuleModel};
+use crate::model::{BackendModel, Meta, RouteModel, RuleExtras, RuleModel};
 use crate::status::ParentRef;
 use sluice_crds::grpcroutes::{
     GrpcRouteRules, GrpcRouteRulesBackendRefs, GrpcRouteRulesBackendRefsFilters,
@@ -15,7 +15,8 @@ use sluice_crds::grpcroutes::{
     GrpcRouteRulesSessionPersistenceType as SessionType,
 };
 use sluice_crds::{GrpcRoute, Kind};
-use sluice_ir::{GrpcMethodMatch, Match, PathMatch, RouteKind, Timeouts};
+use sluice_ir::{GrpcMethodMatch, Match, PathMatch, RouteKind};
+use std::sync::Arc;
 
 macro_rules! raw_filter {
     ($it:expr, $type:ident) => {{
@@ -66,13 +67,15 @@ pub(crate) fn read(it: &GrpcRoute) -> RouteModel {
             .parent_refs
             .iter()
             .flatten()
-            .map(|it| ParentRef {
-                group: it.group.clone(),
-                kind: it.kind.clone(),
-                name: it.name.clone(),
-                namespace: it.namespace.clone(),
-                port: it.port,
-                section_name: it.section_name.clone(),
+            .map(|it| {
+                Arc::new(ParentRef {
+                    group: it.group.clone(),
+                    kind: it.kind.clone(),
+                    name: it.name.clone(),
+                    namespace: it.namespace.clone(),
+                    port: it.port,
+                    section_name: it.section_name.clone(),
+                })
             })
             .collect(),
         hostnames,
@@ -120,18 +123,18 @@ fn rule(rules: &[GrpcRouteRules], meta: &Meta, index: usize, faults: &mut Faults
         backends.push(backend(it, &format!("{field}.backendRefs[{position}]"), &read, faults));
     }
     rule_status::warn_if_idle(&backends, &filters, &field, faults);
-    let shape = RuleShape { index, name: it.name.clone(), before };
-    let (index, name, refused) = shape.finish(faults);
+    let extras = RuleExtras {
+        name: it.name.clone(),
+        session_persistence,
+        refused: faults.latest_hard(before),
+        ..RuleExtras::default()
+    };
     Some(RuleModel {
-        index,
-        name,
+        index: u32::try_from(index).unwrap_or(u32::MAX),
         matches: read,
         filters,
         backends,
-        timeouts: Timeouts::default(),
-        retry: None,
-        session_persistence,
-        refused,
+        extras: extras.boxed(),
     })
 }
 

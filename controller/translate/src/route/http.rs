@@ -4,9 +4,9 @@ use super::cors::raw_cors;
 use super::faults::Faults;
 use super::filters::{self, Place, RawFilter, RawPath, RawRedirect, raw_backend, raw_headers, raw_mirror};
 use super::matches;
-use super::rule_status::{self, RuleShape};
+use super::rule_status;
 use super::timing::{self, RawSession};
-use crate::model::{BackendModel, Meta, RouteModel, RuleModel};
+use crate::model::{BackendModel, Meta, RouteModel, RuleExtras, RuleModel};
 use crate::status::ParentRef;
 use sluice_crds::httproutes::{
     HttpRouteRules, HttpRouteRulesBackendRefs, HttpRouteRulesBackendRefsFilters,
@@ -22,6 +22,7 @@ use sluice_crds::httproutes::{
 };
 use sluice_crds::{HttpRoute, Kind};
 use sluice_ir::{Match, RouteKind};
+use std::sync::Arc;
 
 macro_rules! filter_kind {
     ($it:expr, $type:ident) => {
@@ -106,13 +107,15 @@ pub(crate) fn read(it: &HttpRoute) -> RouteModel {
             .parent_refs
             .iter()
             .flatten()
-            .map(|it| ParentRef {
-                group: it.group.clone(),
-                kind: it.kind.clone(),
-                name: it.name.clone(),
-                namespace: it.namespace.clone(),
-                port: it.port,
-                section_name: it.section_name.clone(),
+            .map(|it| {
+                Arc::new(ParentRef {
+                    group: it.group.clone(),
+                    kind: it.kind.clone(),
+                    name: it.name.clone(),
+                    namespace: it.namespace.clone(),
+                    port: it.port,
+                    section_name: it.section_name.clone(),
+                })
             })
             .collect(),
         hostnames,
@@ -178,18 +181,19 @@ fn rule(rules: &[HttpRouteRules], meta: &Meta, index: usize, faults: &mut Faults
         .map(|(position, it)| backend(it, &format!("{field}.backendRefs[{position}]"), &read, faults))
         .collect();
     rule_status::warn_if_idle(&backends, &filters, &field, faults);
-    let shape = RuleShape { index, name: it.name.clone(), before };
-    let (index, name, refused) = shape.finish(faults);
-    Some(RuleModel {
-        index,
-        name,
-        matches: read,
-        filters,
-        backends,
+    let extras = RuleExtras {
+        name: it.name.clone(),
         timeouts,
         retry,
         session_persistence,
-        refused,
+        refused: faults.latest_hard(before),
+    };
+    Some(RuleModel {
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+        matches: read,
+        filters,
+        backends,
+        extras: extras.boxed(),
     })
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct RouteOutput {
 
 /// The backends that a route names, as far as the text of the references allows.
 pub(crate) fn backend_ids(route: &RouteModel) -> impl Iterator<Item = BackendId> + '_ {
-    let namespace = route.meta.reference.namespace.as_str();
+    let namespace = &route.meta.reference.namespace;
     let is_grpc = route.kind == RouteKind::Grpc;
     route
         .rules
@@ -109,14 +109,16 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
                 Condition::yes("Accepted", "Accepted", model.meta.generation)
             }
         };
-        let mut conditions = vec![accepted, resolved.clone()];
-        conditions.extend(verdict.partial.clone());
+        let conditions = [Some(accepted), Some(resolved.clone()), verdict.partial.clone()];
+        let conditions = view.share_conditions(conditions.into_iter().flatten().collect());
         parents.push(RouteParentStatus {
             conditions,
-            controller_name: view.options().controller_name.clone(),
+            controller_name: view.controller_name(),
             parent_ref: written.clone(),
         });
     }
+    parents.shrink_to_fit();
+    output.accepted.shrink_to_fit();
     if !parents.is_empty() {
         output.status = Some(RouteStatus { parents });
     }
@@ -126,12 +128,19 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
             origin: Origin::new(reference.kind.name(), reference.namespace.clone(), reference.name.clone()),
             kind: model.kind,
             created_s: model.meta.created_s,
-            attachments: attachments.into_values().collect(),
+            attachments: tight(attachments.into_values()),
             rules,
         });
     }
     output.problems = problems.into_list();
     output
+}
+
+/// A list without spare room: there is one for each of many routes.
+fn tight<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut list: Vec<T> = items.collect();
+    list.shrink_to_fit();
+    list
 }
 
 /// What the object alone says.
@@ -266,20 +275,21 @@ impl Resolver<'_, '_> {
             let target = self.target(&it.reference, &field);
             backends.push(WeightedBackend { target, weight: it.weight, filters: self.filters(&it.filters) });
         }
-        if let Some(reason) = &rule.refused {
+        let extras = rule.extras.as_deref().cloned().unwrap_or_default();
+        if let Some(reason) = extras.refused {
             // The rule keeps its requests, so that they don't fall to a rule that was not meant for them.
-            filters = vec![Filter::Fail(Fail { status: 500, reason: reason.clone() })];
+            filters = vec![Filter::Fail(Fail { status: 500, reason })];
             backends = Vec::new();
         }
         Rule {
             index: rule.index,
-            name: rule.name.clone(),
+            name: extras.name,
             matches: rule.matches.clone(),
             filters,
             backends,
-            timeouts: rule.timeouts.clone(),
-            retry: rule.retry.clone(),
-            session_persistence: rule.session_persistence.clone(),
+            timeouts: extras.timeouts,
+            retry: extras.retry,
+            session_persistence: extras.session_persistence,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What both route kinds check in the same way: host names, rule names, weights, and whether a rule can be used.
+//! What both route kinds check in the same way: host names, rule names, weights, and rules that can only fail.
 
 use super::faults::Faults;
 use crate::model::{BackendModel, FaultReason, FilterModel};
@@ -19,6 +19,7 @@ pub(crate) fn hostnames(written: &[String], faults: &mut Faults) -> Vec<HostPatt
             }
         }
     }
+    read.shrink_to_fit();
     read
 }
 
@@ -63,21 +64,4 @@ pub(crate) fn weight(written: Option<i32>, field: &str, faults: &mut Faults) -> 
         faults.value(format!("{field}.weight"), format!("{weight} is out of range"), "use 0 to 1000000");
     }
     u32::try_from(weight).unwrap_or(0)
-}
-
-/// A rule while it is read.
-#[derive(Debug)]
-pub(crate) struct RuleShape {
-    pub(crate) index: usize,
-    pub(crate) name: Option<String>,
-    /// Faults before the rule.
-    pub(crate) before: usize,
-}
-
-impl RuleShape {
-    /// Index, name, and why the rule's requests must be refused, if they must.
-    pub(crate) fn finish(self, faults: &Faults) -> (u32, Option<String>, Option<String>) {
-        let index = u32::try_from(self.index).unwrap_or(u32::MAX);
-        (index, self.name, faults.latest_hard(self.before))
-    }
 }
