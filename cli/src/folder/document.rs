@@ -31,9 +31,9 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Spot {
     /// Which document of the piece, from 0; nearly always 0.
-    pub(super) document: usize,
+    pub(super) document: u32,
     /// Which item, when the document is a List.
-    pub(super) item: Option<usize>,
+    pub(super) item: Option<u32>,
 }
 
 impl Spot {
@@ -101,6 +101,7 @@ pub(super) fn read(text: &str, namespace: &str) -> (Contents, Vec<Object>) {
             });
         }
     }
+    reader.contents.entries.shrink_to_fit();
     (reader.contents, reader.objects)
 }
 
@@ -121,7 +122,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn documents(&mut self, documents: Vec<Value>) {
-        for (document, value) in documents.into_iter().enumerate() {
+        for (document, value) in (0..).zip(documents) {
             match value {
                 Value::Null => {}
                 Value::Object(mut fields) if is_list(&fields) => {
@@ -129,7 +130,7 @@ impl Reader<'_> {
                         Value::Array(items) => items,
                         one => vec![one],
                     });
-                    for (item, value) in items.into_iter().flatten().enumerate() {
+                    for (item, value) in (0..).zip(items.into_iter().flatten()) {
                         self.value(value, Spot { document, item: Some(item) });
                     }
                 }
@@ -187,7 +188,7 @@ impl Reader<'_> {
             let documents = yaml::parse_with_lines(text).unwrap_or_default();
             documents.into_iter().map(|(_, lines)| lines).collect()
         });
-        let lines = lines.get(spot.document);
+        let lines = lines.get(spot.document as usize);
         self.contents.mistakes.push(Mistake {
             line: lines.map_or(1, |lines| lines.of(&spot.path(&field)).unwrap_or_else(|| lines.start())),
             object,

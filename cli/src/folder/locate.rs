@@ -4,7 +4,7 @@
 //! for as long as it lives, so use one for a whole report and drop it.
 
 use super::document::Spot;
-use super::split::split;
+use super::split::{Piece, split};
 use super::yaml::{Lines, parse_with_lines};
 use super::{Folder, Place, scan};
 use crate::finding::Position;
@@ -18,8 +18,22 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Locator<'a> {
     folder: &'a Folder,
-    texts: HashMap<Arc<Path>, Option<String>>,
-    lines: HashMap<(Arc<Path>, u64), Found>,
+    files: HashMap<Arc<Path>, Pieces>,
+    found: HashMap<(Arc<Path>, u64), Found>,
+}
+
+/// A file as it is now, and its pieces by hash.
+#[derive(Debug, Default)]
+struct Pieces {
+    text: String,
+    by_hash: HashMap<u64, Piece>,
+}
+
+impl Pieces {
+    fn read(file: &Path) -> Self {
+        let text = scan::read(file).unwrap_or_default();
+        Self { by_hash: split(&text).into_iter().map(|piece| (piece.hash, piece)).collect(), text }
+    }
 }
 
 /// A piece in the text of now.
@@ -31,7 +45,7 @@ struct Found {
 
 impl<'a> Locator<'a> {
     pub(super) fn new(folder: &'a Folder) -> Self {
-        Self { folder, texts: HashMap::new(), lines: HashMap::new() }
+        Self { folder, files: HashMap::new(), found: HashMap::new() }
     }
 
     /// Where a field of an object stands, or the nearest field around it; `""` is the object itself. `None` for an
@@ -66,37 +80,34 @@ impl<'a> Locator<'a> {
     }
 
     fn value_at(&mut self, place: &Place) -> Option<&Value> {
-        let piece = self.folder.files.get(&*place.file)?.pieces.get(place.piece)?;
-        let spot = piece.contents.entries.get(place.entry)?.spot;
-        let (document, _) = self.found(&place.file, piece.hash).documents.get(spot.document)?;
+        let piece = self.folder.files.get(&*place.file)?.pieces.get(place.piece())?;
+        let spot = piece.contents.entries.get(place.entry())?.spot;
+        let (document, _) = self.found(&place.file, piece.hash).documents.get(spot.document as usize)?;
         match spot.item {
-            Some(item) => document.get("items")?.get(item),
+            Some(item) => document.get("items")?.get(item as usize),
             None => Some(document),
         }
     }
 
     pub(super) fn position_in(&mut self, place: &Place, field: &str) -> Option<Position> {
-        let piece = self.folder.files.get(&*place.file)?.pieces.get(place.piece)?;
-        let spot: Spot = piece.contents.entries.get(place.entry)?.spot;
+        let piece = self.folder.files.get(&*place.file)?.pieces.get(place.piece())?;
+        let spot: Spot = piece.contents.entries.get(place.entry())?.spot;
         let known_line = piece.first_line;
         let found = self.found(&place.file, piece.hash);
         let line = found
             .documents
-            .get(spot.document)
+            .get(spot.document as usize)
             .map(|(_, lines)| lines.of(&spot.path(field)).unwrap_or_else(|| lines.start()))
             .map_or(known_line, |line| found.first_line.saturating_add(line).saturating_sub(1));
         Some(Position { file: place.file.to_path_buf(), line })
     }
 
     fn found(&mut self, file: &Arc<Path>, hash: u64) -> &Found {
-        let texts = &mut self.texts;
-        self.lines.entry((file.clone(), hash)).or_insert_with(|| {
-            let text = texts.entry(file.clone()).or_insert_with(|| scan::read(file).ok());
-            let pieces = split(text.as_deref().unwrap_or_default());
-            let Some(piece) = pieces.into_iter().find(|piece| piece.hash() == hash) else {
-                return Found::default();
-            };
-            let documents = parse_with_lines(piece.text).unwrap_or_default();
+        let files = &mut self.files;
+        self.found.entry((file.clone(), hash)).or_insert_with(|| {
+            let pieces = files.entry(file.clone()).or_insert_with(|| Pieces::read(file));
+            let Some(piece) = pieces.by_hash.get(&hash) else { return Found::default() };
+            let documents = parse_with_lines(piece.of(&pieces.text)).unwrap_or_default();
             Found { first_line: piece.first_line, documents }
         })
     }

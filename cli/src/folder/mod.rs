@@ -59,8 +59,24 @@ struct PieceState {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     file: Arc<Path>,
-    piece: usize,
-    entry: usize,
+    piece: u32,
+    entry: u32,
+}
+
+impl Place {
+    fn new(file: &Arc<Path>, piece: usize, entry: usize) -> Self {
+        // A file of at most 64 MiB has fewer documents than that.
+        let index = |index| u32::try_from(index).unwrap_or(u32::MAX);
+        Self { file: file.clone(), piece: index(piece), entry: index(entry) }
+    }
+
+    fn piece(&self) -> usize {
+        self.piece as usize
+    }
+
+    fn entry(&self) -> usize {
+        self.entry as usize
+    }
 }
 
 /// Tells a definition apart from an edited or another one.

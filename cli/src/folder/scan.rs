@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,23 +14,16 @@ const MOST_FILES: usize = 50_000;
 /// Nesting of folders; links can make a tree endless.
 const MOST_DEPTH: usize = 16;
 
-/// What tells two states of a file apart without reading it.
+/// What tells two states of a file apart without reading it: a hash of its inode, length and times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
+pub(super) struct Stamp(u64);
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
+    fn of(it: &Metadata) -> Self {
+        let mut hasher = DefaultHasher::new();
+        let times = (it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec());
+        (it.dev(), it.ino(), it.len(), times).hash(&mut hasher);
+        Self(hasher.finish())
     }
 
     /// The stamp of a regular file (or of the one that a link names); `None` when there is none.

@@ -5,48 +5,61 @@
 //! a quoted or block scalar (YAML 1.2.2 §9.1.2, rule c-forbidden), so cutting needs no parser.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
-/// The text of one document, with its `---` line if it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece<'a> {
-    /// Line of the file on which the text begins, from 1.
+/// One document of a text, with its `---` line if it has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Line of the file on which it begins, from 1.
     pub(super) first_line: u32,
-    pub(super) text: &'a str,
+    /// Bytes of the text.
+    pub(super) extent: Range<usize>,
+    /// Tells two documents apart; they come from the user's own folder, nobody gains from a collision.
+    pub(super) hash: u64,
 }
 
-impl Piece<'_> {
-    /// Tells two texts apart; documents come from the user's own folder, nobody gains from a collision.
-    pub(super) fn hash(&self) -> u64 {
+impl Piece {
+    fn new(first_line: u32, extent: Range<usize>, text: &str) -> Self {
         let mut hasher = DefaultHasher::new();
-        self.text.hash(&mut hasher);
-        hasher.finish()
+        text.get(extent.clone()).unwrap_or_default().hash(&mut hasher);
+        Self { first_line, extent, hash: hasher.finish() }
     }
 
-    /// Whether there is nothing but blank lines, comments and markers.
-    fn is_blank(&self) -> bool {
-        self.text.lines().all(|line| {
-            let line = line.trim();
-            line.is_empty() || line.starts_with('#') || line == "---" || line == "..."
-        })
+    /// Its part of the text that was split.
+    pub(super) fn of<'t>(&self, text: &'t str) -> &'t str {
+        text.get(self.extent.clone()).unwrap_or_default()
     }
 }
 
 /// The documents of a file, in order; those without content are left out.
-pub(super) fn split(text: &str) -> Vec<Piece<'_>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+pub(super) fn split(text: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    let mut current = Piece { first_line: 1, text: "" };
-    let (mut begin, mut end) = (0, 0);
-    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+    let mut begin = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+    let (mut end, mut first_line) = (begin, 1);
+    let mut push = |first_line: u32, extent: Range<usize>| {
+        if !is_blank(text.get(extent.clone()).unwrap_or_default()) {
+            pieces.push(Piece::new(first_line, extent, text));
+        }
+    };
+    for (number, line) in (1..).zip(text.get(begin..).unwrap_or_default().split_inclusive('\n')) {
         if is_marker(line) && end > begin {
-            pieces.push(Piece { text: text.get(begin..end).unwrap_or_default(), ..current });
-            (begin, current.first_line) = (end, number);
+            push(first_line, begin..end);
+            (begin, first_line) = (end, number);
         }
         end += line.len();
     }
-    pieces.push(Piece { text: text.get(begin..end).unwrap_or_default(), ..current });
-    pieces.retain(|piece| !piece.is_blank());
+    push(first_line, begin..end);
     pieces
+}
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Whether there is nothing but blank lines, comments and markers.
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| {
+        let line = line.trim();
+        line.is_empty() || line.starts_with('#') || line == "---" || line == "..."
+    })
 }
 
 fn is_marker(line: &str) -> bool {
@@ -58,7 +71,7 @@ mod tests {
     use super::split;
 
     fn pieces(text: &str) -> Vec<(u32, &str)> {
-        split(text).into_iter().map(|piece| (piece.first_line, piece.text)).collect()
+        split(text).into_iter().map(|piece| (piece.first_line, piece.of(text))).collect()
     }
 
     #[test]

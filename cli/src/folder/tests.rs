@@ -200,3 +200,61 @@ fn a_missing_folder_is_an_error_and_changes_nothing() {
     assert!(folder.rescan(&BTreeSet::new(), &BTreeSet::new()).is_err());
     assert_eq!(folder.objects().count(), 1);
 }
+
+#[test]
+fn a_subfolder_that_went_away_takes_its_objects_with_it() {
+    let (directory, mut folder, _) = folder(&[
+        ("sub/a.yaml", &service("a", 1)),
+        ("sub/b/b.yaml", &service("b", 1)),
+        ("subject.yaml", &service("c", 1)),
+    ]);
+    fs::rename(directory.path().join("sub"), directory.path().join(".sub")).unwrap();
+    let changes = folder.reread(&[directory.path().join("sub")]);
+    assert_eq!(told(changes), ["-Service default/a", "-Service default/b"]);
+}
+
+#[test]
+fn any_sequence_of_edits_ends_where_reading_from_scratch_does() {
+    let (directory, mut folder, _) = folder(&[]);
+    let mut state = 12_345_u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut known = std::collections::BTreeMap::new();
+    for _ in 0..300 {
+        let name = ["a.yaml", "b.yaml", "c/d.yaml"][usize::try_from(random(3)).unwrap()];
+        let documents: Vec<_> = (0..random(6))
+            .map(|_| match random(12) {
+                0 => "# nothing\n".to_owned(),
+                1 => "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n".to_owned(),
+                _ => service(
+                    ["p", "q", "r", "s", "t"][usize::try_from(random(5)).unwrap()],
+                    1 + random(3) as u16,
+                ),
+            })
+            .collect();
+        let path = directory.path().join(name);
+        if random(8) == 0 {
+            let _ = fs::remove_file(&path);
+        } else {
+            write(directory.path(), &[(name, &documents.join("---\n"))]);
+        }
+        for change in folder.reread(&[path]) {
+            match change {
+                Change::Upsert(object) => drop(known.insert(object.reference(), object)),
+                Change::Remove(reference) => drop(known.remove(&reference)),
+            }
+        }
+        let (scratch, changes) = Folder::load(directory.path(), "default").unwrap();
+        let expected: std::collections::BTreeMap<_, _> = changes
+            .into_iter()
+            .filter_map(|change| match change {
+                Change::Upsert(object) => Some((object.reference(), object)),
+                Change::Remove(_) => None,
+            })
+            .collect();
+        assert_eq!(known, expected);
+        assert_eq!(findings(&folder), findings(&scratch));
+    }
+}

@@ -2,12 +2,13 @@
 
 use super::document::{self, Spoiled};
 use super::scan::{self, Stamp};
-use super::split::split;
+use super::split::{Piece, split};
 use super::{FileState, Folder, Identity, PieceState, Place};
 use sluice_crds::{Object, ObjectRef};
 use sluice_translate::Change;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,19 @@ use std::sync::Arc;
 type Before = BTreeMap<Arc<ObjectRef>, Option<Identity>>;
 /// What was parsed in this update.
 type Fresh = HashMap<Identity, Object>;
+
+/// What to do about one file.
+struct Plan {
+    path: Arc<Path>,
+    /// `None`: the file is gone.
+    stamp: Option<Stamp>,
+    /// Or why it can't be read.
+    text: Result<String, String>,
+    pieces: Vec<Piece>,
+    /// Positions of the documents that differ, among the old ones and among the new ones.
+    old: Range<usize>,
+    new: Range<usize>,
+}
 
 impl Folder {
     /// Looks at the whole folder and reads what differs, and the files of `touched` in any case. Files of `busy` are
@@ -48,36 +62,71 @@ impl Folder {
         Ok(self.read(&paths))
     }
 
-    /// Reads these files again, whatever they look like from outside; one that is gone takes its objects with it.
+    /// Reads these files again, whatever they look like from outside. One that is gone takes its objects with it, and
+    /// so does a folder.
     pub fn reread<'a>(&mut self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Change> {
-        let paths: Vec<_> = paths.into_iter().filter(|path| self.is_ours(path)).cloned().collect();
-        self.read(&paths)
+        let mut files = BTreeSet::new();
+        for path in paths {
+            if self.is_ours(path) {
+                files.insert(path.clone());
+            }
+            files.extend(self.files_below(path).filter(|file| !file.exists()).map(Path::to_path_buf));
+        }
+        self.read(&files.into_iter().collect::<Vec<_>>())
     }
 
     fn is_ours(&self, path: &Path) -> bool {
         path == self.root || (scan::is_manifest(path) && !scan::is_hidden_below(&self.root, path))
     }
 
+    fn files_below(&self, folder: &Path) -> impl Iterator<Item = &Path> {
+        let from: Arc<Path> = folder.into();
+        let after = self.files.range(from..).map(|(path, _)| &**path).skip_while(move |path| *path == folder);
+        after.take_while(move |path| path.starts_with(folder))
+    }
+
     fn read(&mut self, paths: &[PathBuf]) -> Vec<Change> {
         let (mut before, mut fresh) = (Before::new(), Fresh::new());
-        for path in paths {
-            for reference in self.references_of(path) {
-                self.note(&reference, &mut before);
-            }
+        let plans: Vec<_> = paths.iter().map(|path| self.plan(path)).collect();
+        for plan in &plans {
+            self.references(plan).iter().for_each(|reference| self.note(reference, &mut before));
         }
-        for path in paths {
-            match Stamp::read(path) {
-                Some(stamp) => self.read_file(path, stamp, &mut before, &mut fresh),
-                None => self.drop_file(path),
-            }
+        for plan in plans {
+            self.carry_out(plan, &mut before, &mut fresh);
         }
         self.changes(before, fresh)
     }
 
-    /// Every object that the file has defined, or keeps from an earlier version.
-    fn references_of(&self, path: &Path) -> Vec<Arc<ObjectRef>> {
-        let Some(file) = self.files.get(path) else { return Vec::new() };
-        let entries = file.pieces.iter().flat_map(|piece| &piece.contents.entries);
+    /// Reads a file and compares its outline with that of before: edits leave most documents as they are.
+    fn plan(&self, path: &Path) -> Plan {
+        let old = self.files.get(path).map(|file| file.pieces.as_slice()).unwrap_or_default();
+        let all = 0..old.len();
+        let Some(stamp) = Stamp::read(path) else {
+            let (text, pieces) = (Ok(String::new()), Vec::new());
+            return Plan { path: path.into(), stamp: None, text, pieces, old: all, new: 0..0 };
+        };
+        let text = scan::read(path);
+        let pieces = text.as_deref().map(split).unwrap_or_default();
+        if text.is_err() {
+            return Plan { path: path.into(), stamp: Some(stamp), text, pieces, old: 0..0, new: 0..0 };
+        }
+        let same = |(old, new): &(&PieceState, &Piece)| old.hash == new.hash;
+        let start = old.iter().zip(&pieces).take_while(same).count();
+        // Documents at the end can only stay where they are when none came or went before them.
+        let mut tail = 0;
+        if old.len() == pieces.len() {
+            let rest = old.iter().rev().zip(pieces.iter().rev()).take(old.len() - start);
+            tail = rest.take_while(same).count();
+        }
+        let new = start..pieces.len() - tail;
+        Plan { path: path.into(), stamp: Some(stamp), text, old: start..all.end - tail, new, pieces }
+    }
+
+    /// The objects that a plan may take away: those of the documents that differ, and those kept from earlier.
+    fn references(&self, plan: &Plan) -> BTreeSet<Arc<ObjectRef>> {
+        let Some(file) = self.files.get(&plan.path) else { return BTreeSet::new() };
+        let pieces = file.pieces.get(plan.old.clone()).unwrap_or_default();
+        let entries = pieces.iter().flat_map(|piece| &piece.contents.entries);
         entries.map(|entry| &entry.reference).chain(&file.kept).cloned().collect()
     }
 
@@ -92,58 +141,66 @@ impl Folder {
     }
 
     fn identity(&self, place: &Place) -> Option<Identity> {
-        let piece = self.files.get(&place.file)?.pieces.get(place.piece)?;
-        let spot = piece.contents.entries.get(place.entry)?.spot;
+        let piece = self.files.get(&place.file)?.pieces.get(place.piece())?;
+        let spot = piece.contents.entries.get(place.entry())?.spot;
         Some(Identity { file: place.file.clone(), hash: piece.hash, spot })
     }
 
-    fn drop_file(&mut self, path: &Path) {
-        self.forget_places(path);
-        self.files.remove(path);
-    }
-
-    fn forget_places(&mut self, path: &Path) {
-        for reference in self.references_of(path) {
-            if let Some(places) = self.places.get_mut(&reference) {
-                places.retain(|place| &*place.file != path);
-                if places.is_empty() {
-                    self.places.remove(&reference);
-                }
-            }
+    fn carry_out(&mut self, plan: Plan, before: &mut Before, fresh: &mut Fresh) {
+        let earlier = self.references(&plan);
+        for reference in &earlier {
+            self.forget(reference, &plan);
         }
-    }
-
-    fn read_file(&mut self, path: &Path, stamp: Stamp, before: &mut Before, fresh: &mut Fresh) {
-        let text = match scan::read(path) {
+        let Some(stamp) = plan.stamp else {
+            self.files.remove(&plan.path);
+            return;
+        };
+        let text = match plan.text {
             Ok(text) => text,
             Err(failure) => {
-                let file = self.files.entry(path.into()).or_default();
+                let file = self.files.entry(plan.path).or_default();
                 (file.stamp, file.failure) = (Some(stamp), Some(failure));
                 return;
             }
         };
-        let earlier: BTreeSet<_> = self.references_of(path).into_iter().collect();
-        self.forget_places(path);
-        let (name, old) =
-            self.files.remove_entry(path).unwrap_or_else(|| (path.into(), FileState::default()));
-        let pieces = self.pieces(&text, &name, old.pieces, fresh);
-        for (piece_index, piece) in pieces.iter().enumerate() {
+        let old = self.files.remove(&plan.path).unwrap_or_default();
+        let pieces = self.pieces(&text, &plan.pieces, &plan.path, old.pieces, fresh);
+        for (piece_index, piece) in pieces.iter().enumerate().take(plan.new.end).skip(plan.new.start) {
             for (entry_index, entry) in piece.contents.entries.iter().enumerate() {
                 self.note(&entry.reference, before);
-                let place = Place { file: name.clone(), piece: piece_index, entry: entry_index };
-                let places = self.places.entry(entry.reference.clone()).or_default();
-                let at = places.partition_point(|other| other < &place);
-                places.insert(at, place);
+                self.remember(&entry.reference, Place::new(&plan.path, piece_index, entry_index));
             }
         }
         let kept = kept(earlier, &pieces);
-        self.files.insert(name, FileState { stamp: Some(stamp), pieces, failure: None, kept });
+        self.files.insert(plan.path, FileState { stamp: Some(stamp), pieces, failure: None, kept });
+    }
+
+    /// Takes the places of the documents that differ away.
+    fn forget(&mut self, reference: &Arc<ObjectRef>, plan: &Plan) {
+        if let Some(places) = self.places.get_mut(reference) {
+            places.retain(|place| place.file != plan.path || !plan.old.contains(&place.piece()));
+            if places.is_empty() {
+                self.places.remove(reference);
+            }
+        }
+    }
+
+    fn remember(&mut self, reference: &Arc<ObjectRef>, place: Place) {
+        match self.places.get_mut(reference) {
+            Some(places) => {
+                let at = places.partition_point(|other| other < &place);
+                places.insert(at, place);
+            }
+            // Nearly every object has one place: no room for more.
+            None => drop(self.places.insert(reference.clone(), vec![place])),
+        }
     }
 
     /// The pieces of the new text; those whose text did not change are taken over.
     fn pieces(
         &self,
         text: &str,
+        pieces: &[Piece],
         file: &Arc<Path>,
         old: Vec<PieceState>,
         fresh: &mut Fresh,
@@ -152,20 +209,18 @@ impl Folder {
         for piece in old {
             reusable.entry(piece.hash).or_default().push(piece);
         }
-        split(text)
-            .into_iter()
-            .map(|piece| {
-                let hash = piece.hash();
-                if let Some(same) = reusable.get_mut(&hash).and_then(Vec::pop) {
-                    return PieceState { first_line: piece.first_line, ..same };
-                }
-                let (contents, objects) = document::read(piece.text, &self.namespace);
-                for (entry, object) in contents.entries.iter().zip(objects) {
-                    fresh.insert(Identity { file: file.clone(), hash, spot: entry.spot }, object);
-                }
-                PieceState { hash, first_line: piece.first_line, contents }
-            })
-            .collect()
+        let states = pieces.iter().map(|piece| {
+            let Piece { first_line, hash, .. } = *piece;
+            if let Some(same) = reusable.get_mut(&hash).and_then(Vec::pop) {
+                return PieceState { first_line, ..same };
+            }
+            let (contents, objects) = document::read(piece.of(text), &self.namespace);
+            for (entry, object) in contents.entries.iter().zip(objects) {
+                fresh.insert(Identity { file: file.clone(), hash, spot: entry.spot }, object);
+            }
+            PieceState { hash, first_line, contents }
+        });
+        states.collect()
     }
 
     fn changes(&mut self, before: Before, mut fresh: Fresh) -> Vec<Change> {
@@ -195,8 +250,8 @@ impl Folder {
     /// Reads one object again: that of a second definition whose first one is gone.
     fn object(&self, identity: &Identity) -> Option<Object> {
         let text = scan::read(&identity.file).ok()?;
-        let piece = split(&text).into_iter().find(|piece| piece.hash() == identity.hash)?;
-        document::object_at(piece.text, identity.spot, &self.namespace)
+        let piece = split(&text).into_iter().find(|piece| piece.hash == identity.hash)?;
+        document::object_at(piece.of(&text), identity.spot, &self.namespace)
     }
 }
 

@@ -18,9 +18,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Changes are reported when nothing more came for this long,
-const QUIET: Duration = Duration::from_millis(5);
+const QUIET: Duration = Duration::from_millis(2);
 /// but never later than this after the first one.
-const LATEST: Duration = Duration::from_millis(20);
+const LATEST: Duration = Duration::from_millis(10);
 /// A writer that pauses for this long without closing its file is not waited for.
 const WRITER_PAUSE: Duration = Duration::from_millis(250);
 /// How often everything is looked at; more often where the system can't notify or the folder is gone.
@@ -213,48 +213,51 @@ impl Pending {
 
 impl State {
     fn note(&mut self, kind: &EventKind, path: &Path, base: &Path) {
-        let is_file = path == base || (scan::is_manifest(path) && !scan::is_hidden_below(base, path));
-        match kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) if is_file => {
+        if let EventKind::Access(access) = kind {
+            if matches!(access, AccessKind::Close(AccessMode::Write)) && is_ours(path, base) {
                 self.writing.remove(path);
                 self.ready.insert(path.to_owned());
             }
-            EventKind::Access(_) => {}
-            EventKind::Create(CreateKind::File)
-            | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any)
-                if is_file && is_plain(path) =>
-            {
+            return;
+        }
+        let is_write =
+            matches!(kind, EventKind::Create(CreateKind::File) | EventKind::Modify(ModifyKind::Data(_)));
+        let is_move = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+        match fs::symlink_metadata(path) {
+            _ if path == base && is_move => (self.lost, self.everything) = (true, true),
+            // The file will be closed some time.
+            Ok(it) if it.is_file() && is_write && is_ours(path, base) => {
                 self.writing.insert(path.to_owned(), Instant::now());
             }
-            // Other files of the folder are none of ours.
-            EventKind::Create(CreateKind::File) | EventKind::Modify(ModifyKind::Data(_))
-                if !is_file && is_plain_or_gone(path) => {}
-            // Something came, went or got another name: the file itself, or a link or folder on the way to it.
-            EventKind::Any
-            | EventKind::Create(_)
-            | EventKind::Modify(_)
-            | EventKind::Remove(_)
-            | EventKind::Other => {
+            Ok(it) if it.is_file() => self.ready(path, base),
+            // A folder came, or a link to somewhere else.
+            Ok(_) => self.everything = true,
+            // A link to data that many files lead through, as in a mounted ConfigMap.
+            Err(_) if is_data_link(path) => self.everything = true,
+            // Gone: a file, or a folder with files in it.
+            Err(_) => {
                 self.writing.remove(path);
-                let is_move = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-                if path == base && is_move {
-                    (self.lost, self.everything) = (true, true);
-                } else if is_file && is_plain_or_gone(path) {
-                    self.ready.insert(path.to_owned());
-                } else {
-                    self.everything = true;
-                }
+                self.ready.insert(path.to_owned());
             }
+        }
+    }
+
+    /// A file got another name or other rights.
+    fn ready(&mut self, path: &Path, base: &Path) {
+        if is_ours(path, base) {
+            self.writing.remove(path);
+            self.ready.insert(path.to_owned());
         }
     }
 }
 
-fn is_plain(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
+fn is_ours(path: &Path, base: &Path) -> bool {
+    path == base || (scan::is_manifest(path) && !scan::is_hidden_below(base, path))
 }
 
-fn is_plain_or_gone(path: &Path) -> bool {
-    fs::symlink_metadata(path).map_or(true, |metadata| metadata.is_file())
+/// `..data` and the like.
+fn is_data_link(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let gateway = Gateway::start(options(&args)).await.context("can't start the gateway")?;
     let mut reloader = Reloader::new(project, gateway);
     let failures = reloader.apply(update).await;
+    reloader.remember();
     summary::tell(reloader.project(), reloader.unbound(), &args, begin.elapsed());
     if failures > 0 && !reloader.serves_any() {
         tracing::error!(

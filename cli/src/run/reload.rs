@@ -1,5 +1,6 @@
 //! One change of the folder after the other: read, translate, apply, tell.
 
+use crate::finding::Finding;
 use crate::folder::Touched;
 use crate::project::Project;
 use sluice_crds::ObjectRef;
@@ -7,19 +8,24 @@ use sluice_gateway::Gateway;
 use sluice_ir::ListenerKey;
 use sluice_translate::{Change, Problem, Update};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tracing::{debug, error, info, warn};
 
 /// How many objects a message names.
 const MOST_NAMES: usize = 5;
 
+/// Problems that were told already.
+#[derive(Default)]
+pub(super) struct Told {
+    problems: BTreeSet<Problem>,
+    findings: BTreeSet<Finding>,
+}
+
 /// The running configuration.
 pub(super) struct Reloader {
     project: Project,
     gateway: Gateway,
-    /// Problems that were told already.
-    told: BTreeSet<Problem>,
-    told_findings: BTreeSet<crate::finding::Finding>,
+    told: Told,
     /// Listeners whose port could not be bound the last time.
     unbound: BTreeSet<ListenerKey>,
     /// Whether the folder could be read the last time.
@@ -29,8 +35,7 @@ pub(super) struct Reloader {
 impl Reloader {
     /// Of a project whose present problems the summary tells.
     pub(super) fn new(project: Project, gateway: Gateway) -> Self {
-        let (told, told_findings) = Default::default();
-        Self { project, gateway, told, told_findings, unbound: BTreeSet::new(), readable: true }
+        Self { project, gateway, told: Told::default(), unbound: BTreeSet::new(), readable: true }
     }
 
     pub(super) fn project(&self) -> &Project {
@@ -73,7 +78,6 @@ impl Reloader {
             }
             self.unbound = unbound;
         }
-        self.remember();
         self.unbound.len()
     }
 
@@ -96,14 +100,18 @@ impl Reloader {
         if !std::mem::replace(&mut self.readable, true) {
             info!("the folder can be read again");
         }
+        let read_ms = ms(begin);
         let names = Names::of(&changes);
         let update = tokio::task::block_in_place(|| self.project.translate(changes));
+        let translated_ms = ms(begin);
         let resources = update.delta.upserts.len() + update.delta.removals.len();
-        let before = (self.told.clone(), self.told_findings.clone());
         self.apply(update).await;
-        let took = begin.elapsed();
-        self.remember();
-        self.tell(&names, resources, took, before);
+        let took_ms = ms(begin);
+        debug!(read_ms, translated_ms, took_ms, "reload, counted from its beginning");
+        // Traffic goes by the new configuration from here on; what follows is for people.
+        let before = self.remember();
+        self.tell(&names, resources, took_ms, before);
+        debug!(told_ms = ms(begin));
     }
 
     fn unreadable(&mut self, cause: &std::io::Error) {
@@ -113,36 +121,37 @@ impl Reloader {
         }
     }
 
-    fn remember(&mut self) {
-        self.told = self.project.translator().problems().into_iter().collect();
-        self.told_findings = self.project.folder().findings().into_iter().collect();
+    /// Takes the present problems for told; returns those of before.
+    pub(super) fn remember(&mut self) -> Told {
+        let problems = self.project.translator().problems().into_iter().collect();
+        let findings = self.project.folder().findings().into_iter().collect();
+        std::mem::replace(&mut self.told, Told { problems, findings })
     }
 
     /// What changed, and the problems that were not there before.
-    fn tell(
-        &self,
-        names: &Names,
-        resources: usize,
-        took: Duration,
-        (problems, findings): (BTreeSet<Problem>, BTreeSet<crate::finding::Finding>),
-    ) {
-        let new: Vec<_> = self.told.difference(&problems).cloned().collect();
-        let gone = problems.difference(&self.told).count();
-        for finding in self.told_findings.difference(&findings).cloned().chain(self.project.locate(new)) {
-            super::summary::tell_finding(&finding);
-        }
+    fn tell(&self, names: &Names, resources: usize, took_ms: f64, before: Told) {
+        let new: Vec<_> = self.told.problems.difference(&before.problems).cloned().collect();
+        let gone = before.problems.difference(&self.told.problems).count();
+        let new_findings = self.told.findings.difference(&before.findings).cloned();
+        new_findings
+            .chain(self.project.locate(new))
+            .for_each(|finding| super::summary::tell_finding(&finding));
         if names.is_empty() && gone == 0 {
             debug!("files were touched, nothing changed");
             return;
         }
-        let took_ms = (took.as_secs_f64() * 10_000.0).round() / 10.0;
-        let problems = self.told.len() + self.told_findings.len();
+        let problems = self.told.problems.len() + self.told.findings.len();
         let (changed, removed) = (names.changed.as_deref(), names.removed.as_deref());
         info!(changed, removed, resources, problems, took_ms, "reloaded");
         if !self.unbound.is_empty() {
             warn!(listeners = self.unbound.len(), "listeners without a port; the next change tries again");
         }
     }
+}
+
+/// Milliseconds since then, with one decimal.
+fn ms(begin: Instant) -> f64 {
+    (begin.elapsed().as_secs_f64() * 10_000.0).round() / 10.0
 }
 
 /// Objects of a message.

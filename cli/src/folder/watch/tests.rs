@@ -83,6 +83,17 @@ async fn a_new_subfolder_and_a_swapped_link_make_it_look_at_everything() {
 }
 
 #[tokio::test]
+async fn an_editor_that_saves_by_a_temporary_file_does_not_make_it_look_at_everything() {
+    let (directory, mut watcher) = watched();
+    let (temporary, path) = (directory.path().join("sedAb12"), directory.path().join("a.yaml"));
+    fs::write(&temporary, "a: 1").unwrap();
+    fs::set_permissions(&temporary, fs::metadata(&temporary).unwrap().permissions()).unwrap();
+    fs::rename(&temporary, &path).unwrap();
+    let touched = until(&mut watcher, names(path)).await;
+    assert!(!touched.everything, "{touched:?}");
+}
+
+#[tokio::test]
 async fn a_folder_that_is_made_again_is_watched_again() {
     let parent = TempDir::new().unwrap();
     let root = parent.path().join("manifests");
