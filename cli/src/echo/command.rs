@@ -17,7 +17,7 @@ Examples:
   sluice echo -l 127.0.0.1:3001=v1 -l 127.0.0.1:3002=v2
   curl -s localhost:3000/anything                     JSON of the request
   curl -s 'localhost:3000/status/503?delay=200ms'     a slow 503
-Paths: /status/N /bytes/N /sse /stream /trailers /early /fail-first /close; WebSocket and gRPC on the same port.")]
+Paths: /status/N /bytes/N /sse /stream /trailers /early /fail-first /count/KEY /close; WebSocket and gRPC on the same port.")]
 pub struct EchoArgs {
     /// Where to listen, and under which name to answer; may be repeated. Port 0 takes a free one.
     #[arg(short, long, value_name = "ADDRESS:PORT[=NAME]", default_value = "127.0.0.1:3000")]
