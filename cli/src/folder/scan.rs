@@ -5,7 +5,7 @@ use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The largest file that is read.
 const MOST_FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -87,7 +87,7 @@ fn walk(folder: &Path, depth: usize, seen: &mut HashSet<(u64, u64)>, scan: &mut 
 }
 
 /// Whether the name ends as a manifest's does.
-pub(super) fn is_manifest(path: &Path) -> bool {
+fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
@@ -96,10 +96,14 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Whether the file or a folder between it and `root` has a name that begins with a dot.
-pub(super) fn is_hidden_below(root: &Path, path: &Path) -> bool {
-    let below = path.strip_prefix(root).unwrap_or(path);
-    below.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"."))
+/// Whether a path is that of a manifest below `root`, or `root` itself: no part of it begins with a dot.
+pub(super) fn is_manifest_of(root: &Path, path: &Path) -> bool {
+    let is_hidden = |part: Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
+    match path.strip_prefix(root) {
+        Ok(below) if below.as_os_str().is_empty() => true,
+        Ok(below) => is_manifest(path) && !below.components().any(is_hidden),
+        Err(_) => false,
+    }
 }
 
 /// The text of a file, or why there is none.

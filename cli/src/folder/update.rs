@@ -67,16 +67,12 @@ impl Folder {
     pub fn reread<'a>(&mut self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Change> {
         let mut files = BTreeSet::new();
         for path in paths {
-            if self.is_ours(path) {
+            if scan::is_manifest_of(&self.root, path) {
                 files.insert(path.clone());
             }
             files.extend(self.files_below(path).filter(|file| !file.exists()).map(Path::to_path_buf));
         }
         self.read(&files.into_iter().collect::<Vec<_>>())
-    }
-
-    fn is_ours(&self, path: &Path) -> bool {
-        path == self.root || (scan::is_manifest(path) && !scan::is_hidden_below(&self.root, path))
     }
 
     fn files_below(&self, folder: &Path) -> impl Iterator<Item = &Path> {

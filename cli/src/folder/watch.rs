@@ -44,6 +44,9 @@ pub struct Touched {
 pub struct Watcher {
     root: PathBuf,
     absolute: PathBuf,
+    /// What the system watches: the folder; of a single file the folder around it, since a file that is saved under
+    /// another name and renamed is another file.
+    target: PathBuf,
     /// `None`: the system can't notify, the patrol does all.
     system: Option<RecommendedWatcher>,
     /// Which folder the system watches: it may be deleted and made again.
@@ -79,17 +82,22 @@ impl Watcher {
     /// the watcher, which then looks at everything twice a second.
     pub fn new(root: &Path) -> (Self, Option<notify::Error>) {
         let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+        let target = match absolute.parent() {
+            Some(parent) if absolute.is_file() => parent.to_owned(),
+            _ => absolute.clone(),
+        };
         let pending = Arc::new(Pending::default());
-        let (sink, base) = (pending.clone(), absolute.clone());
+        let sink = pending.clone();
+        let tree = Tree { base: absolute.clone(), target: target.clone() };
         let system =
-            notify::recommended_watcher(move |event: notify::Result<Event>| sink.event(event, &base));
+            notify::recommended_watcher(move |event: notify::Result<Event>| sink.event(event, &tree));
         let (system, error) = match system {
             Ok(system) => (Some(system), None),
             Err(error) => (None, Some(error)),
         };
         let next_patrol = Instant::now() + PATROL;
         let mut watcher =
-            Self { root: root.to_owned(), absolute, system, watched: None, pending, next_patrol };
+            Self { root: root.to_owned(), absolute, target, system, watched: None, pending, next_patrol };
         let error = error.or_else(|| watcher.watch().err());
         if error.is_some() {
             watcher.system = None;
@@ -99,14 +107,16 @@ impl Watcher {
 
     /// Tells the system what to watch; again when the folder is another one than before.
     fn watch(&mut self) -> notify::Result<()> {
-        let now = fs::metadata(&self.absolute).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+        let now = fs::metadata(&self.target).ok().map(|metadata| (metadata.dev(), metadata.ino()));
         let Some(system) = self.system.as_mut().filter(|_| now != self.watched) else { return Ok(()) };
         if self.watched.take().is_some() {
             // The old folder is gone or elsewhere; that its watch is gone too is no mistake.
-            let _ = system.unwatch(&self.absolute);
+            let _ = system.unwatch(&self.target);
         }
         if now.is_some() {
-            system.watch(&self.absolute, RecursiveMode::Recursive)?;
+            let is_file = self.target != self.absolute;
+            let mode = if is_file { RecursiveMode::NonRecursive } else { RecursiveMode::Recursive };
+            system.watch(&self.target, mode)?;
             self.watched = now;
         }
         Ok(())
@@ -149,7 +159,7 @@ impl Watcher {
             && let Some(system) = self.system.as_mut().filter(|_| self.watched.is_some())
         {
             // Its watch is gone with it; nothing to do about an error.
-            let _ = system.unwatch(&self.absolute);
+            let _ = system.unwatch(&self.target);
             self.watched = None;
         }
         if state.everything && self.watch().is_err() {
@@ -192,13 +202,13 @@ impl State {
 
 impl Pending {
     /// Called on the system's thread.
-    fn event(&self, event: notify::Result<Event>, base: &Path) {
+    fn event(&self, event: notify::Result<Event>, tree: &Tree) {
         let mut state = self.state();
         match event {
             Ok(event) if event.need_rescan() => state.everything = true,
             Ok(event) => {
                 for path in &event.paths {
-                    state.note(&event.kind, path, base);
+                    state.note(&event.kind, path, tree);
                 }
             }
             Err(_) => state.everything = true,
@@ -212,9 +222,9 @@ impl Pending {
 }
 
 impl State {
-    fn note(&mut self, kind: &EventKind, path: &Path, base: &Path) {
+    fn note(&mut self, kind: &EventKind, path: &Path, tree: &Tree) {
         if let EventKind::Access(access) = kind {
-            if matches!(access, AccessKind::Close(AccessMode::Write)) && is_ours(path, base) {
+            if matches!(access, AccessKind::Close(AccessMode::Write)) && tree.owns(path) {
                 self.writing.remove(path);
                 self.ready.insert(path.to_owned());
             }
@@ -224,12 +234,12 @@ impl State {
             matches!(kind, EventKind::Create(CreateKind::File) | EventKind::Modify(ModifyKind::Data(_)));
         let is_move = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
         match fs::symlink_metadata(path) {
-            _ if path == base && is_move => (self.lost, self.everything) = (true, true),
+            _ if path == tree.target && is_move => (self.lost, self.everything) = (true, true),
             // The file will be closed some time.
-            Ok(it) if it.is_file() && is_write && is_ours(path, base) => {
+            Ok(it) if it.is_file() && is_write && tree.owns(path) => {
                 self.writing.insert(path.to_owned(), Instant::now());
             }
-            Ok(it) if it.is_file() => self.ready(path, base),
+            Ok(it) if it.is_file() => self.ready(path, tree),
             // A folder came, or a link to somewhere else.
             Ok(_) => self.everything = true,
             // A link to data that many files lead through, as in a mounted ConfigMap.
@@ -243,16 +253,25 @@ impl State {
     }
 
     /// A file got another name or other rights.
-    fn ready(&mut self, path: &Path, base: &Path) {
-        if is_ours(path, base) {
+    fn ready(&mut self, path: &Path, tree: &Tree) {
+        if tree.owns(path) {
             self.writing.remove(path);
             self.ready.insert(path.to_owned());
         }
     }
 }
 
-fn is_ours(path: &Path, base: &Path) -> bool {
-    path == base || (scan::is_manifest(path) && !scan::is_hidden_below(base, path))
+/// What is watched, with absolute paths.
+struct Tree {
+    base: PathBuf,
+    target: PathBuf,
+}
+
+impl Tree {
+    /// Whether the path is that of a manifest.
+    fn owns(&self, path: &Path) -> bool {
+        scan::is_manifest_of(&self.base, path)
+    }
 }
 
 /// `..data` and the like.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// For anything that should take milliseconds.
@@ -16,6 +17,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Program {
     child: Child,
     told: Arc<Told>,
+    /// Takes over what it tells; ends with it.
+    reader: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -37,7 +40,7 @@ impl Program {
             .unwrap();
         let told = Arc::new(Told::default());
         let (stderr, sink) = (child.stderr.take().unwrap(), told.clone());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut text = sink.text.lock().unwrap();
                 text.push_str(&line);
@@ -45,7 +48,7 @@ impl Program {
                 sink.news.notify_all();
             }
         });
-        Self { child, told }
+        Self { child, told, reader: Some(reader) }
     }
 
     /// Starts echo backends, each `ADDRESS:PORT=NAME`.
@@ -104,11 +107,12 @@ impl Program {
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for the end.
+    /// Waits for the end; everything is told by then.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let end = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                self.reader.take().map(JoinHandle::join).transpose().unwrap();
                 return status;
             }
             assert!(Instant::now() < end, "still running:\n{}", self.told());

@@ -123,6 +123,25 @@ fn watches(root: &Path) -> bool {
 }
 
 #[tokio::test]
+async fn a_single_file_is_watched_however_often_it_is_replaced() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("app.yaml");
+    fs::write(&path, "a: 0").unwrap();
+    fs::write(directory.path().join("other.yaml"), "a: 0").unwrap();
+    let (mut watcher, error) = Watcher::new(&path);
+    assert!(error.is_none(), "{error:?}");
+    for round in 1..4 {
+        let temporary = directory.path().join("new");
+        fs::write(&temporary, format!("a: {round}")).unwrap();
+        fs::rename(&temporary, &path).unwrap();
+        let begin = Instant::now();
+        let touched = until(&mut watcher, names(path.clone())).await;
+        assert!(begin.elapsed() < Duration::from_millis(400), "round {round}: {:?}", begin.elapsed());
+        assert!(!touched.everything, "{touched:?}");
+    }
+}
+
+#[tokio::test]
 async fn paths_begin_as_the_folder_was_named() {
     let (directory, _) = watched();
     let relative = pathdiff(directory.path());

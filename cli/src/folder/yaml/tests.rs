@@ -87,3 +87,50 @@ fn several_documents_may_be_parted_by_dots() {
     assert_eq!(parse("a: 1\n...\nb: 2\n").unwrap().len(), 2);
     assert!(parse("# nothing\n").unwrap().iter().all(Value::is_null));
 }
+
+/// Whatever a file holds, reading it ends, without a panic.
+#[test]
+fn torn_and_mangled_texts_are_read_or_refused() {
+    let seeds = [
+        "a: &x [1, {b: c}, 'd', \"e\\n\"]\nf: *x\n<<: {g: h}\n? k\n: v\n",
+        "---\napiVersion: v1\nkind: List\nitems:\n- |\n  text\n   more\n- >-\n  folded\n\n  x\n- !!str 5\n...\n%YAML 1.2\n---\n- - - a\n",
+        "{\"a\": [1, 2, {\"b\": null}], \"c\": \"\\u00e9\\x41\"}",
+        "k: {a, b: , c: [}]}\n\t- tab\n  : :\n# c\n&a *a !t 'x': y\n",
+    ];
+    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(4_000);
+    let mut state = 7_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    for _ in 0..rounds {
+        let mut text: Vec<char> = seeds[random(seeds.len())].chars().collect();
+        for _ in 0..=random(6) {
+            let at = random(text.len());
+            match random(4) {
+                0 => drop(text.remove(at)),
+                1 => text.insert(
+                    at,
+                    "-?:,[]{}#&*!|>'\"%@` \t\n\r\\é\u{feff}0a~<.".chars().nth(random(37)).unwrap_or(' '),
+                ),
+                2 => text.truncate(at + 1),
+                _ => {
+                    let other: Vec<char> = seeds[random(seeds.len())].chars().collect();
+                    let from = random(other.len());
+                    text.splice(at..at, other[from..].iter().copied());
+                }
+            }
+            if text.is_empty() {
+                text.push('a');
+            }
+        }
+        let text: String = text.into_iter().collect();
+        match (parse(&text), parse_with_lines(&text)) {
+            (Ok(plain), Ok(with_lines)) => {
+                assert!(plain.iter().eq(with_lines.iter().map(|(value, _)| value)), "{text:?}");
+            }
+            (Err(one), Err(other)) => assert_eq!(one, other, "{text:?}"),
+            different => panic!("{text:?}: {different:?}"),
+        }
+    }
+}
