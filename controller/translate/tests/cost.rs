@@ -92,3 +92,41 @@ fn one_moved_pod_is_one_endpoint_set_in_the_delta() {
     assert!(matches!(update.delta.upserts.as_slice(), [Resource::EndpointSet(_)]), "{:?}", update.delta);
     assert!(update.delta.removals.is_empty() && update.statuses.is_empty());
 }
+
+/// 100 ListenerSets of 50 HTTPS listeners each, all on one port with one certificate: custom domains.
+#[test]
+fn a_renewed_certificate_among_5000_domains_is_one_certificate_in_the_delta() {
+    let secret = || {
+        let pair = rcgen::generate_simple_self_signed(vec!["*.example.com".to_owned()]).unwrap();
+        object(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "shop", "name": "web"},
+                      "type": "kubernetes.io/tls",
+                      "stringData": {"tls.crt": pair.cert.pem(), "tls.key": pair.signing_key.serialize_pem()}}))
+    };
+    let listener = |index: usize| {
+        json!({"name": format!("l{index}"), "port": 443, "protocol": "HTTPS",
+        "hostname": format!("host-{index}.example.com"), "tls": {"certificateRefs": [{"name": "web"}]}})
+    };
+    let mut objects = vec![
+        secret(),
+        object(json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"namespace": "shop", "name": "web"},
+        "spec": {"gatewayClassName": "sluice", "listeners": [], "allowedListeners": {"namespaces": {"from": "All"}}}})),
+    ];
+    objects.extend((0..100).map(|set| {
+        let listeners: Vec<Value> = (set * 50..set * 50 + 50).map(listener).collect();
+        object(json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "ListenerSet",
+                      "metadata": {"namespace": "shop", "name": format!("set-{set}")},
+                      "spec": {"parentRef": {"name": "web"}, "listeners": listeners}}))
+    }));
+    let mut translator = Translator::new(Options { standalone: true, ..Options::default() });
+    translator.apply(objects.into_iter().map(Change::Upsert));
+    assert_eq!(translator.snapshot().listeners.len(), 5_000);
+    let change = secret();
+    let start = Instant::now();
+    let update = translator.apply([Change::Upsert(change)]);
+    let elapsed = start.elapsed();
+    println!("one renewed certificate among 5000 listeners: {elapsed:?}");
+    assert!(matches!(update.delta.upserts.as_slice(), [Resource::Certificate(_)]), "{:?}", update.delta);
+    let bound = if cfg!(debug_assertions) { 2_000 } else { 200 };
+    assert!(elapsed < Duration::from_millis(bound), "{elapsed:?}");
+}

@@ -4,7 +4,7 @@ use super::claims::{self, Lost};
 use super::class::{self, Verdict};
 use super::listener::{self, Judged, Parent, Refusal};
 use super::render::{Base, ListenerBase, SetBase};
-use super::{conflicts, parameters, sets};
+use super::{conflicts, overlaps, parameters, sets};
 use crate::model::{GatewayModel, SetModel};
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
@@ -87,7 +87,7 @@ pub(crate) fn compute(view: &View<'_>, model: &GatewayModel) -> Result<GatewayOu
     if let Some(lost) = view.lost(reference) {
         mark_lost(&mut judged, lost);
     }
-    conflicts::mark_overlaps(&mut judged);
+    overlaps::mark(&mut judged);
     let mut all_problems = vec![&mut problems];
     all_problems.extend(set_problems.iter_mut());
     for (listeners, problems) in judged.iter().zip(all_problems) {

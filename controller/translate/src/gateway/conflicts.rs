@@ -1,68 +1,84 @@
-//! Listeners that can't stand together on one port, and HTTPS listeners whose hosts or certificates overlap.
+//! Listeners that can't stand together on one port.
 //!
 //! Within one object all conflicting listeners lose; over objects the first in merge order wins: the Gateway, then its
-//! ListenerSets, oldest first (Gateway API GatewaySpec.listeners, GEP-1713).
+//! ListenerSets, oldest first (Gateway API GatewaySpec.listeners, GEP-1713). The cost grows with the number of
+//! listeners, not with its square.
 
 use super::listener::{Judged, Refusal};
-use sluice_ir::HostPattern;
+use sluice_ir::{HostPattern, ListenerKey};
+use std::collections::BTreeMap;
+
+/// A port of a transport, what shares it (HTTP, everything in TLS, TCP, UDP), and a host there.
+type PortUse = BTreeMap<(&'static str, u16), BTreeMap<&'static str, Family>>;
+
+/// Listeners of one port that may share it when their hosts differ.
+#[derive(Debug, Default)]
+struct Family {
+    /// The first, with its protocol.
+    first: Option<(ListenerKey, String)>,
+    /// The first two of each host.
+    hosts: BTreeMap<HostPattern, Vec<ListenerKey>>,
+}
 
 /// Marks conflicts. `groups` are the Gateway's listeners and those of each set, in merge order.
 pub(crate) fn mark(groups: &mut [Vec<Judged<'_>>]) {
-    // Group and position of the listeners that stand so far.
-    let mut standing: Vec<(usize, usize)> = Vec::new();
-    for group in 0..groups.len() {
-        let mut losers: Vec<(usize, Refusal)> = Vec::new();
-        for (index, listener) in groups.get(group).into_iter().flatten().enumerate() {
-            let earlier = standing.iter().filter_map(|(group, index)| groups.get(*group)?.get(*index));
-            let siblings = groups.get(group).into_iter().flatten().enumerate();
-            let siblings = siblings.filter(|(other, _)| *other != index).map(|(_, it)| it);
-            if let Some(refusal) = earlier.chain(siblings).find_map(|other| conflict(listener, other)) {
-                losers.push((index, refusal));
-            }
-        }
-        for index in 0..groups.get(group).map_or(0, Vec::len) {
-            if !losers.iter().any(|(loser, _)| *loser == index) {
-                standing.push((group, index));
-            }
-        }
-        for (index, refusal) in losers {
-            if let Some(listener) = groups.get_mut(group).and_then(|it| it.get_mut(index)) {
-                listener.conflicted = Some(refusal);
+    let mut standing = PortUse::new();
+    for group in groups {
+        let mut own = PortUse::new();
+        group.iter().for_each(|it| add(&mut own, it));
+        let refusals: Vec<Option<Refusal>> =
+            group.iter().map(|it| conflict(&standing, it).or_else(|| conflict(&own, it))).collect();
+        for (listener, refusal) in group.iter_mut().zip(refusals) {
+            listener.conflicted = refusal;
+            if listener.conflicted.is_none() {
+                add(&mut standing, listener);
             }
         }
     }
 }
 
-/// Why `listener` can't stand beside `other`.
-fn conflict(listener: &Judged<'_>, other: &Judged<'_>) -> Option<Refusal> {
-    let (ours, theirs) = (family(&listener.model.protocol)?, family(&other.model.protocol)?);
-    if listener.port? != other.port? || ours.0 != theirs.0 {
-        return None;
+fn add(uses: &mut PortUse, listener: &Judged<'_>) {
+    let (Some((transport, family)), Some(port), Some(host)) =
+        (family(&listener.model.protocol), listener.port, &listener.hostname)
+    else {
+        return;
+    };
+    let family = uses.entry((transport, port)).or_default().entry(family).or_default();
+    family.first.get_or_insert_with(|| (listener.key.clone(), listener.model.protocol.clone()));
+    let keys = family.hosts.entry(host.clone()).or_default();
+    if keys.len() < 2 {
+        keys.push(listener.key.clone());
     }
+}
+
+/// Why `listener` can't stand beside the others.
+fn conflict(uses: &PortUse, listener: &Judged<'_>) -> Option<Refusal> {
+    let (transport, family) = family(&listener.model.protocol)?;
+    let families = uses.get(&(transport, listener.port?))?;
     let port = listener.model.port;
-    if ours.1 != theirs.1 {
+    let others = families.iter().filter(|(other, _)| **other != family);
+    if let Some((key, protocol)) = others.filter_map(|(_, it)| it.first.as_ref()).next() {
         return Some(Refusal {
             reason: "ProtocolConflict",
             message: format!(
-                "port {port} is used with protocol {} by {}, which can't be together with {}",
-                other.model.protocol, other.key, listener.model.protocol
+                "port {port} is used with protocol {protocol} by {key}, which can't be together with {}",
+                listener.model.protocol
             ),
         });
     }
-    if listener.hostname.as_ref()? != other.hostname.as_ref()? {
-        return None;
-    }
-    let host = match listener.hostname.as_ref()? {
+    let host = listener.hostname.as_ref()?;
+    let key = families.get(family)?.hosts.get(host)?.iter().find(|it| **it != listener.key)?;
+    let host = match host {
         HostPattern::Any => "every host".to_owned(),
         host => format!("host {host}"),
     };
     Some(Refusal {
         reason: "HostnameConflict",
-        message: format!("port {port} with {host} is used by {} too", other.key),
+        message: format!("port {port} with {host} is used by {key} too"),
     })
 }
 
-/// Transport and what shares a port: HTTP with HTTP, everything in TLS with each other.
+/// Transport, and what shares a port: HTTP with HTTP, everything in TLS with each other.
 fn family(protocol: &str) -> Option<(&'static str, &'static str)> {
     match protocol {
         "HTTP" => Some(("TCP", "HTTP")),
@@ -71,51 +87,4 @@ fn family(protocol: &str) -> Option<(&'static str, &'static str)> {
         "UDP" => Some(("UDP", "UDP")),
         _ => None,
     }
-}
-
-/// Marks served HTTPS listeners of one port whose hosts or certificates overlap (GEP-3567): clients may reuse a
-/// connection of one for the other.
-pub(crate) fn mark_overlaps(groups: &mut [Vec<Judged<'_>>]) {
-    let mut found: Vec<(usize, usize, Refusal)> = Vec::new();
-    for (group, index, listener) in each(groups) {
-        let refusal = each(groups)
-            .filter(|(other_group, other_index, _)| (*other_group, *other_index) != (group, index))
-            .find_map(|(_, _, other)| overlap(listener, other));
-        found.extend(refusal.map(|it| (group, index, it)));
-    }
-    for (group, index, refusal) in found {
-        if let Some(listener) = groups.get_mut(group).and_then(|it| it.get_mut(index)) {
-            listener.overlapping = Some(refusal);
-        }
-    }
-}
-
-fn each<'a, 'b>(groups: &'b [Vec<Judged<'a>>]) -> impl Iterator<Item = (usize, usize, &'b Judged<'a>)> {
-    groups.iter().enumerate().flat_map(|(group, listeners)| {
-        listeners.iter().enumerate().map(move |(index, listener)| (group, index, listener))
-    })
-}
-
-fn overlap(listener: &Judged<'_>, other: &Judged<'_>) -> Option<Refusal> {
-    let is_tls = |it: &Judged<'_>| it.model.protocol == "HTTPS" && it.is_served();
-    if listener.port != other.port || !is_tls(listener) || !is_tls(other) {
-        return None;
-    }
-    let (ours, theirs) = (listener.hostname.as_ref()?, other.hostname.as_ref()?);
-    if ours.contains(theirs) || theirs.contains(ours) {
-        return Some(Refusal {
-            reason: "OverlappingHostnames",
-            message: format!("hosts {ours} and {theirs} of {} overlap", other.key),
-        });
-    }
-    let covers = |it: &Judged<'_>, host: &HostPattern| {
-        it.certificates.iter().flat_map(|it| &it.names).any(|name| {
-            let name = HostPattern::parse(name);
-            name.contains(host) || host.contains(&name)
-        })
-    };
-    (covers(listener, theirs) || covers(other, ours)).then(|| Refusal {
-        reason: "OverlappingCertificates",
-        message: format!("a certificate is good for a host of this listener and of {}", other.key),
-    })
 }

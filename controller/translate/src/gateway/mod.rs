@@ -10,6 +10,7 @@ mod compute;
 mod conflicts;
 mod features;
 mod listener;
+mod overlaps;
 mod parameters;
 mod render;
 mod sets;

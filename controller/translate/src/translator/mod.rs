@@ -1,0 +1,208 @@
+//! The translator: takes changes, reruns the computations that read what changed, and says what came of it.
+
+mod backends;
+mod gateways;
+mod routes;
+
+use crate::backend::BackendId;
+use crate::gateway::GatewayOutput;
+use crate::output::Output;
+use crate::problem::Problem;
+use crate::reads::{Graph, Key, Node};
+use crate::status::Status;
+use crate::store::Store;
+use crate::view::State;
+use sluice_crds::{Object, ObjectRef};
+use sluice_ir::{BackendKey, CertificateKey, Delta, EndpointSetKey, ListenerKey, Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How to translate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Name of this controller: which GatewayClasses are ours. Default `sluice.dev/gateway-controller`.
+    pub controller_name: String,
+    /// Whether the objects come from a folder: GatewayClass `sluice` needs no object, and all Gateways share one
+    /// host's ports.
+    pub standalone: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { controller_name: "sluice.dev/gateway-controller".to_owned(), standalone: false }
+    }
+}
+
+/// A change of one object.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The object is new or has changed.
+    Upsert(Object),
+    /// The object is gone.
+    Remove(ObjectRef),
+}
+
+/// What came of some changes.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// For the data plane.
+    pub delta: Delta,
+    /// Objects whose status changed or is gone: look it up in [`Translator::statuses`].
+    pub statuses: Vec<ObjectRef>,
+}
+
+/// Objects in, IR and statuses out.
+#[derive(Debug)]
+pub struct Translator {
+    state: State,
+    graph: Graph,
+    gateways: BTreeMap<ObjectRef, GatewayOutput>,
+    /// Which Gateways serve a certificate.
+    certificate_users: BTreeMap<CertificateKey, BTreeSet<ObjectRef>>,
+    /// Where each route is attached, and how many routes each listener has.
+    accepted: BTreeMap<ObjectRef, Vec<(ListenerKey, Arc<ObjectRef>)>>,
+    attached: BTreeMap<ListenerKey, u32>,
+    /// Which backends have an endpoint set or a key: different references can come to the same.
+    backends_by_key: BTreeMap<BackendKey, BTreeSet<BackendId>>,
+    backends_by_endpoints: BTreeMap<EndpointSetKey, BTreeSet<BackendId>>,
+    /// How many backendRefs of attached routes name each backend.
+    backend_users: BTreeMap<BackendKey, u32>,
+    bind_failures: BTreeMap<ListenerKey, String>,
+    /// Statuses that each Gateway wrote: its own and its sets'.
+    rendered: BTreeMap<ObjectRef, Vec<ObjectRef>>,
+    dirty: BTreeSet<Node>,
+    output: Output,
+}
+
+/// Translates from scratch.
+pub fn translate(options: Options, objects: impl IntoIterator<Item = Object>) -> Translator {
+    let mut translator = Translator::new(options);
+    translator.apply(objects.into_iter().map(Change::Upsert));
+    translator
+}
+
+impl Translator {
+    /// Without any object.
+    pub fn new(options: Options) -> Self {
+        Self {
+            state: State {
+                good_route: crate::status::good_route(),
+                controller_name: options.controller_name.as_str().into(),
+                options,
+                store: Store::default(),
+                lost: BTreeMap::new(),
+                certificates: BTreeMap::new(),
+                parents: BTreeMap::new(),
+                backends: BTreeMap::new(),
+            },
+            graph: Graph::default(),
+            gateways: BTreeMap::new(),
+            certificate_users: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            backends_by_key: BTreeMap::new(),
+            backends_by_endpoints: BTreeMap::new(),
+            backend_users: BTreeMap::new(),
+            bind_failures: BTreeMap::new(),
+            rendered: BTreeMap::new(),
+            dirty: BTreeSet::from([Node::Claims]),
+            output: Output::default(),
+        }
+    }
+
+    /// Takes changes in; several of them at once cost less than one after the other. What comes out does not depend
+    /// on their order, as long as the last word on each object is the same.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Update {
+        for change in changes {
+            let touched = match change {
+                Change::Upsert(object) => self.state.store.upsert(object),
+                Change::Remove(reference) => self.state.store.remove(reference),
+            };
+            self.dirty.extend(touched.nodes);
+            for key in &touched.keys {
+                self.dirty.extend(self.graph.readers(key).cloned());
+            }
+        }
+        self.run()
+    }
+
+    /// Tells which listeners the data plane can't bind at the moment, and why: the whole list each time, empty when
+    /// all is well. Only statuses and problems change by it.
+    pub fn bind_failures(&mut self, failures: Vec<(ListenerKey, String)>) -> Update {
+        self.bind_failures = failures.into_iter().collect();
+        self.dirty.extend(self.gateways.keys().cloned().map(Node::Render));
+        self.run()
+    }
+
+    /// Everything that the data plane serves.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.output.snapshot
+    }
+
+    /// The status of each object that has one.
+    pub fn statuses(&self) -> &BTreeMap<ObjectRef, Status> {
+        &self.output.statuses
+    }
+
+    /// Everything that someone should know, by object, then field.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.output.problems()
+    }
+
+    /// When each certificate that is served ends, in seconds since 1970, by Secret. This crate has no clock: the
+    /// caller compares.
+    pub fn certificate_ends(&self) -> Vec<(ObjectRef, i64)> {
+        let all = self.state.certificates.iter();
+        all.filter_map(|(secret, outcome)| {
+            let loaded = outcome.as_ref().as_ref().ok()?;
+            self.certificate_users
+                .contains_key(&loaded.certificate.key)
+                .then(|| (secret.clone(), loaded.not_after_s))
+        })
+        .collect()
+    }
+
+    /// Runs what is dirty, in the order of the nodes: none reads the result of a later one.
+    fn run(&mut self) -> Update {
+        let mut stale = Vec::new();
+        while let Some(node) = self.dirty.pop_first() {
+            match &node {
+                Node::Class(reference) => self.run_class(&node, reference),
+                Node::Claims => self.run_claims(&node),
+                Node::Certificate(reference) => self.run_certificate(&node, reference),
+                Node::Gateway(reference) => self.run_gateway(&node, reference),
+                Node::Orphan(reference) => self.run_orphan(&node, reference),
+                Node::Backend(id) => self.run_backend(&node, id),
+                Node::Route(reference) => self.run_route(&node, reference),
+                Node::Publish(key) => self.run_publish(key),
+                Node::Endpoints(key) => self.run_endpoints(&node, key),
+                Node::Render(gateway) => stale.push(gateway.clone()),
+            }
+        }
+        self.render(&stale);
+        let (delta, statuses) = self.output.take_changes();
+        Update { delta, statuses }
+    }
+
+    /// Notes what a run read, and lets go of results that nobody reads any more.
+    fn note_reads(&mut self, node: &Node, reads: Vec<Key>) {
+        for key in self.graph.set(node, reads) {
+            match key {
+                Key::Certificate(secret) => self.drop_certificate(&secret),
+                Key::Backend(id) => self.drop_backend(&id),
+                Key::Object(_)
+                | Key::SetsOf(_)
+                | Key::Grants(_)
+                | Key::Slices(_)
+                | Key::Host(_)
+                | Key::Topology
+                | Key::Lost(_)
+                | Key::Parent(_) => {}
+            }
+        }
+    }
+
+    fn mark_readers(&mut self, key: &Key) {
+        self.dirty.extend(self.graph.readers(key).cloned());
+    }
+}
