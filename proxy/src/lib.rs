@@ -15,5 +15,6 @@ pub mod snapshot;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+mod watcher;
 
 pub use proxy::{Proxy, ProxyOptions};

@@ -1,10 +1,11 @@
 //! A running proxy: a compiler, bound ports and the engine between them.
 
 use crate::http::Engine;
-use crate::listen::{Observer, PortConfig, Ports, Refused};
+use crate::listen::{PortConfig, Ports};
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
 use crate::telemetry::{AccessLogger, Metrics};
 use crate::upstream::{MirrorClient, MirrorLimits, PoolSnapshot, Resolver, Upstreams};
+use crate::watcher::Watcher;
 use arc_swap::ArcSwap;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
@@ -63,7 +64,11 @@ impl Proxy {
         });
         let engine =
             Engine { runtime: runtime.clone(), metrics: metrics.clone(), log: options.log.clone(), mirrors };
-        let observer = Arc::new(Watcher { metrics: metrics.clone() });
+        let observer = Arc::new(Watcher {
+            runtime: runtime.clone(),
+            metrics: metrics.clone(),
+            log: options.log.clone(),
+        });
         Arc::new(Self {
             compiler: parking_lot::Mutex::new(Compiler::new(
                 options.plan,
@@ -88,11 +93,14 @@ impl Proxy {
         self.runtime.store(runtime);
         let wanted = port_configs(&ports, &planned);
         if !same(&wanted, &planned) {
-            for (address, error) in self.ports.apply(wanted.clone()).await {
+            let refused = self.ports.apply(wanted.clone()).await;
+            *planned = wanted;
+            for (address, error) in refused {
+                // Not planned, so that the next change tries it again and reports it until it succeeds.
+                planned.remove(&address);
                 let listeners = ports.get(&address).map(|port| port.listeners.as_slice()).unwrap_or_default();
                 failures.extend(listeners.iter().map(|key| (key.clone(), format!("{address}: {error}"))));
             }
-            *planned = wanted;
         }
         self.metrics.config_applied(self.compiler.lock().snapshot(), started.elapsed(), failures.len());
         failures
@@ -172,34 +180,4 @@ fn same(
         && wanted
             .iter()
             .all(|(address, config)| planned.get(address).is_some_and(|before| Arc::ptr_eq(before, config)))
-}
-
-/// Counts what happens to connections.
-struct Watcher {
-    metrics: Arc<Metrics>,
-}
-
-impl Observer for Watcher {
-    fn opened(&self, port: SocketAddr) {
-        self.metrics.port(port).opened();
-    }
-
-    fn closed(&self, port: SocketAddr) {
-        self.metrics.port(port).closed();
-    }
-
-    fn refused(&self, refused: &Refused<'_>) {
-        self.metrics.port(refused.port).refused(refused.outcome);
-        tracing::debug!(peer = %refused.peer, outcome = refused.outcome.word(), reason = refused.reason, "refused");
-    }
-
-    fn tls_failed(&self, port: SocketAddr, peer: SocketAddr, reason: &str) {
-        self.metrics.port(port).tls_failed();
-        tracing::debug!(%peer, reason, "TLS handshake failed");
-    }
-
-    fn panicked(&self, port: SocketAddr) {
-        self.metrics.panicked();
-        tracing::error!(%port, "a connection's task panicked; the connection is closed");
-    }
 }

@@ -1,0 +1,106 @@
+//! Hears what happens to connections before a request reaches the engine: counts it, and writes refusals to the access
+//! log of the port's Gateway, so that a client's 400 or 408 can be found there like any other answer.
+
+use crate::listen::{Observer, Refused};
+use crate::snapshot::Runtime;
+use crate::telemetry::{AccessLogger, AccessRecord, Metrics};
+use arc_swap::ArcSwap;
+use sluice_ir::AccessLog;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Counts and logs.
+pub(crate) struct Watcher {
+    pub(crate) runtime: Arc<ArcSwap<Runtime>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: AccessLogger,
+}
+
+impl Observer for Watcher {
+    fn opened(&self, port: SocketAddr) {
+        self.metrics.port(port).opened();
+    }
+
+    fn closed(&self, port: SocketAddr) {
+        self.metrics.port(port).closed();
+    }
+
+    fn refused(&self, refused: &Refused<'_>) {
+        self.metrics.port(refused.port).refused(refused.outcome);
+        tracing::debug!(peer = %refused.peer, outcome = refused.outcome.word(), reason = refused.reason, "refused");
+        let runtime = self.runtime.load();
+        if let Some(port) = runtime.ports.get(&refused.port)
+            && port.gateway.settings.access_log != AccessLog::Off
+        {
+            self.log.write(port.gateway.settings.access_log, &record(refused, port.gateway.key.as_str()));
+        }
+    }
+
+    fn tls_failed(&self, port: SocketAddr, peer: SocketAddr, reason: &str) {
+        self.metrics.port(port).tls_failed();
+        tracing::debug!(%peer, reason, "TLS handshake failed");
+    }
+
+    fn panicked(&self, port: SocketAddr) {
+        self.metrics.panicked();
+        tracing::error!(%port, "a connection's task panicked; the connection is closed");
+    }
+}
+
+/// What is known of a refused request: no more than its unchecked first line.
+fn record<'a>(refused: &Refused<'a>, gateway: &'a str) -> AccessRecord<'a> {
+    let line = refused.head.and_then(|head| std::str::from_utf8(head).ok()).unwrap_or_default();
+    let mut words = line.split(' ');
+    AccessRecord {
+        time: SystemTime::now(),
+        gateway,
+        listener: None,
+        route: None,
+        rule: None,
+        method: words.next().unwrap_or_default(),
+        host: "",
+        path: words.next().unwrap_or_default(),
+        protocol: words.next().unwrap_or_default(),
+        status: refused.outcome.status().unwrap_or_default(),
+        outcome: refused.outcome,
+        request_bytes: 0,
+        response_bytes: 0,
+        duration: Duration::ZERO,
+        upstream: None,
+        upstream_duration: None,
+        attempts: 0,
+        client: refused.peer,
+        server_name: None,
+        tls_version: None,
+        user_agent: None,
+        request_id: None,
+        traceparent: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::record;
+    use crate::listen::Refused;
+    use crate::telemetry::Outcome;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    #[test]
+    fn a_refused_request_is_logged_with_what_its_first_line_says() {
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 4711));
+        let refused = |head| Refused {
+            port: peer,
+            peer,
+            tls: false,
+            outcome: Outcome::BadRequest,
+            reason: "two Host fields",
+            head,
+        };
+        let seen = record(&refused(Some(b"GET /a?b HTTP/1.1")), "edge/web");
+        assert_eq!((seen.method, seen.path, seen.protocol, seen.status), ("GET", "/a?b", "HTTP/1.1", 400));
+        let seen = record(&refused(Some(b"\xff\xfe")), "edge/web");
+        assert_eq!((seen.method, seen.path, seen.protocol), ("", "", ""));
+        assert_eq!(record(&refused(None), "edge/web").client, peer);
+    }
+}
