@@ -69,7 +69,7 @@ pub(crate) fn path(text: &str) -> Result<(), String> {
     if !text.starts_with('/') {
         return Err(format!("{text:?} must begin with '/'"));
     }
-    for bad in ["//", "/./", "/../", "%2f", "%2F", "#", "?"] {
+    for bad in ["//", "/./", "/../", "%2f", "%2F", "%00", "#", "?"] {
         if text.contains(bad) {
             return Err(format!("{text:?} must not contain {bad:?}"));
         }
@@ -206,7 +206,7 @@ mod tests {
         assert!(header_name("X-A").is_ok() && header_name("X A").is_err() && header_name("").is_err());
         assert!(header_value("a b").is_ok() && header_value("a\nb").is_err() && header_value(" a").is_err());
         assert!(path("/a%20b").is_ok());
-        for bad in ["a", "/a//b", "/a/../b", "/a/..", "/a#b", "/a b", "/a%2Fb", "/a%zz"] {
+        for bad in ["a", "/a//b", "/a/../b", "/a/..", "/a#b", "/a b", "/a%2Fb", "/a%00", "/a%zz"] {
             assert!(path(bad).is_err(), "{bad}");
         }
         assert!(regex("^/v[0-9]+$").is_ok());
