@@ -47,7 +47,7 @@ impl Serialize for ObjectRef {
 macro_rules! object {
     ($($kind:ident($type:ty)),+ $(,)?) => {
         /// An object of any kind that Sluice reads.
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, PartialEq)]
         pub enum Object {
             $(
                 #[doc = concat!("A ", stringify!($kind), ".")]
@@ -113,6 +113,13 @@ object!(
     GatewayParameters(GatewayParameters),
 );
 
+impl fmt::Debug for Object {
+    /// Only the name: an object may be a Secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Object({})", self.reference())
+    }
+}
+
 impl Object {
     /// The reference that names this object.
     pub fn reference(&self) -> ObjectRef {
@@ -122,5 +129,20 @@ impl Object {
             metadata.namespace.clone().unwrap_or_default(),
             metadata.name.clone().unwrap_or_default(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use crate::Object;
+    use serde_json::json;
+
+    #[test]
+    fn a_secret_prints_only_its_name() {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web", "namespace": "edge"},
+                            "stringData": {"tls.key": "very private"}});
+        let shown = format!("{:?}", Object::parse(secret, "default").unwrap());
+        assert!(shown.contains("Object(Secret edge/web)") && !shown.contains("private"), "{shown}");
     }
 }
