@@ -95,6 +95,8 @@ fn admit<A>(
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
+    // An IPv4 client of a dual-stack socket is an IPv4 client.
+    let direct_peer = canonical(direct_peer);
     let config = port.config.load_full();
     let Some(slot) = port.slots.port(config.limits.connections) else {
         let permit = farewells.clone().try_acquire_owned().ok();
@@ -113,6 +115,11 @@ fn admit<A>(
     port.observer.opened(port.key);
     let accepted = Accepted { socket, direct_peer, slot, config };
     tasks.spawn(guarded(port.clone(), accepted, cut.clone()));
+}
+
+/// The IPv4 address where one is written as IPv6.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Small packets at once, and an end for peers that vanished. Failing changes nothing that matters.

@@ -3,6 +3,7 @@
 //! PROXY header, limit of the client, TLS or not, HTTP/1 or HTTP/2: in this order, each phase with its deadline. The
 //! phases before the loop are boxed, so that a connection that has passed them does not keep their memory.
 
+use super::accept::canonical;
 use super::head::Refusal;
 use super::io::{ConnIo, Shared, linger};
 use super::limit::{ClientSlot, PortSlot, Slots};
@@ -98,7 +99,7 @@ where
 
 async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Established> {
     let Accepted { mut socket, direct_peer, slot, config } = accepted;
-    let local = socket.local_addr().ok()?;
+    let local = canonical(socket.local_addr().ok()?);
     let started = Instant::now();
     let deadline = started + config.limits.tls_handshake_timeout;
 

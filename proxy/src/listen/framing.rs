@@ -180,6 +180,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::{Body, BrokenChunk, Message};
+    use proptest::prelude::*;
 
     /// Feeds the bytes in pieces of `step` and returns how many the message took.
     fn taken(head_len: usize, body: Body, bytes: &[u8], step: usize) -> Result<usize, BrokenChunk> {
@@ -241,5 +242,27 @@ mod tests {
         assert_eq!(Message::new(0, Body::Chunked).take(long.as_bytes()), Err(BrokenChunk));
         let long = format!("0\r\nA: {}\r\n", "x".repeat(9000));
         assert_eq!(Message::new(0, Body::Chunked).take(long.as_bytes()), Err(BrokenChunk));
+    }
+
+    proptest! {
+        /// Any chunks, in any pieces, end where they end; any bytes at all never panic.
+        #[test]
+        fn what_was_encoded_is_taken_whole(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..6),
+            after in proptest::collection::vec(any::<u8>(), 0..20),
+            step in 1_usize..50,
+        ) {
+            let mut bytes = Vec::new();
+            for chunk in &chunks {
+                bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                bytes.extend_from_slice(chunk);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(b"0\r\n\r\n");
+            let len = bytes.len();
+            bytes.extend_from_slice(&after);
+            prop_assert_eq!(taken(0, Body::Chunked, &bytes, step), Ok(len));
+            let _ = taken(0, Body::Chunked, &after, step);
+        }
     }
 }

@@ -109,7 +109,9 @@ impl<'a> RequestLine<'a> {
         if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
             return Err(bad("malformed method"));
         }
-        if target.is_empty() || target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f || *byte == b'#') {
+        // Letters beyond ASCII are no part of RFC 3986, but clients send them as UTF-8.
+        let is_wrong = |byte: &u8| *byte <= b' ' || *byte == 0x7f || *byte == b'#';
+        if target.is_empty() || target.iter().any(is_wrong) || std::str::from_utf8(target).is_err() {
             return Err(bad("malformed request target"));
         }
         let http_1_0 = match version {
@@ -188,7 +190,8 @@ impl<'a> Fields<'a> {
             (17, b't') if name.eq_ignore_ascii_case(b"transfer-encoding") => self.note_encoding(value),
             (10, b'c') if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
             (7, b'u') if name.eq_ignore_ascii_case(b"upgrade") => {
-                self.upgrade = true;
+                // The upgrade to h2c is gone (RFC 9113 §3.1) and always declined: such a request ends like any other.
+                self.upgrade |= !value.eq_ignore_ascii_case(b"h2c");
                 Ok(())
             }
             _ => Ok(()),

@@ -4,11 +4,11 @@
 //! total time and a number of bytes, and only a head that passed [`head::check`](super::head::check) is shown to
 //! Pingora. A panic while a request is answered ends its connection and nothing else.
 
+use super::answer;
 use super::connection::Port;
 use super::framing::{Body, Message};
 use super::head::{self, HeadEnd, Refusal};
 use super::io::ConnIo;
-use super::{ConnInfo, answer};
 use crate::telemetry::Outcome;
 use futures::FutureExt;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp};
@@ -55,7 +55,8 @@ where
         match next(&mut io, first).await {
             Next::Request { head_len, body } => {
                 io.begin(Message::new(head_len, body));
-                (io, carried) = answer_one(port, io, carried).await?;
+                let session = session(port, io, body, carried);
+                (io, carried) = answer_one(port, session).await?;
                 first = false;
             }
             Next::Http2 => return Some(io),
@@ -163,13 +164,11 @@ fn judge(io: &ConnIo, first: bool, end: &mut HeadEnd) -> Option<Next> {
 /// Has one request answered. The connection comes back when another request may follow.
 async fn answer_one<A>(
     port: &Port<A>,
-    io: Box<ConnIo>,
-    carried: Option<HttpPersistentSettings>,
+    session: ServerSession,
 ) -> Option<(Box<ConnIo>, Option<HttpPersistentSettings>)>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let session = session(port, io, carried);
     let answered = AssertUnwindSafe(port.app.process_new_http(session, &port.shutdown)).catch_unwind().await;
     let Ok(reused) = answered else {
         port.observer.panicked(port.key);
@@ -185,24 +184,24 @@ where
     Some((io, carried))
 }
 
-fn session<A>(port: &Port<A>, io: Box<ConnIo>, carried: Option<HttpPersistentSettings>) -> ServerSession {
+fn session<A>(
+    port: &Port<A>,
+    io: Box<ConnIo>,
+    body: Body,
+    carried: Option<HttpPersistentSettings>,
+) -> ServerSession {
     let info = io.info().clone();
     let mut session = ServerSession::new_http1(io);
     if let Some(carried) = carried {
         carried.apply_to_session(&mut session);
     }
-    bound(&mut session, &info);
+    // A body may not stall. Writing is watched by the connection itself; what follows an upgrade may be silent.
+    let stall = info.limits.limits.stream_idle_timeout;
+    session.set_read_timeout((body != Body::Upgrade).then_some(stall));
+    session.set_total_drain_timeout(Some(stall));
     let idle = info.limits.limits.idle_timeout.as_secs().max(1);
     session.set_keepalive(if port.is_going_away() { None } else { Some(idle) });
     session
-}
-
-/// No body may stall, in either direction.
-pub(super) fn bound(session: &mut ServerSession, info: &ConnInfo) {
-    let stall = Some(info.limits.limits.stream_idle_timeout);
-    session.set_read_timeout(stall);
-    session.set_write_timeout(stall);
-    session.set_total_drain_timeout(stall);
 }
 
 /// Answers a request that Pingora will never see, and closes.

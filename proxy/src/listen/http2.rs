@@ -7,7 +7,6 @@
 use super::ConnInfo;
 use super::connection::Port;
 use super::head::Refusal;
-use super::http1::bound;
 use super::io::ConnIo;
 use super::resets::{ResetFlood, ResetMeter};
 use crate::telemetry::Outcome;
@@ -185,7 +184,9 @@ where
         let (port, info) = (self.port.clone(), self.info.clone());
         self.running.spawn(async move {
             let mut session = ServerSession::new_http2(session);
-            bound(&mut session, &info);
+            // Without window from the client a response would wait for ever.
+            session.set_write_timeout(Some(info.limits.limits.stream_idle_timeout));
+            session.set_total_drain_timeout(Some(info.limits.limits.stream_idle_timeout));
             port.app.process_new_http(session, &port.shutdown).await;
         });
     }

@@ -144,12 +144,13 @@ where
 }
 
 impl<A> Bound<A> {
-    /// Closes the port's socket and tells its connections to finish.
+    /// Closes the port's socket, then tells its connections to finish: a client whose idle connection is closed and
+    /// that comes again must not be let in for nothing.
     async fn release(self) {
         self.stop.cancel();
-        self.shutdown.send_replace(true);
         // The task ends as soon as it sees the token; an error would mean that it is gone already.
         let _ = self.accepting.await;
+        self.shutdown.send_replace(true);
     }
 }
 

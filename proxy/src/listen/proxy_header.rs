@@ -2,6 +2,7 @@
 //!
 //! Reads exactly the header's bytes from the socket and not one more: what follows belongs to TLS or HTTP.
 
+use memchr::memchr2;
 use ppp::{v1, v2};
 use std::io;
 use std::net::SocketAddr;
@@ -115,7 +116,8 @@ fn parse_v1(bytes: &[u8]) -> Result<Parsed, ProxyHeaderError> {
     if !bytes.starts_with(V1_SIGNATURE) {
         return Err(ProxyHeaderError::Missing);
     }
-    if bytes.len() > V1_MAX || !bytes.ends_with(b"\r\n") {
+    let line = bytes.strip_suffix(b"\r\n").ok_or(ProxyHeaderError::Malformed)?;
+    if bytes.len() > V1_MAX || memchr2(b'\r', b'\n', line).is_some() {
         return Err(ProxyHeaderError::Malformed);
     }
     let header = v1::Header::try_from(bytes).map_err(|_| ProxyHeaderError::Malformed)?;

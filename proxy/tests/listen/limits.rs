@@ -2,6 +2,9 @@
 
 use crate::support::{Server, get, limits, read_response, read_to_end, until, within};
 use sluice_ir::ProxyProtocol;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,4 +65,59 @@ async fn many_refused_connections_leave_nothing_behind() {
     assert_eq!(server.ports.connections(), 2);
     drop(held);
     until(|| server.ports.connections() == 0, || server.ports.connections().to_string()).await;
+}
+
+/// Runs [`with_few_descriptors`] in a process that may open only 48 files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_descriptors_accepting_pauses_and_recovers() {
+    let output = tokio::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 48 && exec \"$0\" limits::with_few_descriptors --exact --ignored --nocapture",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .output();
+    let output = within(output).await.unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "only in a process with few descriptors: run by without_descriptors_accepting_pauses_and_recovers"]
+async fn with_few_descriptors() {
+    let server = Server::plain().await;
+    let stat = File::open("/proc/self/stat").unwrap();
+    let sockets: Vec<_> = (0..12).map(|_| tokio::net::TcpSocket::new_v4().unwrap()).collect();
+    // All descriptors but three are taken before the clients connect.
+    let mut fillers = Vec::new();
+    while let Ok(filler) = stat.try_clone() {
+        fillers.push(filler);
+    }
+    fillers.truncate(fillers.len() - 3);
+    let mut held = Vec::new();
+    for socket in sockets {
+        held.push(within(socket.connect(server.address)).await.unwrap());
+    }
+    until(|| server.ports.connections() == 3, || server.ports.connections().to_string()).await;
+    let before = cpu_ticks(&stat);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(server.ports.connections(), 3);
+    assert!(cpu_ticks(&stat) - before < 25, "accepting spins");
+
+    drop(fillers);
+    until(|| server.ports.connections() == held.len(), || server.ports.connections().to_string()).await;
+    drop(held);
+    let mut socket = server.connect().await;
+    socket.write_all(get("/recovered").as_bytes()).await.unwrap();
+    assert!(read_response(&mut socket).await.contains("GET /recovered"));
+}
+
+/// Processor time of this process in hundredths of a second: fields 14 and 15 of `/proc/self/stat`.
+fn cpu_ticks(mut stat: &File) -> u64 {
+    let mut text = String::new();
+    stat.rewind().unwrap();
+    stat.read_to_string(&mut text).unwrap();
+    let after_name = text.rsplit(')').next().unwrap();
+    after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
 }

@@ -21,6 +21,7 @@ fn ordinary_requests_pass_and_say_how_their_body_ends() {
     assert_eq!(with("Transfer-Encoding: Chunked\r\n"), Ok(Body::Chunked));
     assert_eq!(with("Connection: Upgrade\r\nUpgrade: websocket\r\n"), Ok(Body::Upgrade));
     assert_eq!(with("Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"), Ok(Body::Upgrade));
+    assert_eq!(with("Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n"), Ok(Body::Sized(5)));
     assert_eq!(with("Upgrade: websocket\r\n"), Ok(Body::Sized(0)), "not nominated by Connection");
     assert_eq!(with("Connection: close\r\nTE: trailers\r\nX:\r\nX-Y: \t a\tb \r\n"), Ok(Body::Sized(0)));
     assert_eq!(body("GET /a?b=c HTTP/1.0\r\n\r\n"), Ok(Body::Sized(0)));
