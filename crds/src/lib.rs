@@ -29,7 +29,7 @@ pub use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SLUICE_GROUP};
 pub use listenersets::ListenerSet;
 pub use name::Name;
-pub use object::{Object, ObjectRef};
+pub use object::{Object, ObjectName, ObjectRef};
 pub use parameters::{
     AccessLogFormat, BalancingPolicy, GatewayParameters, GatewayParametersSpec, LimitsSpec,
     PARAMETERS_CRD_YAML, ProxyProtocolMode,

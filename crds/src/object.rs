@@ -7,10 +7,18 @@ use crate::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// Names an object: kind, namespace, name. Ordered by kind, then namespace, then name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectRef {
+///
+/// A handle of one word: who speaks of an object keeps 8 bytes for it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef(Arc<ObjectName>);
+
+/// The parts of an [`ObjectRef`], which derefs to them.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
     /// The kind.
     pub kind: Kind,
     /// The namespace; empty for cluster-scoped kinds.
@@ -23,7 +31,21 @@ impl ObjectRef {
     /// The reference with these parts; the namespace of a cluster-scoped kind is dropped.
     pub fn new(kind: Kind, namespace: impl Into<Name>, name: impl Into<Name>) -> Self {
         let namespace = if kind.is_namespaced() { namespace.into() } else { Name::default() };
-        Self { kind, namespace, name: name.into() }
+        Self(Arc::new(ObjectName { kind, namespace, name: name.into() }))
+    }
+}
+
+impl Deref for ObjectRef {
+    type Target = ObjectName;
+
+    fn deref(&self) -> &ObjectName {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -2,19 +2,20 @@
 
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::sync::Arc;
 
 /// A host name, a wildcard over one or more left labels, or every host.
 ///
-/// Always lower case, without port and trailing dot.
+/// Always lower case, without port and trailing dot. A copy shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostPattern {
     /// Every host: a listener or route that names none.
     Any,
     /// `*.example.com`, kept as `example.com`: matches `a.example.com` and `a.b.example.com`, not `example.com`
     /// (Gateway API, Hostname of HTTPRoute: a wildcard spans several labels and never none).
-    Wildcard(String),
+    Wildcard(Arc<str>),
     /// One host.
-    Exact(String),
+    Exact(Arc<str>),
 }
 
 impl HostPattern {
@@ -25,8 +26,8 @@ impl HostPattern {
             return Self::Any;
         }
         match text.strip_prefix("*.") {
-            Some(suffix) => Self::Wildcard(suffix.to_owned()),
-            None => Self::Exact(text),
+            Some(suffix) => Self::Wildcard(suffix.into()),
+            None => Self::Exact(text.into()),
         }
     }
 
@@ -35,7 +36,7 @@ impl HostPattern {
         match self {
             Self::Any => true,
             Self::Wildcard(suffix) => is_below(host, suffix),
-            Self::Exact(exact) => exact == host,
+            Self::Exact(exact) => **exact == *host,
         }
     }
 

@@ -21,7 +21,9 @@ mod origin;
 mod route;
 mod snapshot;
 
-pub use backend::{Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState};
+pub use backend::{
+    Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState,
+};
 pub use certificate::{Certificate, SecretBytes, fingerprint};
 pub use filter::{
     Cors, CorsOrigin, Fail, Filter, HeaderEdit, HeaderField, Mirror, PathEdit, Ratio, Redirect, Rewrite,

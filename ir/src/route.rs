@@ -3,6 +3,7 @@
 use crate::duration;
 use crate::{BackendKey, Fail, Filter, HostPattern, ListenerKey, Match, Origin, RouteKey};
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One HTTPRoute or GRPCRoute.
@@ -48,8 +49,8 @@ pub struct Rule {
     /// `rules[].name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Never empty.
-    pub matches: Vec<Match>,
+    /// Never empty. Shared with what was read from the manifest.
+    pub matches: Arc<[Match]>,
     /// In order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<Filter>,
@@ -60,10 +61,10 @@ pub struct Rule {
     pub timeouts: Timeouts,
     /// When and how often to try again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Retry>,
+    pub retry: Option<Box<Retry>>,
     /// Keeps a client at its endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_persistence: Option<SessionPersistence>,
+    pub session_persistence: Option<Box<SessionPersistence>>,
 }
 
 /// A backend and its share.

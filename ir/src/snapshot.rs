@@ -1,8 +1,8 @@
 //! The whole configuration, and the difference between two of them.
 
 use crate::{
-    Backend, BackendKey, Certificate, CertificateKey, EndpointSet, EndpointSetKey, Gateway, GatewayKey, Listener,
-    ListenerKey, Route, RouteKey,
+    Backend, BackendKey, Certificate, CertificateKey, EndpointSet, EndpointSetKey, Gateway, GatewayKey,
+    Listener, ListenerKey, Route, RouteKey,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -131,7 +131,13 @@ impl Snapshot {
             Resource::EndpointSet,
             ResourceKey::EndpointSet,
         );
-        diff(&self.certificates, &newer.certificates, &mut delta, Resource::Certificate, ResourceKey::Certificate);
+        diff(
+            &self.certificates,
+            &newer.certificates,
+            &mut delta,
+            Resource::Certificate,
+            ResourceKey::Certificate,
+        );
         delta
     }
 }

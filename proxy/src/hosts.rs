@@ -22,10 +22,10 @@ impl<V> HostTable<V> {
     pub(crate) fn insert(&mut self, host: &HostPattern, value: V) {
         match host {
             HostPattern::Exact(host) => {
-                self.exact.entry(host.as_str().into()).or_insert(value);
+                self.exact.entry((&**host).into()).or_insert(value);
             }
             HostPattern::Wildcard(suffix) => {
-                self.wildcard.entry(suffix.as_str().into()).or_insert(value);
+                self.wildcard.entry((&**suffix).into()).or_insert(value);
             }
             HostPattern::Any => {
                 self.any.get_or_insert(value);
@@ -59,8 +59,8 @@ impl<V> HostTable<V> {
     /// Whether this very pattern has a value.
     pub(crate) fn contains(&self, host: &HostPattern) -> bool {
         match host {
-            HostPattern::Exact(host) => self.exact.contains_key(host.as_str()),
-            HostPattern::Wildcard(suffix) => self.wildcard.contains_key(suffix.as_str()),
+            HostPattern::Exact(host) => self.exact.contains_key(&**host),
+            HostPattern::Wildcard(suffix) => self.wildcard.contains_key(&**suffix),
             HostPattern::Any => self.any.is_some(),
         }
     }

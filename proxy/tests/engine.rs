@@ -47,7 +47,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
     let rule = |index, path: &str, filters| ir::Rule {
         index,
         name: None,
-        matches: vec![ir::Match { path: ir::PathMatch::Prefix(path.to_owned()), ..ir::Match::default() }],
+        matches: [ir::Match { path: ir::PathMatch::Prefix(path.to_owned()), ..ir::Match::default() }].into(),
         filters,
         backends: vec![ir::WeightedBackend {
             target: ir::BackendTarget::Backend(backend.clone()),
@@ -55,11 +55,11 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
             filters: Vec::new(),
         }],
         timeouts: ir::Timeouts::default(),
-        retry: Some(ir::Retry {
+        retry: Some(Box::new(ir::Retry {
             codes: vec![503],
             attempts: 1,
             backoff: std::time::Duration::from_millis(1),
-        }),
+        })),
         session_persistence: None,
     };
     let redirect = ir::Redirect {

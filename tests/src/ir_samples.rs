@@ -106,7 +106,7 @@ pub fn rule(index: u32, matching: ir::Match, backend: &str) -> ir::Rule {
     ir::Rule {
         index,
         name: None,
-        matches: vec![matching],
+        matches: [matching].into(),
         filters: Vec::new(),
         backends: vec![ir::WeightedBackend {
             target: ir::BackendTarget::Backend(ir::BackendKey::new(format!("Service/default/{backend}:80"))),

@@ -15,6 +15,7 @@ mod output;
 mod problem;
 mod reads;
 mod route;
+mod shared;
 mod status;
 mod store;
 mod syntax;

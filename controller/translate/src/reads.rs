@@ -7,6 +7,7 @@ use crate::backend::BackendId;
 use sluice_crds::{Name, ObjectRef};
 use sluice_ir::{BackendKey, EndpointSetKey};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Something that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +31,7 @@ pub(crate) enum Key {
     /// The listeners that a Gateway or ListenerSet offers to routes (result of [`Node::Gateway`]).
     Parent(ObjectRef),
     /// A backend (result of [`Node::Backend`]).
-    Backend(BackendId),
+    Backend(Arc<BackendId>),
 }
 
 /// A computation. The order of the variants is the order of the work.
@@ -47,7 +48,7 @@ pub(crate) enum Node {
     /// A ListenerSet whose parent is missing or not ours.
     Orphan(ObjectRef),
     /// A backend.
-    Backend(BackendId),
+    Backend(Arc<BackendId>),
     /// A route.
     Route(ObjectRef),
     /// Whether a backend is in the snapshot: only those of attached routes are.

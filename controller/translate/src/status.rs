@@ -218,7 +218,7 @@ pub struct RouteParentStatus {
 }
 
 /// A parentRef, field by field as the route wrote it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
     /// Absent: `gateway.networking.k8s.io`.

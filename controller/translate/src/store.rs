@@ -1,10 +1,13 @@
 //! The objects as they were last seen, in our own terms, with the indexes that computations look through.
 
+use crate::model::BackendReference;
 use crate::model::{
     ClassModel, EntryModel, GatewayModel, GrantModel, ParametersModel, RouteModel, SecretModel, ServiceModel,
     SetModel, SliceModel,
 };
 use crate::reads::{Key, Node};
+use crate::shared::Shared;
+use crate::status::ParentRef;
 use sluice_crds::{Kind, Object, ObjectRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +31,8 @@ pub(crate) struct Store {
     sets_by_gateway: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     slices_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     entries_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
+    parent_refs: Shared<ParentRef>,
+    backend_refs: Shared<BackendReference>,
 }
 
 /// What a change touched.
@@ -67,7 +72,7 @@ impl Store {
             Object::GrpcRoute(it) => self.put_route(crate::route::read_grpc(&it), &mut touched),
             Object::ReferenceGrant(it) => {
                 if put(&mut self.grants, &reference, GrantModel::read(&it)).is_some() {
-                    touched.keys.push(Key::Grants(reference.namespace));
+                    touched.keys.push(Key::Grants(reference.namespace.clone()));
                 }
             }
             Object::Service(it) => {
@@ -133,13 +138,12 @@ impl Store {
             }
             Kind::HttpRoute | Kind::GrpcRoute => {
                 if self.routes.remove(&reference).is_some() {
-                    touched.nodes.push(Node::Route(reference.clone()));
-                    touched.keys.push(Key::Object(reference));
+                    touched.nodes.push(Node::Route(reference));
                 }
             }
             Kind::ReferenceGrant => {
                 if self.grants.remove(&reference).is_some() {
-                    touched.keys.push(Key::Grants(reference.namespace));
+                    touched.keys.push(Key::Grants(reference.namespace.clone()));
                 }
             }
             Kind::Service => touch_removed(self.services.remove(&reference), reference, &mut touched),
@@ -167,12 +171,18 @@ impl Store {
         touched
     }
 
-    fn put_route(&mut self, model: RouteModel, touched: &mut Touched) {
+    /// Nobody but the route's own computation reads it, so no key is touched.
+    fn put_route(&mut self, mut model: RouteModel, touched: &mut Touched) {
+        for parent in &mut model.parents {
+            *parent = self.parent_refs.get(parent.clone());
+        }
+        for backend in model.rules.iter_mut().flat_map(|rule| &mut rule.backends) {
+            backend.reference = self.backend_refs.get(backend.reference.clone());
+        }
         // The model's own reference, so that its names are there only once.
         let reference = model.meta.reference.clone();
         if put(&mut self.routes, &reference, model).is_some() {
-            touched.nodes.push(Node::Route(reference.clone()));
-            touched.keys.push(Key::Object(reference));
+            touched.nodes.push(Node::Route(reference));
         }
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub(crate) lost: BTreeMap<ObjectRef, Arc<Lost>>,
     pub(crate) certificates: BTreeMap<ObjectRef, Arc<CertificateOutcome>>,
     pub(crate) parents: BTreeMap<ObjectRef, Arc<Parent>>,
-    pub(crate) backends: BTreeMap<BackendId, Arc<BackendOutcome>>,
+    pub(crate) backends: BTreeMap<Arc<BackendId>, Arc<BackendOutcome>>,
 }
 
 /// One computation's look at the state.
@@ -170,12 +170,14 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn parent(&self, reference: &ObjectRef) -> Option<&'a Arc<Parent>> {
-        self.note(Key::Parent(reference.clone()));
-        self.state.parents.get(reference)
+        let known = self.state.parents.get_key_value(reference);
+        self.note(Key::Parent(known.map_or_else(|| reference.clone(), |(same, _)| same.clone())));
+        known.map(|(_, parent)| parent)
     }
 
     pub(crate) fn backend(&self, id: &BackendId) -> Option<&'a Arc<BackendOutcome>> {
-        self.note(Key::Backend(id.clone()));
-        self.state.backends.get(id)
+        let known = self.state.backends.get_key_value(id);
+        self.note(Key::Backend(known.map_or_else(|| Arc::new(id.clone()), |(same, _)| same.clone())));
+        known.map(|(_, backend)| backend)
     }
 }

@@ -25,7 +25,7 @@ impl<T> Clone for Candidate<T> {
 impl<T> Candidate<T> {
     /// All matches of a route.
     pub(crate) fn all_of(route: &Arc<RouteEntry<T>>) -> impl Iterator<Item = Self> {
-        (0_u32..).zip(&route.rules).flat_map(move |(rule, entry)| {
+        (0_u32..).zip(route.rules.iter()).flat_map(move |(rule, entry)| {
             (0_u32..).zip(entry.matches.iter()).map(move |(matching, compiled)| Self {
                 route: route.clone(),
                 rule,

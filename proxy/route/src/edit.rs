@@ -4,7 +4,7 @@
 //! everything else is shared with the table before. A build is an edit of the empty table.
 
 use crate::candidate::Candidate;
-use crate::host_table::{HostEdit, HostTable, Spot};
+use crate::host_table::{HostTable, Note, Spot};
 use crate::table::{RouteEntry, RouteTable};
 use crate::trie::{Keyed, Trie};
 use sluice_ir::{HostPattern, RouteKey};
@@ -29,23 +29,25 @@ impl<T: Clone> RouteTable<T> {
         let upserts: BTreeMap<RouteKey, RouteEntry<T>> =
             upserts.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
         let touched: HashSet<RouteKey> = upserts.keys().chain(removals).cloned().collect();
-        let mut edits = BTreeMap::<HostPattern, HostEdit<T>>::new();
+        let mut notes = Vec::new();
         for old in touched.iter().filter_map(|key| self.routes.get(key.as_str())) {
             next.routes.remove(old.key.as_str());
-            note(&mut edits, old, |_, _| {});
+            note(&mut notes, old, |_| None);
         }
         for entry in upserts.into_values() {
             let route = Arc::new(entry);
-            note(&mut edits, &route, Vec::push);
+            note(&mut notes, &route, Some);
             next.routes.set(route);
         }
-        for (pattern, edit) in edits {
-            next.edit_host(pattern, edit, &touched);
+        notes.sort_unstable_by(|a, b| (&a.host, &a.spot).cmp(&(&b.host, &b.spot)));
+        for edit in notes.chunk_by(|a, b| a.host == b.host) {
+            next.edit_host(edit, &touched);
         }
         next
     }
 
-    fn edit_host(&mut self, pattern: HostPattern, edit: HostEdit<T>, touched: &HashSet<RouteKey>) {
+    fn edit_host(&mut self, edit: &[Note<T>], touched: &HashSet<RouteKey>) {
+        let Some(pattern) = edit.first().map(|note| note.host.clone()) else { return };
         match pattern {
             HostPattern::Any => {
                 let mut table = self.any.take().unwrap_or_else(|| Arc::new(HostTable::new(pattern)));
@@ -61,25 +63,26 @@ impl<T: Clone> RouteTable<T> {
     }
 }
 
-/// Notes all spots of a route on all of its hosts and lets `add` see each of its candidates there.
+/// Notes all spots of a route on all of its hosts, with what `add` makes of each of its candidates there.
 fn note<T>(
-    edits: &mut BTreeMap<HostPattern, HostEdit<T>>,
+    notes: &mut Vec<Note<T>>,
     route: &Arc<RouteEntry<T>>,
-    add: impl Fn(&mut Vec<Candidate<T>>, Candidate<T>),
+    add: impl Fn(Candidate<T>) -> Option<Candidate<T>>,
 ) {
     let hosts: HashSet<&HostPattern> = route.hostnames.iter().collect();
     for host in hosts {
-        let edit = edits.entry(host.clone()).or_default();
-        for candidate in Candidate::all_of(route) {
-            add(edit.entry(Spot::of(candidate.compiled())).or_default(), candidate);
-        }
+        notes.extend(Candidate::all_of(route).map(|candidate| Note {
+            host: host.clone(),
+            spot: Spot::of(candidate.compiled()),
+            added: add(candidate),
+        }));
     }
 }
 
 fn edit_host_in<T>(
     hosts: &mut Trie<Arc<HostTable<T>>>,
     pattern: HostPattern,
-    edit: HostEdit<T>,
+    edit: &[Note<T>],
     touched: &HashSet<RouteKey>,
 ) {
     let fresh = HostTable::new(pattern);

@@ -10,7 +10,7 @@ use crate::compile::{CompiledMatch, Place};
 use crate::condition::Probe;
 use crate::trie::{Keyed, Trie};
 use sluice_ir::{HostPattern, RouteKey};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The table of one hostname pattern.
@@ -47,8 +47,12 @@ pub(crate) enum Spot {
     Prefix(Arc<str>),
 }
 
-/// New candidates, by spot. A spot without new ones only loses those of touched routes.
-pub(crate) type HostEdit<T> = BTreeMap<Spot, Vec<Candidate<T>>>;
+/// An edited spot of a host. One without a new candidate only loses those of touched routes.
+pub(crate) struct Note<T> {
+    pub(crate) host: HostPattern,
+    pub(crate) spot: Spot,
+    pub(crate) added: Option<Candidate<T>>,
+}
 
 impl Spot {
     pub(crate) fn of(it: &CompiledMatch) -> Self {
@@ -101,9 +105,12 @@ impl<T> HostTable<T> {
         best
     }
 
-    /// Drops the candidates of touched routes at the edited spots and puts the new ones in.
-    pub(crate) fn edit(&mut self, edit: HostEdit<T>, touched: &HashSet<RouteKey>) {
-        for (spot, added) in edit {
+    /// Drops the candidates of touched routes at the edited spots and puts the new ones in. Notes of one spot stand
+    /// together.
+    pub(crate) fn edit(&mut self, edit: &[Note<T>], touched: &HashSet<RouteKey>) {
+        for notes in edit.chunk_by(|a, b| a.spot == b.spot) {
+            let Some(spot) = notes.first().map(|note| note.spot.clone()) else { continue };
+            let added = notes.iter().filter_map(|note| note.added.clone()).collect();
             match spot {
                 Spot::Exact(path) => edit_leaf(&mut self.exact, path, added, touched),
                 Spot::Regex(elements) => self.regexes.edit(elements, added, touched),

@@ -20,8 +20,8 @@ pub struct RouteEntry<T> {
     pub created_s: i64,
     /// Intersection of the listener's and the route's hosts; a route without any is kept but never found.
     pub hostnames: Vec<HostPattern>,
-    /// In the order of the manifest.
-    pub rules: Vec<RuleEntry<T>>,
+    /// In the order of the manifest. Shared by the tables of all listeners.
+    pub rules: Arc<[RuleEntry<T>]>,
 }
 
 /// One rule of a route.

@@ -7,9 +7,12 @@ use pingora_error::{ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use sluice_ir as ir;
 
-/// Header edits and rewrites, in the order of the manifest.
+/// Header edits and rewrites, in the order of the manifest. One word where there are none, as in most rules.
 #[derive(Debug, Default)]
-pub struct CompiledFilters {
+pub struct CompiledFilters(Option<Box<Edits>>);
+
+#[derive(Debug, Default)]
+struct Edits {
     request: Vec<HeaderEdit>,
     response: Vec<HeaderEdit>,
     rewrites: Vec<ir::Rewrite>,
@@ -17,7 +20,7 @@ pub struct CompiledFilters {
 
 impl CompiledFilters {
     pub(crate) fn compile(filters: &[ir::Filter]) -> Self {
-        let mut compiled = Self::default();
+        let mut compiled = Edits::default();
         for filter in filters {
             match filter {
                 ir::Filter::RequestHeaders(edit) => compiled.request.push(HeaderEdit::compile(edit)),
@@ -29,15 +32,18 @@ impl CompiledFilters {
                 | ir::Filter::Fail(_) => {}
             }
         }
-        compiled
+        let is_empty =
+            compiled.request.is_empty() && compiled.response.is_empty() && compiled.rewrites.is_empty();
+        Self((!is_empty).then(|| Box::new(compiled)))
     }
 
     /// Applies the request half. `matched` is the length of the prefix that the rule matched.
     pub(crate) fn request(&self, header: &mut RequestHeader, matched: Option<usize>) -> Result<()> {
-        for edit in &self.request {
+        let Some(edits) = &self.0 else { return Ok(()) };
+        for edit in &edits.request {
             edit.request(header)?;
         }
-        for rewrite in &self.rewrites {
+        for rewrite in &edits.rewrites {
             apply_rewrite(rewrite, header, matched)?;
         }
         Ok(())
@@ -45,7 +51,8 @@ impl CompiledFilters {
 
     /// Applies the response half.
     pub(crate) fn response(&self, header: &mut ResponseHeader) -> Result<()> {
-        self.response.iter().try_for_each(|edit| edit.response(header))
+        let mut edits = self.0.iter().flat_map(|edits| &edits.response);
+        edits.try_for_each(|edit| edit.response(header))
     }
 }
 

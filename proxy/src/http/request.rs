@@ -234,8 +234,7 @@ pub(super) fn start_mirrors(
         return;
     }
     let Some(rule) = context.rule.clone() else { return };
-    let of_backend =
-        rule.backends.get(context.backend).map(|backend| backend.mirrors.as_slice()).unwrap_or_default();
+    let of_backend = rule.backends.get(context.backend).map(|backend| &*backend.mirrors).unwrap_or_default();
     for mirror in rule.mirrors.iter().chain(of_backend) {
         if mirror.sampler.take() {
             context.mirrors.extend(start_mirror(client, mirror, header, !session.is_body_empty(), context));

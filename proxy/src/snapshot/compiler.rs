@@ -53,7 +53,7 @@ pub struct Compiler {
     upstreams: Arc<Upstreams>,
     metrics: Arc<Metrics>,
     backends: AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
-    routes: AHashMap<ir::RouteKey, Vec<RuleEntry<Arc<RuleRuntime>>>>,
+    routes: AHashMap<ir::RouteKey, Arc<[RuleEntry<Arc<RuleRuntime>>]>>,
     listeners: BTreeMap<ir::ListenerKey, Arc<ListenerRuntime>>,
     ports: BTreeMap<SocketAddr, PlannedPort>,
     runtime: Arc<Runtime>,

@@ -17,7 +17,7 @@ pub(super) trait Backends {
 pub(super) fn compile(
     route: &Arc<RouteRuntime>,
     backends: &impl Backends,
-) -> Vec<RuleEntry<Arc<RuleRuntime>>> {
+) -> Arc<[RuleEntry<Arc<RuleRuntime>>]> {
     route
         .route
         .rules
@@ -57,13 +57,13 @@ fn runtime(route: &Arc<RouteRuntime>, rule: &ir::Rule, backends: &impl Backends)
         request_timeout: rule.timeouts.request,
         backend_timeout: rule.timeouts.backend_request,
         retry: rule.retry.clone(),
-        sessions: rule.session_persistence.as_ref().and_then(Sessions::new),
+        sessions: rule.session_persistence.as_deref().and_then(Sessions::new).map(Box::new),
     };
     for filter in &rule.filters {
         match filter {
-            ir::Filter::Fail(fail) => compiled.fail = Some(fail.clone()),
-            ir::Filter::Redirect(redirect) => compiled.redirect = Some(redirect.clone()),
-            ir::Filter::Cors(cors) => compiled.cors = Some(Cors::compile(cors)),
+            ir::Filter::Fail(fail) => compiled.fail = Some(Box::new(fail.clone())),
+            ir::Filter::Redirect(redirect) => compiled.redirect = Some(Box::new(redirect.clone())),
+            ir::Filter::Cors(cors) => compiled.cors = Some(Box::new(Cors::compile(cors))),
             ir::Filter::Mirror(_)
             | ir::Filter::RequestHeaders(_)
             | ir::Filter::ResponseHeaders(_)
@@ -79,11 +79,11 @@ fn rule_backend(backend: &ir::WeightedBackend, backends: &impl Backends) -> Rule
         _ => None,
     });
     let target = match (failed, &backend.target) {
-        (Some(fail), _) => Err(fail),
-        (None, ir::BackendTarget::Fail(fail)) => Err(fail.clone()),
-        (None, ir::BackendTarget::Backend(key)) => backends.backend(key).ok_or_else(|| ir::Fail {
-            status: 500,
-            reason: format!("backend {key} is not part of the configuration"),
+        (Some(fail), _) => Err(Box::new(fail)),
+        (None, ir::BackendTarget::Fail(fail)) => Err(Box::new(fail.clone())),
+        (None, ir::BackendTarget::Backend(key)) => backends.backend(key).ok_or_else(|| {
+            let reason = format!("backend {key} is not part of the configuration");
+            Box::new(ir::Fail { status: 500, reason })
         }),
     };
     RuleBackend {
@@ -94,7 +94,7 @@ fn rule_backend(backend: &ir::WeightedBackend, backends: &impl Backends) -> Rule
 }
 
 /// A mirror whose backend does not resolve copies nothing; the route's status says so.
-fn mirrors(filters: &[ir::Filter], backends: &impl Backends) -> Vec<MirrorRuntime> {
+fn mirrors(filters: &[ir::Filter], backends: &impl Backends) -> Box<[MirrorRuntime]> {
     let mirror = |filter: &ir::Filter| match filter {
         ir::Filter::Mirror(ir::Mirror { target: ir::BackendTarget::Backend(key), fraction }) => {
             Some(MirrorRuntime { backend: backends.backend(key)?, sampler: Sampler::new(*fraction) })

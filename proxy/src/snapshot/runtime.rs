@@ -63,24 +63,24 @@ pub struct RouteRuntime {
     pub metrics: Arc<RouteMetrics>,
 }
 
-/// A compiled rule.
+/// A compiled rule. What few rules have is boxed: there are thousands of rules.
 pub struct RuleRuntime {
     /// The route.
     pub route: Arc<RouteRuntime>,
     /// Position in the route.
     pub index: u32,
     /// Answers every request in place of the backends, when a filter could not be resolved.
-    pub fail: Option<ir::Fail>,
+    pub fail: Option<Box<ir::Fail>>,
     /// Answers every request with a redirect.
-    pub redirect: Option<ir::Redirect>,
+    pub redirect: Option<Box<ir::Redirect>>,
     /// CORS.
-    pub cors: Option<Cors>,
+    pub cors: Option<Box<Cors>>,
     /// Header edits and rewrites of the rule.
     pub filters: CompiledFilters,
     /// Copies.
-    pub mirrors: Vec<MirrorRuntime>,
+    pub mirrors: Box<[MirrorRuntime]>,
     /// Where to, in the order of the manifest.
-    pub backends: Vec<RuleBackend>,
+    pub backends: Box<[RuleBackend]>,
     /// Positions of `backends` by weight.
     pub weights: Weights,
     /// Whole request.
@@ -88,9 +88,9 @@ pub struct RuleRuntime {
     /// One try.
     pub backend_timeout: Option<Duration>,
     /// Tries after the first, and when.
-    pub retry: Option<ir::Retry>,
+    pub retry: Option<Box<ir::Retry>>,
     /// Keeps clients at their endpoints.
-    pub sessions: Option<Sessions>,
+    pub sessions: Option<Box<Sessions>>,
 }
 
 impl RuleRuntime {
@@ -111,11 +111,11 @@ pub struct MirrorRuntime {
 /// A backendRef of a rule.
 pub struct RuleBackend {
     /// The backend, or the answer in its place.
-    pub target: Result<Arc<BackendRuntime>, ir::Fail>,
+    pub target: Result<Arc<BackendRuntime>, Box<ir::Fail>>,
     /// Filters of the backendRef, after the rule's.
     pub filters: CompiledFilters,
     /// Copies of what goes to this backend.
-    pub mirrors: Vec<MirrorRuntime>,
+    pub mirrors: Box<[MirrorRuntime]>,
 }
 
 /// A backend, shared by all routes that name it.

@@ -241,7 +241,6 @@ fn assemble(
 ) -> GatewayOutput {
     let reference = &model.meta.reference;
     let key = GatewayKey::new(format!("{}/{}", reference.namespace, reference.name));
-    let shared = Arc::new(reference.clone());
     let addresses = claims::bound_addresses(model);
     let mut listeners = Vec::new();
     let mut certificates: BTreeMap<_, Arc<Certificate>> = BTreeMap::new();
@@ -257,11 +256,11 @@ fn assemble(
                 certificates.extend(it.certificates.iter().map(|it| (it.key.clone(), it.clone())));
             }
         }
-        parents.push((owner.clone(), Arc::new(Parent { gateway: shared.clone(), listeners: offers })));
+        parents.push((owner.clone(), Arc::new(Parent { gateway: reference.clone(), listeners: offers })));
     }
     // A set that is not let in is ours all the same: its routes are told that it offers nothing.
     parents.extend(excluded.iter().map(|set| {
-        (set.meta.reference.clone(), Arc::new(Parent { gateway: shared.clone(), listeners: Vec::new() }))
+        (set.meta.reference.clone(), Arc::new(Parent { gateway: reference.clone(), listeners: Vec::new() }))
     }));
     let bases = |group: Option<&Vec<Judged<'_>>>, generation| {
         group.into_iter().flatten().map(|it| ListenerBase::new(it, refused.as_ref(), generation)).collect()

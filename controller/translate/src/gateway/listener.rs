@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// The listeners that a Gateway or ListenerSet offers to routes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Parent {
-    pub(crate) gateway: Arc<ObjectRef>,
+    pub(crate) gateway: ObjectRef,
     pub(crate) listeners: Vec<Offer>,
 }
 

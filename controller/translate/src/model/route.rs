@@ -12,15 +12,15 @@ use std::sync::Arc;
 pub(crate) struct RouteModel {
     pub(crate) meta: Meta,
     pub(crate) kind: RouteKind,
-    pub(crate) parents: Vec<Arc<ParentRef>>,
+    pub(crate) parents: Box<[Arc<ParentRef>]>,
     /// Empty: every host.
-    pub(crate) hostnames: Vec<HostPattern>,
+    pub(crate) hostnames: Box<[HostPattern]>,
     /// Without those whose matches could not be read.
-    pub(crate) rules: Vec<RuleModel>,
+    pub(crate) rules: Box<[RuleModel]>,
     /// How many rules the object has.
     pub(crate) rule_count: usize,
     /// What is wrong with the object by itself.
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Box<[Fault]>,
     /// Whether `useDefaultGateways` is set.
     pub(crate) wants_default_gateways: bool,
 }
@@ -29,9 +29,9 @@ pub(crate) struct RouteModel {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RuleModel {
     pub(crate) index: u32,
-    pub(crate) matches: Vec<Match>,
-    pub(crate) filters: Vec<FilterModel>,
-    pub(crate) backends: Vec<BackendModel>,
+    pub(crate) matches: Arc<[Match]>,
+    pub(crate) filters: Box<[FilterModel]>,
+    pub(crate) backends: Box<[BackendModel]>,
     /// What most rules don't have.
     pub(crate) extras: Option<Box<RuleExtras>>,
 }
@@ -77,13 +77,13 @@ pub(crate) struct MirrorModel {
 /// A `backendRefs` entry.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BackendModel {
-    pub(crate) reference: BackendReference,
+    pub(crate) reference: Arc<BackendReference>,
     pub(crate) weight: u32,
-    pub(crate) filters: Vec<FilterModel>,
+    pub(crate) filters: Box<[FilterModel]>,
 }
 
 /// A reference to a backend as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BackendReference {
     /// `Service`, or another kind with its group; the usual one costs nothing.
     pub(crate) other_kind: Option<Box<(String, String)>>,

@@ -5,7 +5,6 @@ use crate::status::ParentRef;
 use crate::view::View;
 use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef};
 use sluice_ir::{HostPattern, ListenerKey};
-use std::sync::Arc;
 
 /// What a parentRef names.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub(crate) enum Named {
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) listener: ListenerKey,
-    pub(crate) gateway: Arc<ObjectRef>,
+    pub(crate) gateway: ObjectRef,
     pub(crate) hostnames: Vec<HostPattern>,
     pub(crate) is_served: bool,
 }

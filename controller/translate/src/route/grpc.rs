@@ -78,10 +78,10 @@ pub(crate) fn read(it: &GrpcRoute) -> RouteModel {
                 })
             })
             .collect(),
-        hostnames,
-        rules,
+        hostnames: hostnames.into(),
+        rules: rules.into(),
         rule_count: written.len(),
-        faults: faults.list,
+        faults: faults.list.into(),
         wants_default_gateways: it.spec.use_default_gateways.is_some(),
         meta,
     }
@@ -131,9 +131,9 @@ fn rule(rules: &[GrpcRouteRules], meta: &Meta, index: usize, faults: &mut Faults
     };
     Some(RuleModel {
         index: u32::try_from(index).unwrap_or(u32::MAX),
-        matches: read,
-        filters,
-        backends,
+        matches: read.into(),
+        filters: filters.into(),
+        backends: backends.into(),
         extras: extras.boxed(),
     })
 }
@@ -146,8 +146,9 @@ fn backend(
 ) -> BackendModel {
     let place = Place { list: format!("{field}.filters"), is_rule: false, has_backends: false, matches };
     BackendModel {
-        reference: raw_backend!(it),
+        reference: Arc::new(raw_backend!(it)),
         weight: rule_status::weight(it.weight, field, faults),
-        filters: filters::read(it.filters.iter().flatten().map(backend_filter).collect(), &place, faults),
+        filters: filters::read(it.filters.iter().flatten().map(backend_filter).collect(), &place, faults)
+            .into(),
     }
 }

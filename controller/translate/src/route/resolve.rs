@@ -12,7 +12,6 @@ use sluice_ir::{
     RouteKind, Rule, WeightedBackend,
 };
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What a route makes.
 #[derive(Debug, Default)]
@@ -22,7 +21,7 @@ pub(crate) struct RouteOutput {
     /// `None` when no parent is ours.
     pub(crate) status: Option<RouteStatus>,
     /// Listeners that accepted the route, each once, with their Gateway.
-    pub(crate) accepted: Vec<(ListenerKey, Arc<ObjectRef>)>,
+    pub(crate) accepted: Vec<(ListenerKey, ObjectRef)>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -40,7 +39,7 @@ pub(crate) fn backend_ids(route: &RouteModel) -> impl Iterator<Item = BackendId>
 fn references(rule: &RuleModel) -> impl Iterator<Item = &BackendReference> {
     rule.backends
         .iter()
-        .flat_map(|it| std::iter::once(&it.reference).chain(mirror_references(&it.filters)))
+        .flat_map(|it| std::iter::once(&*it.reference).chain(mirror_references(&it.filters)))
         .chain(mirror_references(&rule.filters))
 }
 
@@ -76,7 +75,7 @@ fn mirror_targets(filters: &[Filter]) -> impl Iterator<Item = &BackendTarget> {
 pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
     let reference = &model.meta.reference;
     let mut problems = Problems::of(reference);
-    for fault in &model.faults {
+    for fault in &*model.faults {
         let severity = if fault.reason == FaultReason::Warning { Severity::Warning } else { Severity::Error };
         problems.add(severity, fault.field.clone(), fault.message.clone(), fault.next_step.clone());
     }
@@ -232,7 +231,7 @@ fn absent_parent(view: &View<'_>, reference: &ObjectRef, field: &str, problems: 
 fn attach_to(
     taken: Vec<Taken>,
     attachments: &mut BTreeMap<ListenerKey, Attachment>,
-    accepted: &mut Vec<(ListenerKey, Arc<ObjectRef>)>,
+    accepted: &mut Vec<(ListenerKey, ObjectRef)>,
 ) {
     for it in taken {
         if !accepted.iter().any(|(key, _)| *key == it.listener) {
@@ -288,8 +287,8 @@ impl Resolver<'_, '_> {
             filters,
             backends,
             timeouts: extras.timeouts,
-            retry: extras.retry,
-            session_persistence: extras.session_persistence,
+            retry: extras.retry.map(Box::new),
+            session_persistence: extras.session_persistence.map(Box::new),
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Translator {
-    pub(super) fn run_backend(&mut self, node: &Node, id: &BackendId) {
+    pub(super) fn run_backend(&mut self, node: &Node, id: &Arc<BackendId>) {
         let view = View::new(&self.state);
         let outcome = backend::compute(&view, id);
         let reads = view.into_reads();
@@ -30,7 +30,7 @@ impl Translator {
         self.mark_readers(&Key::Backend(id.clone()));
     }
 
-    pub(super) fn drop_backend(&mut self, id: &BackendId) {
+    pub(super) fn drop_backend(&mut self, id: &Arc<BackendId>) {
         let old = self.state.backends.remove(id);
         self.unlink_backend(id, old.as_deref());
         let node = Node::Backend(id.clone());
@@ -62,11 +62,11 @@ impl Translator {
 
     pub(super) fn run_endpoints(&mut self, node: &Node, key: &EndpointSetKey) {
         let ids = self.backends_by_endpoints.get(key);
-        let is_used = |id: &&BackendId| {
+        let is_used = |id: &&Arc<BackendId>| {
             let backend = self.state.backends.get(*id).and_then(|it| it.as_ref().as_ref().ok());
             backend.is_some_and(|it| self.backend_users.contains_key(&it.backend.key))
         };
-        let used: BTreeSet<BackendId> = ids.into_iter().flatten().filter(is_used).cloned().collect();
+        let used: BTreeSet<Arc<BackendId>> = ids.into_iter().flatten().filter(is_used).cloned().collect();
         let Some(source) = self.resolved(Some(&used)).map(|it| it.source.clone()) else {
             self.output.remove(ResourceKey::EndpointSet(key.clone()));
             self.output.set_problems(node, Vec::new());
@@ -82,13 +82,13 @@ impl Translator {
     }
 
     /// What the first of some references came to.
-    pub(super) fn resolved(&self, ids: Option<&BTreeSet<BackendId>>) -> Option<&Resolved> {
+    pub(super) fn resolved(&self, ids: Option<&BTreeSet<Arc<BackendId>>>) -> Option<&Resolved> {
         ids.into_iter().flatten().find_map(|id| self.state.backends.get(id)?.as_ref().as_ref().ok())
     }
 }
 
 /// Takes `id` out of an index.
-fn leave<K: Ord>(index: &mut BTreeMap<K, BTreeSet<BackendId>>, key: &K, id: &BackendId) {
+fn leave<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Arc<BackendId>>>, key: &K, id: &BackendId) {
     if let Some(ids) = index.get_mut(key) {
         ids.remove(id);
         if ids.is_empty() {

@@ -142,7 +142,7 @@ impl Translator {
         }
         for (parent, _) in old.iter().flat_map(|it| &it.parents) {
             let is_kept = new.iter().flat_map(|it| &it.parents).any(|it| it.0 == *parent);
-            let is_own = self.state.parents.get(parent).is_some_and(|it| *it.gateway == *gateway);
+            let is_own = self.state.parents.get(parent).is_some_and(|it| it.gateway == *gateway);
             if !is_kept && is_own {
                 self.state.parents.remove(parent);
                 changed.push(parent.clone());

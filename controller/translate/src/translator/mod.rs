@@ -60,11 +60,11 @@ pub struct Translator {
     /// Which Gateways serve a certificate.
     certificate_users: BTreeMap<CertificateKey, BTreeSet<ObjectRef>>,
     /// Where each route is attached, and how many routes each listener has.
-    accepted: BTreeMap<ObjectRef, Vec<(ListenerKey, Arc<ObjectRef>)>>,
+    accepted: BTreeMap<ObjectRef, Box<[(ListenerKey, ObjectRef)]>>,
     attached: BTreeMap<ListenerKey, u32>,
     /// Which backends have an endpoint set or a key: different references can come to the same.
-    backends_by_key: BTreeMap<BackendKey, BTreeSet<BackendId>>,
-    backends_by_endpoints: BTreeMap<EndpointSetKey, BTreeSet<BackendId>>,
+    backends_by_key: BTreeMap<BackendKey, BTreeSet<Arc<BackendId>>>,
+    backends_by_endpoints: BTreeMap<EndpointSetKey, BTreeSet<Arc<BackendId>>>,
     /// How many backendRefs of attached routes name each backend.
     backend_users: BTreeMap<BackendKey, u32>,
     bind_failures: BTreeMap<ListenerKey, String>,

@@ -14,7 +14,8 @@ use std::sync::Arc;
 impl Translator {
     pub(super) fn run_route(&mut self, node: &Node, reference: &ObjectRef) {
         let model = self.state.store.routes.get(reference);
-        let ids: Vec<BackendId> = model.map(|it| route::backend_ids(it).collect()).unwrap_or_default();
+        let ids = model.into_iter().flat_map(|it| route::backend_ids(it));
+        let ids: Vec<_> = ids.map(|id| self.known_backend(id)).collect();
         for id in &ids {
             if !self.state.backends.contains_key(id) {
                 self.run_backend(&Node::Backend(id.clone()), id);
@@ -33,6 +34,12 @@ impl Translator {
         self.install_route(node, reference, output);
     }
 
+    /// The handle that is in use for a backend's name, so that there is only one.
+    fn known_backend(&self, id: BackendId) -> Arc<BackendId> {
+        let known = self.state.backends.get_key_value(&id).map(|(same, _)| same.clone());
+        known.unwrap_or_else(|| Arc::new(id))
+    }
+
     pub(super) fn install_route(&mut self, node: &Node, reference: &ObjectRef, output: RouteOutput) {
         self.output.set_problems(node, output.problems);
         self.output.set_status(reference, output.status.map(Status::Route));
@@ -46,18 +53,18 @@ impl Translator {
             }
         }
         let old = self.accepted.remove(reference).unwrap_or_default();
-        if old != output.accepted {
+        if *old != *output.accepted {
             for (listener, gateway) in &old {
-                self.dirty.insert(Node::Render((**gateway).clone()));
+                self.dirty.insert(Node::Render(gateway.clone()));
                 leave_count(&mut self.attached, listener);
             }
             for (listener, gateway) in &output.accepted {
-                self.dirty.insert(Node::Render((**gateway).clone()));
+                self.dirty.insert(Node::Render(gateway.clone()));
                 *self.attached.entry(listener.clone()).or_default() += 1;
             }
         }
         if !output.accepted.is_empty() {
-            self.accepted.insert(reference.clone(), output.accepted);
+            self.accepted.insert(reference.clone(), output.accepted.into());
         }
     }
 

@@ -25,12 +25,13 @@ pub enum Shape {
 /// Route number `index`.
 pub fn entry(shape: Shape, index: usize) -> RouteEntry<u64> {
     let one_host = || HostPattern::Exact("shop.example.com".into());
-    let host = || HostPattern::Exact(host(index));
+    let host = || HostPattern::Exact(host(index).into());
     let (host, path) = match shape {
         Shape::Hosts | Shape::Conditions => (host(), PathMatch::Prefix("/".into())),
-        Shape::Wildcards => {
-            (HostPattern::Wildcard(format!("tenant-{index}.example.com")), PathMatch::Prefix("/".into()))
-        }
+        Shape::Wildcards => (
+            HostPattern::Wildcard(format!("tenant-{index}.example.com").into()),
+            PathMatch::Prefix("/".into()),
+        ),
         Shape::Prefixes => (one_host(), PathMatch::Prefix(path(index))),
         Shape::Exacts => (one_host(), PathMatch::Exact(path(index))),
         Shape::Regexes => (one_host(), PathMatch::Regex(format!("{}/v[0-9]+/.*", path(index)))),
@@ -46,11 +47,12 @@ pub fn entry(shape: Shape, index: usize) -> RouteEntry<u64> {
         kind: RouteKind::Http,
         created_s: 1_700_000_000,
         hostnames: vec![host],
-        rules: vec![RuleEntry {
+        rules: [RuleEntry {
             index: 0,
             matches: [CompiledMatch::compile(&it).expect("a valid match")].into(),
             target: index as u64,
-        }],
+        }]
+        .into(),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::upstream::{MirrorClient, Upstreams};
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use sluice_ir::Snapshot;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -29,6 +29,9 @@ use std::time::Duration;
 /// Value of the labels `gateway` and `route` for requests that ended before they had one.
 pub const NONE: &str = "none";
 
+/// Gateway and route. The Gateway's name is shared by all of its routes.
+type RouteLabels = (Arc<str>, Box<str>);
+
 /// All metrics of the process.
 pub struct Metrics {
     state: Arc<State>,
@@ -36,7 +39,9 @@ pub struct Metrics {
 
 #[derive(Default)]
 struct State {
-    routes: Handles<(String, String), RouteMetrics>,
+    routes: Handles<RouteLabels, RouteMetrics>,
+    /// Names of Gateways that have routes.
+    gateways: Mutex<BTreeSet<Arc<str>>>,
     ports: Handles<SocketAddr, PortMetrics>,
     connect_failures: Handles<String, AtomicU64>,
     upstreams: Mutex<Weak<Upstreams>>,
@@ -77,17 +82,29 @@ impl Metrics {
     /// The handle of a route: the same for the same labels, until it is retired. `route` names the object in words
     /// of `kubectl`, `HTTPRoute shop/cart`, or is [`NONE`].
     pub fn route(&self, gateway: &str, route: &str) -> Arc<RouteMetrics> {
-        self.state.routes.get((gateway.to_owned(), route.to_owned()))
+        self.state.routes.get(self.labels(gateway, route))
     }
 
     /// Takes a route out of the exposition. Who still holds the handle may go on writing to it unseen.
     pub fn retire(&self, gateway: &str, route: &str) {
-        self.state.routes.remove(&(gateway.to_owned(), route.to_owned()));
+        self.state.routes.remove(&self.labels(gateway, route));
+    }
+
+    fn labels(&self, gateway: &str, route: &str) -> RouteLabels {
+        let mut gateways = self.state.gateways.lock();
+        let known = gateways.get(gateway).cloned();
+        let gateway = known.unwrap_or_else(|| {
+            gateways.retain(|it| Arc::strong_count(it) > 1);
+            let name: Arc<str> = gateway.into();
+            gateways.insert(name.clone());
+            name
+        });
+        (gateway, route.into())
     }
 
     /// Retires every route for which `keep(gateway, route)` is false; routes named [`NONE`] are always kept.
     pub fn retire_routes_except(&self, keep: impl Fn(&str, &str) -> bool) {
-        self.state.routes.retain(|(gateway, route)| route == NONE || keep(gateway, route));
+        self.state.routes.retain(|(gateway, route)| **route == *NONE || keep(gateway, route));
     }
 
     /// The handle of a bound address.
