@@ -1,7 +1,7 @@
 //! One try at an endpoint: choose it, bound it, judge its answer, decide whether there is another try.
 
 use super::context::RequestContext;
-use super::engine::failure;
+use super::failure::failure;
 use crate::snapshot::RuleRuntime;
 use crate::telemetry::Outcome;
 use crate::upstream::{EjectPolicy, peer};

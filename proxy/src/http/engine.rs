@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorType, Result};
+use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use std::sync::Arc;
@@ -188,10 +188,4 @@ impl ProxyHttp for Engine {
     ) -> bool {
         true
     }
-}
-
-/// An error that stands for one of our outcomes.
-pub(super) fn failure(context: &mut RequestContext, outcome: Outcome) -> Box<Error> {
-    context.outcome = Some(outcome);
-    Error::explain(ErrorType::HTTPStatus(outcome.status().unwrap_or(500)), outcome.word())
 }

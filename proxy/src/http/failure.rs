@@ -1,4 +1,4 @@
-//! From Pingora's errors to our outcomes.
+//! Between Pingora's errors and our outcomes, both ways.
 
 use super::context::RequestContext;
 use super::guard::PANIC;
@@ -52,4 +52,10 @@ fn downstream(kind: &ErrorType) -> Outcome {
         | ErrorType::H2Error => Outcome::ClientGone,
         _ => Outcome::BadRequest,
     }
+}
+
+/// An error that stands for one of our outcomes.
+pub(super) fn failure(context: &mut RequestContext, outcome: Outcome) -> Box<Error> {
+    context.outcome = Some(outcome);
+    Error::explain(ErrorType::HTTPStatus(outcome.status().unwrap_or(500)), outcome.word())
 }

@@ -2,7 +2,7 @@
 
 use super::context::RequestContext;
 use super::decide::{Decision, RequestView, decide};
-use super::engine::failure;
+use super::failure::failure;
 use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;

@@ -1,7 +1,7 @@
 //! The way back: hop-by-hop fields go, filters apply, the session's token is set.
 
 use super::context::RequestContext;
-use super::engine::failure;
+use super::failure::failure;
 use http::header::{self, HeaderName};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;

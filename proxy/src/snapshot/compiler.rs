@@ -1,40 +1,20 @@
 //! Turns deltas into runtimes. Cost follows the size of the change: an edited route is compiled once and put into the
 //! tables of its listeners; a moved endpoint touches its pool and nothing else.
 
+use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::{self, Backends};
 use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, RuleRuntime, Runtime};
 use crate::hosts::HostTable;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
-use crate::tls::PortTls;
 use crate::upstream::Upstreams;
 use ahash::{AHashMap, AHashSet};
 use sluice_ir::{self as ir, Resource, ResourceKey};
 use sluice_route::{RouteEntry, RouteTable, RuleEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// Where listeners are bound.
-#[derive(Clone, Copy, Debug)]
-pub struct BindPlan {
-    /// For listeners whose Gateway names no address.
-    pub bind: IpAddr,
-    /// Added to each listener's port.
-    pub port_offset: u16,
-}
-
-/// One address to bind.
-#[derive(Clone)]
-pub struct PlannedPort {
-    /// Settings of the Gateway that owns it.
-    pub gateway: Arc<ir::Gateway>,
-    /// TLS by SNI, for an HTTPS port.
-    pub tls: Option<Arc<PortTls>>,
-    /// The listeners behind it.
-    pub listeners: Vec<ir::ListenerKey>,
-}
 
 /// The result of a delta.
 pub struct Compiled {
@@ -55,9 +35,8 @@ pub struct Compiler {
     backends: AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
     routes: AHashMap<ir::RouteKey, Arc<[RuleEntry<Arc<RuleRuntime>>]>>,
     listeners: BTreeMap<ir::ListenerKey, Arc<ListenerRuntime>>,
-    ports: BTreeMap<SocketAddr, PlannedPort>,
+    ports: Ports,
     runtime: Arc<Runtime>,
-    failures: Vec<(ir::ListenerKey, String)>,
     hasher: RandomState,
 }
 
@@ -87,9 +66,8 @@ impl Compiler {
             backends: AHashMap::new(),
             routes: AHashMap::new(),
             listeners: BTreeMap::new(),
-            ports: BTreeMap::new(),
+            ports: Ports::default(),
             runtime: Arc::default(),
-            failures: Vec::new(),
             hasher: RandomState::new(),
         }
     }
@@ -113,13 +91,17 @@ impl Compiler {
         self.compile_routes(&touched.routes);
         self.update_tables(&touched.routes, &before);
         if touched.ports {
-            self.plan_ports();
+            self.ports = Ports::plan(self.plan, &self.snapshot, &self.ports);
             let limit = self.pending_requests();
             self.backends.values().for_each(|backend| backend.permits.set_limit(limit));
         }
         self.assemble();
         self.retire(delta);
-        Compiled { runtime: self.runtime.clone(), ports: self.ports.clone(), failures: self.failures.clone() }
+        Compiled {
+            runtime: self.runtime.clone(),
+            ports: self.ports.planned.clone(),
+            failures: self.ports.failures.clone(),
+        }
     }
 
     /// Takes what is gone out of the metrics, and what moved to another Gateway out of its old place.
@@ -271,94 +253,10 @@ impl Compiler {
         }
     }
 
-    /// Groups listeners by the address they are bound to. Two Gateways never share one: the translation has refused
-    /// the younger before, and here the first by key wins.
-    fn plan_ports(&mut self) {
-        let mut ports: BTreeMap<SocketAddr, Vec<Arc<ir::Listener>>> = BTreeMap::new();
-        self.failures.clear();
-        for listener in self.snapshot.listeners.values() {
-            for address in self.addresses(listener) {
-                match address {
-                    Ok(address) => ports.entry(address).or_default().push(listener.clone()),
-                    Err(reason) => self.failures.push((listener.key.clone(), reason)),
-                }
-            }
-        }
-        let mut planned = BTreeMap::new();
-        for (address, listeners) in ports {
-            if let Some(port) = self.plan_port(address, &listeners) {
-                planned.insert(address, port);
-            }
-        }
-        self.ports = planned;
-    }
-
-    fn addresses(&self, listener: &ir::Listener) -> Vec<Result<SocketAddr, String>> {
-        let Some(port) = listener.port.checked_add(self.plan.port_offset) else {
-            return vec![Err(format!(
-                "port {} plus the offset {} is above 65535; choose a smaller --port-offset",
-                listener.port, self.plan.port_offset
-            ))];
-        };
-        if listener.addresses.is_empty() {
-            return vec![Ok(SocketAddr::new(self.plan.bind, port))];
-        }
-        listener.addresses.iter().map(|address| Ok(SocketAddr::new(*address, port))).collect()
-    }
-
-    fn plan_port(&mut self, address: SocketAddr, listeners: &[Arc<ir::Listener>]) -> Option<PlannedPort> {
-        let first = listeners.first()?;
-        let gateway = self.snapshot.gateways.get(&first.gateway)?.clone();
-        let mut owned = Vec::with_capacity(listeners.len());
-        for listener in listeners {
-            if listener.gateway == first.gateway && listener.protocol.is_tls() == first.protocol.is_tls() {
-                owned.push(listener.clone());
-            } else {
-                let reason = format!("{address} is already taken by {}", first.origin);
-                self.failures.push((listener.key.clone(), reason));
-            }
-        }
-        let tls = if first.protocol.is_tls() { Some(self.port_tls(address, &mut owned)?) } else { None };
-        let listeners = owned.iter().map(|listener| listener.key.clone()).collect();
-        Some(PlannedPort { gateway, tls, listeners })
-    }
-
-    /// TLS of a port. A listener whose certificates can't be used is left out and reported; the others serve.
-    fn port_tls(
-        &mut self,
-        address: SocketAddr,
-        listeners: &mut Vec<Arc<ir::Listener>>,
-    ) -> Option<Arc<PortTls>> {
-        let wanted: Vec<_> = listeners
-            .iter()
-            .filter_map(|listener| match &listener.protocol {
-                ir::ListenerProtocol::Https(tls) => Some((listener.hostname.clone(), tls.clone())),
-                ir::ListenerProtocol::Http => None,
-            })
-            .collect();
-        let previous = self.ports.get(&address).and_then(|port| port.tls.as_deref());
-        let certificate = |key: &ir::CertificateKey| self.snapshot.certificates.get(key).cloned();
-        let (tls, problems) = match PortTls::build(&wanted, certificate, previous) {
-            Ok(tls) => {
-                let problems: Vec<_> = tls.problems().iter().map(ToString::to_string).collect();
-                (Some(tls), problems.join("; "))
-            }
-            Err(error) => (None, error.to_string()),
-        };
-        listeners.retain(|listener| {
-            let served = tls.as_ref().is_some_and(|tls| tls.serves(&listener.hostname));
-            if !served {
-                self.failures.push((listener.key.clone(), problems.clone()));
-            }
-            served
-        });
-        if listeners.is_empty() { None } else { tls.map(Arc::new) }
-    }
-
     /// Puts the current listeners behind the planned ports.
     fn assemble(&mut self) {
         let mut runtime = Runtime::default();
-        for (address, planned) in &self.ports {
+        for (address, planned) in &self.ports.planned {
             let listeners: Vec<_> =
                 planned.listeners.iter().filter_map(|key| self.listeners.get(key)).cloned().collect();
             let Some(first) = listeners.first() else { continue };

@@ -4,10 +4,12 @@
 //! the one before. A request loads the runtime once and then follows pointers: port → listener → rule → backend.
 
 mod compiler;
+mod ports;
 mod rule;
 mod runtime;
 
-pub use compiler::{BindPlan, Compiled, Compiler, PlannedPort};
+pub use compiler::{Compiled, Compiler};
+pub use ports::{BindPlan, PlannedPort};
 pub use runtime::{
     BackendRuntime, ListenerRuntime, MirrorRuntime, Port, RouteRuntime, RuleBackend, RuleRuntime, Runtime,
 };
