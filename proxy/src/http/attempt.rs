@@ -4,11 +4,12 @@ use super::context::RequestContext;
 use super::failure::failure;
 use crate::snapshot::RuleRuntime;
 use crate::telemetry::Outcome;
-use crate::upstream::{EjectPolicy, peer};
+use crate::upstream::{EjectPolicy, for_upgrade, peer};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use sluice_ir::BackendProtocol;
 use std::time::{Duration, Instant};
 
 /// Tries that a request without a retry policy may make to find an endpoint that accepts a connection.
@@ -30,7 +31,7 @@ pub(super) async fn back_off(context: &RequestContext) -> Result<()> {
 }
 
 /// Chooses an endpoint and describes the connection to it.
-pub(super) fn begin(context: &mut RequestContext, now: Instant) -> Result<Box<HttpPeer>> {
+pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instant) -> Result<Box<HttpPeer>> {
     if let Some(overdue) = context.overdue(now).filter(|outcome| *outcome == Outcome::RequestTimeout) {
         return Err(failure(context, overdue));
     }
@@ -55,6 +56,9 @@ pub(super) fn begin(context: &mut RequestContext, now: Instant) -> Result<Box<Ht
     let mut peer = peer(picked.address, target.backend.protocol, &settings.limits, target.group);
     if let Some(left) = left {
         bound(&mut peer, left);
+    }
+    if session.is_upgrade_req() && target.backend.protocol == BackendProtocol::Http1 {
+        for_upgrade(&mut peer);
     }
     context.picked = Some(picked);
     context.try_started = Some(now);

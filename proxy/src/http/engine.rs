@@ -61,11 +61,11 @@ impl ProxyHttp for Engine {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         context: &mut RequestContext,
     ) -> Result<Box<HttpPeer>> {
         attempt::back_off(context).await?;
-        guard::contained("endpoint", || attempt::begin(context, Instant::now()))
+        guard::contained("endpoint", || attempt::begin(session, context, Instant::now()))
     }
 
     async fn upstream_request_filter(

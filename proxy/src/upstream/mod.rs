@@ -8,6 +8,7 @@
 mod dns;
 mod endpoint;
 mod mirror;
+mod patient;
 mod peer;
 mod permits;
 mod pool;
@@ -19,6 +20,7 @@ mod weights;
 pub use dns::{Answer, Pace, ResolveError, Resolver};
 pub use endpoint::{EjectPolicy, LONGEST_REST, Picked};
 pub use mirror::{MirrorBody, MirrorClient, MirrorLimits, MirrorRequest, MirrorStats};
+pub use patient::for_upgrade;
 pub use peer::{POOL_IDLE, STREAMS_PER_UPSTREAM, peer};
 pub use permits::{Permit, Permits};
 pub use pool::{EndpointPool, EndpointSnapshot, PoolSnapshot};
