@@ -7,6 +7,12 @@ use sluice_crds::ObjectRef;
 use sluice_translate::{Change, Options, Problem, Status, Translator, Update};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const SECONDS_OF_A_DAY: i64 = 86_400;
+
+/// A certificate that ends within so many days is warned of.
+const WARN_DAYS: i64 = 14;
 
 /// A folder of manifests, translated as far as it was read.
 pub struct Project {
@@ -67,6 +73,7 @@ impl Project {
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = self.folder.findings();
         findings.extend(self.locate(self.translator.problems()));
+        findings.extend(self.locate(ending(self.translator.certificate_ends(), now_s())));
         findings.sort();
         findings.dedup();
         findings
@@ -91,5 +98,50 @@ impl Project {
             }
         });
         located.collect()
+    }
+}
+
+/// Warnings of certificates that have ended or end soon. The translation knows no clock, so this is said here.
+fn ending(ends: Vec<(ObjectRef, i64)>, now_s: i64) -> Vec<Problem> {
+    let warn = |object: ObjectRef, days: i64| Problem {
+        object,
+        field: "data".to_owned(),
+        severity: sluice_translate::Severity::Warning,
+        message: match days {
+            ..=-1 => format!("the certificate ended {} days ago: clients refuse it", -days),
+            0 => "the certificate ends today".to_owned(),
+            _ => format!("the certificate ends in {days} days"),
+        },
+        next_step: "renew it and replace the Secret".to_owned(),
+    };
+    ends.into_iter()
+        .map(|(object, end_s)| (object, (end_s - now_s).div_euclid(SECONDS_OF_A_DAY)))
+        .filter(|(_, days)| *days < WARN_DAYS)
+        .map(|(object, days)| warn(object, days))
+        .collect()
+}
+
+fn now_s() -> i64 {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(passed.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SECONDS_OF_A_DAY, ending};
+    use sluice_crds::{Kind, ObjectRef};
+
+    #[test]
+    fn a_certificate_is_warned_of_two_weeks_before_its_end_and_after_it() {
+        let now = 1_000 * SECONDS_OF_A_DAY;
+        let message = |end_s| {
+            let of = ObjectRef::new(Kind::Secret, "default", "web");
+            ending(vec![(of, end_s)], now).pop().map(|problem| problem.message)
+        };
+        assert_eq!(message(now + 14 * SECONDS_OF_A_DAY), None);
+        assert_eq!(message(now + 3 * SECONDS_OF_A_DAY).as_deref(), Some("the certificate ends in 3 days"));
+        assert_eq!(message(now + 60).as_deref(), Some("the certificate ends today"));
+        let ended = message(now - 2 * SECONDS_OF_A_DAY);
+        assert_eq!(ended.as_deref(), Some("the certificate ended 2 days ago: clients refuse it"));
     }
 }
