@@ -1,6 +1,6 @@
 //! HTTP/2 by prior knowledge: streams, limits, abuse, drain.
 
-use crate::support::{DEADLINE, Server, limits, within};
+use crate::support::{Server, limits, within};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Request, StatusCode};
@@ -87,16 +87,13 @@ async fn a_request_body_larger_than_the_windows_passes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_resets_streams_too_fast_is_told_to_calm_down() {
     let server = Server::start(limits(|limits| limits.resets_per_second = 20)).await;
-    let (send, driver) = client(&server).await;
-    let end = tokio::time::Instant::now() + DEADLINE;
-    let mut send = send;
-    while !driver.is_finished() {
-        assert!(tokio::time::Instant::now() < end, "never closed");
+    let (mut send, driver) = client(&server).await;
+    // Far above the limit, but no endless flood: that one would be cut before it reads why.
+    for _ in 0..300 {
         let Ok(mut ready) = within(send.clone().ready()).await else { break };
         let Ok((_, mut stream)) = ready.send_request(request("/gate"), false) else { break };
         stream.send_reset(h2::Reason::CANCEL);
         send = ready;
-        tokio::task::yield_now().await;
     }
     let error = within(driver).await.unwrap().expect_err("closed by GOAWAY");
     assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM), "{error}");
