@@ -30,7 +30,8 @@ pub(crate) fn print(options: &Options) -> Result<()> {
 fn markdown(results: &Results) -> String {
     let versions: Vec<String> =
         results.versions.iter().map(|(peer, version)| format!("{} {version}", peer.name())).collect();
-    let mut text = format!("Machine: {}. Versions: {}.\n", results.machine, versions.join(", "));
+    let mut text = format!("Machine: {}. Versions: {}.\n\n", results.machine, versions.join(", "));
+    text += &table::summary(&results.scenarios);
     for (scenario, samples) in &results.scenarios {
         text += &format!("\n### {}\n\n{}.\n\n", scenario.name(), scenario.about());
         text += &table::render(*scenario, samples);

@@ -1,7 +1,29 @@
-//! One scenario's samples as a markdown table, which is also what the terminal shows.
+//! Samples as markdown tables, which are also what the terminal shows.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::peers::Peer;
 use crate::results::Samples;
 use crate::scenario::Scenario;
+
+/// A row per scenario: the medians of its main figure, and Sluice's ratios.
+pub(crate) fn summary(scenarios: &BTreeMap<Scenario, Samples>) -> String {
+    let peers: BTreeSet<Peer> = scenarios.values().flat_map(Samples::peers).collect();
+    let mut head = vec!["main figure".to_owned()];
+    head.extend(peers.iter().map(|peer| peer.name().to_owned()));
+    head.extend(["Sluice ÷ Pingora".to_owned(), "Sluice ÷ best other".to_owned()]);
+    let mut rows = vec![head];
+    for (scenario, samples) in scenarios {
+        let Some(figure) = scenario.primary() else { continue };
+        let mut row = vec![format!("{}, {}", scenario.name(), figure.heading())];
+        row.extend(peers.iter().map(|peer| shown(samples.value(*peer, figure), |value| figure.show(value))));
+        let ratios =
+            [samples.ratio_to_pingora(Peer::Sluice, figure), samples.ratio_to_best(Peer::Sluice, figure)];
+        row.extend(ratios.map(|ratio| shown(ratio, |value| format!("{value:.2}"))));
+        rows.push(row);
+    }
+    align(&rows)
+}
 
 /// A row per peer: medians, then the ratios of the scenario's first figure.
 pub(crate) fn render(scenario: Scenario, samples: &Samples) -> String {
@@ -62,7 +84,6 @@ fn align(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::Peer;
     use crate::results::{Figure, Sample};
 
     #[test]
@@ -83,5 +104,26 @@ mod tests {
 | nginx        |           14.0 |        – |      0.70 |         0.70 |
 ";
         assert_eq!(render(Scenario::Http1, &samples), expected);
+    }
+
+    #[test]
+    fn the_summary_has_a_row_for_each_scenario_with_a_main_figure() {
+        let sample = |peer, figure, value| Sample { peer, round: 0, figures: [(figure, value)].into() };
+        let cpu = Figure::CpuPerRequest;
+        let scenarios = BTreeMap::from([
+            (
+                Scenario::Http1,
+                Samples(vec![sample(Peer::Sluice, cpu, 22.0), sample(Peer::Pingora, cpu, 20.0)]),
+            ),
+            (Scenario::Drain, Samples(vec![sample(Peer::Sluice, Figure::Failures, 0.0)])),
+            (Scenario::IdleTls, Samples(vec![sample(Peer::Pingora, Figure::MemoryPerConnection, 99.0)])),
+        ]);
+        let expected = "\
+| main figure              | Sluice | bare Pingora | Sluice ÷ Pingora | Sluice ÷ best other |
+|--------------------------|-------:|-------------:|-----------------:|--------------------:|
+| http1, CPU µs/request    |   22.0 |         20.0 |             1.10 |                1.10 |
+| idle-tls, KiB/connection |      – |         99.0 |                – |                   – |
+";
+        assert_eq!(summary(&scenarios), expected);
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn run(job: &Job, program: &Path) -> Result<Command> {
     let admin = local(free_port()?).to_string();
     let mut command = Command::new(program);
     command.arg("run").arg(job.file("manifests"));
-    command.args(["--port-offset", "0", "--bind", "127.0.0.1", "--admin", &admin]).env("SLUICE_THREADS", "1");
+    command.args(["--port-offset", "0", "--bind", "127.0.0.1", "--admin", &admin]);
     Ok(command)
 }
 
