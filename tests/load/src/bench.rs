@@ -1,7 +1,8 @@
 //! `sluice-load run`: who is measured when.
 //!
 //! Within a round the peers follow each other, one at a time, and each round starts with another one, so that a machine
-//! that slows down hurts nobody in particular. A measurement during which others used one of the cores is taken again.
+//! that slows down hurts nobody in particular. A measurement waits for a quiet
+//! machine, and is taken again when others used one of the cores meanwhile.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,6 +54,9 @@ pub(crate) struct Options {
     /// Core of load and backend.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
+    /// How long, in seconds, each measurement waits for the machine to be quiet before it starts.
+    #[arg(long, default_value_t = 20)]
+    patience: u64,
     /// Requests of reload-storm.
     #[arg(long, default_value_t = 1_000_000)]
     requests: u64,
@@ -80,6 +84,8 @@ pub(crate) struct Bench {
     pub(crate) load_core: usize,
     /// Length of one measurement.
     pub(crate) length: Duration,
+    /// How long to wait for a quiet machine.
+    pub(crate) patience: Duration,
     /// A backend with small answers, and their size.
     pub(crate) small: (SocketAddr, u64),
     /// A backend with large answers, and their size.
@@ -115,6 +121,7 @@ async fn all(options: Options) -> Result<()> {
         proxy_core: options.proxy_core,
         load_core: options.load_core,
         length: Duration::from_secs(options.seconds),
+        patience: Duration::from_secs(options.patience),
         small: (backend::start(SMALL_BYTES).await?, SMALL_BYTES as u64),
         bulk: (backend::start(BULK_BYTES).await?, BULK_BYTES as u64),
         requests: options.requests,
@@ -173,6 +180,7 @@ async fn rounds(scenario: Scenario, peers: &[Peer], rounds: u32, bench: &Bench) 
 async fn quietly(scenario: Scenario, peer: Peer, bench: &Bench) -> Result<Figures> {
     let mut attempt = 1;
     loop {
+        cores::until_quiet([bench.proxy_core, bench.load_core], bench.patience).await?;
         let figures = scenario.measure(peer, bench).await.context("not measured")?;
         let noise = figures.get(&Figure::CoreOther).copied().unwrap_or(0.0);
         if noise <= MOST_NOISE_PERCENT || attempt == MOST_ATTEMPTS {

@@ -1,7 +1,7 @@
 //! CPU cores: pinning, and how busy one was with other things than the proxy under test.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -16,6 +16,21 @@ pub(crate) fn pin_this_process(core: usize) -> Result<()> {
         .status()
         .context("cannot run taskset (package util-linux)")?;
     ensure!(status.success(), "cannot pin to core {core}: does it exist?");
+    Ok(())
+}
+
+/// Waits until `cores` have been nearly idle for a moment, at most `limit`. Nothing of ours may run meanwhile.
+pub(crate) async fn until_quiet(cores: [usize; 2], limit: Duration) -> Result<()> {
+    const LOOK: Duration = Duration::from_millis(200);
+    const MOST_BUSY: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline {
+        let before = [busy(cores[0])?, busy(cores[1])?];
+        tokio::time::sleep(LOOK).await;
+        if busy(cores[0])? - before[0] <= MOST_BUSY && busy(cores[1])? - before[1] <= MOST_BUSY {
+            break;
+        }
+    }
     Ok(())
 }
 
