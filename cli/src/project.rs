@@ -26,12 +26,13 @@ impl Project {
     /// # Errors
     /// When the folder itself can't be read. What is wrong within it becomes a finding.
     pub fn load(root: &Path, namespace: &str) -> anyhow::Result<(Self, Update)> {
-        let (folder, changes) = Folder::load(root, namespace)
+        let mut folder = Folder::new(root, namespace);
+        let mut translator = Translator::new(Options { standalone: true, ..Options::default() });
+        let changes = folder
+            .load_lazily()
             .with_context(|| format!("can't read {}; name a folder of manifests", root.display()))?;
-        let options = Options { standalone: true, ..Options::default() };
-        let mut project = Self { folder, translator: Translator::new(options) };
-        let update = project.translate(changes);
-        Ok((project, update))
+        let update = translator.apply(changes);
+        Ok((Self { folder, translator }, update))
     }
 
     /// Takes changes of objects over into the translation.

@@ -8,22 +8,42 @@ use super::yaml::{self, Lines};
 use crate::finding::Severity;
 use serde_json::Value;
 use sluice_crds::{Object, ObjectRef, Parsed};
-use std::sync::Arc;
 
 /// What the folder remembers of a document.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    pub(super) entries: Vec<Entry>,
-    pub(super) mistakes: Vec<Mistake>,
+    pub(super) entries: Box<[Entry]>,
+    /// Nearly always absent: a folder has thousands of documents, and few with something to tell.
+    remarks: Option<Box<Remarks>>,
+}
+
+/// What there is to tell of a document.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Remarks {
+    mistakes: Vec<Mistake>,
+    ignored: Vec<String>,
+    spoiled: Spoiled,
+}
+
+impl Contents {
+    pub(super) fn mistakes(&self) -> impl Iterator<Item = &Mistake> {
+        self.remarks.iter().flat_map(|it| &it.mistakes)
+    }
+
     /// Kinds that are not read.
-    pub(super) ignored: Vec<String>,
-    pub(super) spoiled: Spoiled,
+    pub(super) fn ignored(&self) -> impl Iterator<Item = &String> {
+        self.remarks.iter().flat_map(|it| &it.ignored)
+    }
+
+    pub(super) fn spoiled(&self) -> &Spoiled {
+        self.remarks.as_ref().map_or(&Spoiled::Nothing, |it| &it.spoiled)
+    }
 }
 
 /// One object of a document.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) reference: Arc<ObjectRef>,
+    pub(super) reference: ObjectRef,
     pub(super) spot: Spot,
 }
 
@@ -85,13 +105,19 @@ impl Spoiled {
 
 /// Reads the text of one piece. The objects stand in the order of `Contents::entries`.
 pub(super) fn read(text: &str, namespace: &str) -> (Contents, Vec<Object>) {
-    let mut reader =
-        Reader { text, namespace, lines: None, contents: Contents::default(), objects: Vec::new() };
+    let mut reader = Reader {
+        text,
+        namespace,
+        lines: None,
+        entries: Vec::new(),
+        remarks: Remarks::default(),
+        objects: Vec::new(),
+    };
     match yaml::parse(text) {
         Ok(documents) => reader.documents(documents),
         Err(error) => {
-            reader.contents.spoiled = Spoiled::Unknown;
-            reader.contents.mistakes.push(Mistake {
+            reader.remarks.spoiled = Spoiled::Unknown;
+            reader.remarks.mistakes.push(Mistake {
                 line: error.line,
                 object: String::new(),
                 field: String::new(),
@@ -101,8 +127,9 @@ pub(super) fn read(text: &str, namespace: &str) -> (Contents, Vec<Object>) {
             });
         }
     }
-    reader.contents.entries.shrink_to_fit();
-    (reader.contents, reader.objects)
+    let Reader { entries, remarks, objects, .. } = reader;
+    let remarks = (remarks != Remarks::default()).then(|| Box::new(remarks));
+    (Contents { entries: entries.into(), remarks }, objects)
 }
 
 /// The object at one spot of a text, if it is still there.
@@ -116,7 +143,8 @@ struct Reader<'a> {
     namespace: &'a str,
     /// Of each document, once they are needed.
     lines: Option<Vec<Lines>>,
-    contents: Contents,
+    entries: Vec<Entry>,
+    remarks: Remarks,
     objects: Vec<Object>,
 }
 
@@ -141,7 +169,7 @@ impl Reader<'_> {
 
     fn value(&mut self, value: Value, spot: Spot) {
         match Object::parse(value, self.namespace) {
-            Ok(Parsed::Ignored { kind, .. }) => self.contents.ignored.push(kind),
+            Ok(Parsed::Ignored { kind, .. }) => self.remarks.ignored.push(kind),
             Ok(parsed) => self.known(parsed, spot),
             Err(error) => {
                 let object = error.object.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -152,7 +180,7 @@ impl Reader<'_> {
                     error.message,
                     "the object is not used until this is right",
                 );
-                self.contents.spoiled.add(error.object);
+                self.remarks.spoiled.add(error.object);
             }
         }
     }
@@ -175,10 +203,10 @@ impl Reader<'_> {
             self.mistake(spot, reference.to_string(), field.clone(), message, next_step);
         }
         if unknown.is_empty() {
-            self.contents.entries.push(Entry { reference: Arc::new(reference), spot });
+            self.entries.push(Entry { reference, spot });
             self.objects.push(object);
         } else {
-            self.contents.spoiled.add(Some(reference));
+            self.remarks.spoiled.add(Some(reference));
         }
     }
 
@@ -189,7 +217,7 @@ impl Reader<'_> {
             documents.into_iter().map(|(_, lines)| lines).collect()
         });
         let lines = lines.get(spot.document as usize);
-        self.contents.mistakes.push(Mistake {
+        self.remarks.mistakes.push(Mistake {
             line: lines.map_or(1, |lines| lines.of(&spot.path(&field)).unwrap_or_else(|| lines.start())),
             object,
             field,

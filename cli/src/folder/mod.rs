@@ -33,7 +33,7 @@ pub struct Folder {
     namespace: String,
     files: BTreeMap<Arc<Path>, FileState>,
     /// Every place that defines an object, in the order of the files; the first one counts.
-    places: BTreeMap<Arc<ObjectRef>, Vec<Place>>,
+    places: BTreeMap<ObjectRef, Vec<Place>>,
     /// What could not be looked at: subfolders, or too many files.
     failures: Vec<(PathBuf, String)>,
 }
@@ -41,11 +41,35 @@ pub struct Folder {
 #[derive(Debug, Default)]
 struct FileState {
     stamp: Option<Stamp>,
-    pieces: Vec<PieceState>,
+    pieces: Box<[PieceState]>,
+    /// Nearly always absent.
+    trouble: Option<Box<Trouble>>,
+}
+
+/// What is wrong with a file as a whole.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Trouble {
     /// Why the file could not be read the last time; its objects are those of the time before.
     failure: Option<String>,
     /// Objects of an earlier version that stay in use because the present one can't be read.
-    kept: BTreeSet<Arc<ObjectRef>>,
+    kept: BTreeSet<ObjectRef>,
+}
+
+impl Trouble {
+    /// `None` when nothing is wrong.
+    fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+}
+
+impl FileState {
+    fn failure(&self) -> Option<&String> {
+        self.trouble.as_ref()?.failure.as_ref()
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.trouble.iter().flat_map(|it| &it.kept)
+    }
 }
 
 #[derive(Debug)]
@@ -106,7 +130,7 @@ impl Folder {
     /// When `root` itself can't be read.
     pub fn load(root: impl Into<PathBuf>, namespace: impl Into<String>) -> io::Result<(Self, Vec<Change>)> {
         let mut folder = Self::new(root, namespace);
-        let changes = folder.rescan(&BTreeSet::new(), &BTreeSet::new())?;
+        let changes = folder.load_lazily()?.collect();
         Ok((folder, changes))
     }
 
@@ -127,14 +151,14 @@ impl Folder {
 
     /// Every object that is defined, sorted.
     pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
-        self.places.keys().map(|reference| &**reference)
+        self.places.keys()
     }
 
     /// Kinds that are not read, with the number of objects.
     pub fn ignored_kinds(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
         let pieces = self.files.values().flat_map(|file| &file.pieces);
-        for kind in pieces.flat_map(|piece| &piece.contents.ignored) {
+        for kind in pieces.flat_map(|piece| piece.contents.ignored()) {
             *counts.entry(kind.as_str()).or_default() += 1;
         }
         counts
@@ -150,7 +174,7 @@ impl Folder {
         let mut findings: Vec<_> =
             self.failures.iter().map(|(path, message)| file_error(path, message)).collect();
         for (path, file) in &self.files {
-            findings.extend(file.failure.iter().map(|message| file_error(path, message)));
+            findings.extend(file.failure().map(|message| file_error(path, message)));
             findings.extend(file.pieces.iter().flat_map(|piece| mistakes(path, piece)));
             findings.extend(kept_note(path, file));
         }
@@ -191,7 +215,7 @@ fn file_error(path: &Path, message: &str) -> Finding {
 }
 
 fn mistakes<'a>(path: &'a Path, piece: &'a PieceState) -> impl Iterator<Item = Finding> + 'a {
-    piece.contents.mistakes.iter().map(|mistake| Finding {
+    piece.contents.mistakes().map(|mistake| Finding {
         position: Some(Position {
             file: path.to_owned(),
             line: piece.first_line.saturating_add(mistake.line).saturating_sub(1),
@@ -205,8 +229,8 @@ fn mistakes<'a>(path: &'a Path, piece: &'a PieceState) -> impl Iterator<Item = F
 }
 
 fn kept_note(path: &Path, file: &FileState) -> Option<Finding> {
-    let first = file.kept.first()?;
-    let others = match file.kept.len() - 1 {
+    let first = file.kept().next()?;
+    let others = match file.kept().count() - 1 {
         0 => String::new(),
         more => format!(" (and {more} more)"),
     };

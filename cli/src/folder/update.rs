@@ -3,7 +3,7 @@
 use super::document::{self, Spoiled};
 use super::scan::{self, Stamp};
 use super::split::{Piece, split};
-use super::{FileState, Folder, Identity, PieceState, Place};
+use super::{FileState, Folder, Identity, PieceState, Place, Trouble};
 use sluice_crds::{Object, ObjectRef};
 use sluice_translate::Change;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,8 +12,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Files that a first look reads at once: the objects of all of them need not be in memory together.
+const BATCH: usize = 64;
+
 /// The definition that counted before the update, of each object that may have changed.
-type Before = BTreeMap<Arc<ObjectRef>, Option<Identity>>;
+type Before = BTreeMap<ObjectRef, Option<Identity>>;
 /// What was parsed in this update.
 type Fresh = HashMap<Identity, Object>;
 
@@ -62,6 +65,22 @@ impl Folder {
         Ok(self.read(&paths))
     }
 
+    /// Reads a folder for the first time, a few files at a time while the changes are taken: typed objects are many
+    /// times larger than what is kept of them.
+    ///
+    /// # Errors
+    /// When the folder itself can't be read.
+    pub fn load_lazily(&mut self) -> io::Result<impl Iterator<Item = Change> + '_> {
+        let scanned = scan::scan(&self.root)?;
+        self.failures = scanned.failures;
+        let mut paths = scanned.files.into_keys();
+        let batches = std::iter::from_fn(move || {
+            let batch: Vec<_> = paths.by_ref().take(BATCH).collect();
+            (!batch.is_empty()).then(|| self.read(&batch))
+        });
+        Ok(batches.flatten())
+    }
+
     /// Reads these files again, whatever they look like from outside. One that is gone takes its objects with it, and
     /// so does a folder.
     pub fn reread<'a>(&mut self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Change> {
@@ -95,7 +114,7 @@ impl Folder {
 
     /// Reads a file and compares its outline with that of before: edits leave most documents as they are.
     fn plan(&self, path: &Path) -> Plan {
-        let old = self.files.get(path).map(|file| file.pieces.as_slice()).unwrap_or_default();
+        let old = self.files.get(path).map(|file| &*file.pieces).unwrap_or_default();
         let all = 0..old.len();
         let Some(stamp) = Stamp::read(path) else {
             let (text, pieces) = (Ok(String::new()), Vec::new());
@@ -119,14 +138,14 @@ impl Folder {
     }
 
     /// The objects that a plan may take away: those of the documents that differ, and those kept from earlier.
-    fn references(&self, plan: &Plan) -> BTreeSet<Arc<ObjectRef>> {
+    fn references(&self, plan: &Plan) -> BTreeSet<ObjectRef> {
         let Some(file) = self.files.get(&plan.path) else { return BTreeSet::new() };
         let pieces = file.pieces.get(plan.old.clone()).unwrap_or_default();
         let entries = pieces.iter().flat_map(|piece| &piece.contents.entries);
-        entries.map(|entry| &entry.reference).chain(&file.kept).cloned().collect()
+        entries.map(|entry| &entry.reference).chain(file.kept()).cloned().collect()
     }
 
-    fn note(&self, reference: &Arc<ObjectRef>, before: &mut Before) {
+    fn note(&self, reference: &ObjectRef, before: &mut Before) {
         if !before.contains_key(reference) {
             before.insert(reference.clone(), self.winner(reference));
         }
@@ -155,7 +174,8 @@ impl Folder {
             Ok(text) => text,
             Err(failure) => {
                 let file = self.files.entry(plan.path).or_default();
-                (file.stamp, file.failure) = (Some(stamp), Some(failure));
+                file.stamp = Some(stamp);
+                file.trouble.get_or_insert_default().failure = Some(failure);
                 return;
             }
         };
@@ -167,12 +187,12 @@ impl Folder {
                 self.remember(&entry.reference, Place::new(&plan.path, piece_index, entry_index));
             }
         }
-        let kept = kept(earlier, &pieces);
-        self.files.insert(plan.path, FileState { stamp: Some(stamp), pieces, failure: None, kept });
+        let trouble = Trouble { failure: None, kept: kept(earlier, &pieces) }.boxed();
+        self.files.insert(plan.path, FileState { stamp: Some(stamp), pieces, trouble });
     }
 
     /// Takes the places of the documents that differ away.
-    fn forget(&mut self, reference: &Arc<ObjectRef>, plan: &Plan) {
+    fn forget(&mut self, reference: &ObjectRef, plan: &Plan) {
         if let Some(places) = self.places.get_mut(reference) {
             places.retain(|place| place.file != plan.path || !plan.old.contains(&place.piece()));
             if places.is_empty() {
@@ -181,7 +201,7 @@ impl Folder {
         }
     }
 
-    fn remember(&mut self, reference: &Arc<ObjectRef>, place: Place) {
+    fn remember(&mut self, reference: &ObjectRef, place: Place) {
         match self.places.get_mut(reference) {
             Some(places) => {
                 let at = places.partition_point(|other| other < &place);
@@ -198,9 +218,9 @@ impl Folder {
         text: &str,
         pieces: &[Piece],
         file: &Arc<Path>,
-        old: Vec<PieceState>,
+        old: Box<[PieceState]>,
         fresh: &mut Fresh,
-    ) -> Vec<PieceState> {
+    ) -> Box<[PieceState]> {
         let mut reusable: HashMap<u64, Vec<PieceState>> = HashMap::new();
         for piece in old {
             reusable.entry(piece.hash).or_default().push(piece);
@@ -221,15 +241,16 @@ impl Folder {
 
     fn changes(&mut self, before: Before, mut fresh: Fresh) -> Vec<Change> {
         let mut changes = Vec::new();
+        let any_kept = self.files.values().any(|file| file.trouble.is_some());
         for (reference, old) in before {
             let Some(new) = self.winner(&reference) else {
-                if !self.files.values().any(|file| file.kept.contains(&reference)) {
-                    changes.push(Change::Remove(ObjectRef::clone(&reference)));
+                if !any_kept || !self.files.values().flat_map(FileState::kept).any(|it| *it == reference) {
+                    changes.push(Change::Remove(reference));
                 }
                 continue;
             };
-            for file in self.files.values_mut().filter(|file| !file.kept.is_empty()) {
-                file.kept.remove(&reference);
+            if any_kept {
+                self.forget_kept(&reference);
             }
             if old.as_ref() == Some(&new) {
                 continue;
@@ -237,10 +258,18 @@ impl Folder {
             let object = fresh.remove(&new).or_else(|| self.object(&new));
             changes.push(match object {
                 Some(object) => Change::Upsert(object),
-                None => Change::Remove(ObjectRef::clone(&reference)),
+                None => Change::Remove(reference),
             });
         }
         changes
+    }
+
+    fn forget_kept(&mut self, reference: &ObjectRef) {
+        for file in self.files.values_mut() {
+            if let Some(trouble) = &mut file.trouble {
+                trouble.kept.remove(reference);
+            }
+        }
     }
 
     /// Reads one object again: that of a second definition whose first one is gone.
@@ -252,9 +281,9 @@ impl Folder {
 }
 
 /// Which earlier objects of a file stay in use although its present text does not define them.
-fn kept(earlier: BTreeSet<Arc<ObjectRef>>, pieces: &[PieceState]) -> BTreeSet<Arc<ObjectRef>> {
+fn kept(earlier: BTreeSet<ObjectRef>, pieces: &[PieceState]) -> BTreeSet<ObjectRef> {
     let spoiled = |reference: &ObjectRef| {
-        pieces.iter().any(|piece| match &piece.contents.spoiled {
+        pieces.iter().any(|piece| match piece.contents.spoiled() {
             Spoiled::Nothing => false,
             Spoiled::Objects(objects) => objects.contains(reference),
             Spoiled::Unknown => true,
