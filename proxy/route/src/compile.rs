@@ -11,11 +11,29 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct CompiledMatch {
     pub(crate) place: Place,
-    pub(crate) call: Option<Box<CallTest>>,
+    /// `None`: the path alone decides, as in most matches.
+    pub(crate) conditions: Option<Box<Conditions>>,
+    pub(crate) rank: Rank,
+}
+
+/// What a match asks besides the path.
+#[derive(Clone, Debug)]
+pub(crate) struct Conditions {
+    pub(crate) call: Option<CallTest>,
     pub(crate) method: Option<Box<str>>,
     pub(crate) headers: Box<[HeaderTest]>,
     pub(crate) query: Box<[QueryTest]>,
-    pub(crate) rank: Rank,
+}
+
+impl Conditions {
+    fn boxed(self) -> Option<Box<Self>> {
+        (self.count() > 0).then(|| Box::new(self))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        let single = usize::from(self.call.is_some()) + usize::from(self.method.is_some());
+        single + self.headers.len() + self.query.len()
+    }
 }
 
 /// Where a host's table keeps a match.
@@ -104,19 +122,21 @@ impl CompiledMatch {
             let value = text(&query.value, || format!("query parameter {}", query.name))?;
             Ok(QueryTest { name: query.name.as_str().into(), value })
         });
-        Ok(Self {
-            place,
-            call: call.map(Box::new),
-            headers: headers.collect::<Result<_, _>>()?,
-            query: query.collect::<Result<_, _>>()?,
-            rank: Rank::of(&it),
-            method: it.method.map(Into::into),
-        })
+        let headers = headers.collect::<Result<_, _>>()?;
+        let query = query.collect::<Result<_, _>>()?;
+        let rank = Rank::of(&it);
+        let conditions = Conditions { call, method: it.method.map(Into::into), headers, query };
+        Ok(Self { place, conditions: conditions.boxed(), rank })
     }
 
     /// Whether the path alone decides.
     pub(crate) fn is_bare(&self) -> bool {
-        self.method.is_none() && self.call.is_none() && self.headers.is_empty() && self.query.is_empty()
+        self.conditions.is_none()
+    }
+
+    /// Whether only gRPC calls match.
+    pub(crate) fn is_call(&self) -> bool {
+        self.conditions.as_ref().is_some_and(|it| it.call.is_some())
     }
 }
 

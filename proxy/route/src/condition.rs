@@ -68,8 +68,9 @@ fn call_of<'a>(request: &Request<'a>) -> Option<Call<'a>> {
 /// Whether everything but the path holds.
 #[inline]
 pub(crate) fn all_met(it: &CompiledMatch, probe: &mut Probe<'_>) -> bool {
+    let Some(it) = &it.conditions else { return true };
     it.method.as_deref().is_none_or(|method| method == probe.request.method)
-        && it.call.as_deref().is_none_or(|test| call_met(test, probe))
+        && it.call.as_ref().is_none_or(|test| call_met(test, probe))
         && it.headers.iter().all(|test| header_met(test, probe.request.headers))
         && it.query.iter().all(|test| query_met(test, probe))
 }

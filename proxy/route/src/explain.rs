@@ -137,7 +137,7 @@ fn nearest_of_rules<T>(
 }
 
 fn condition_count(it: &CompiledMatch) -> usize {
-    1 + usize::from(it.method.is_some()) + usize::from(it.call.is_some()) + it.headers.len() + it.query.len()
+    1 + it.conditions.as_ref().map_or(0, |it| it.count())
 }
 
 fn unmet_of(it: &CompiledMatch, probe: &mut Probe<'_>) -> Vec<Unmet> {
@@ -145,10 +145,11 @@ fn unmet_of(it: &CompiledMatch, probe: &mut Probe<'_>) -> Vec<Unmet> {
     if !path_met(&it.place, probe.request.path) {
         unmet.push(Unmet::Path(describe_place(&it.place)));
     }
+    let Some(it) = &it.conditions else { return unmet };
     if let Some(method) = it.method.as_deref().filter(|method| *method != probe.request.method) {
         unmet.push(Unmet::Method(method.to_owned()));
     }
-    if let Some(test) = it.call.as_deref().filter(|test| !call_met(test, probe)) {
+    if let Some(test) = it.call.as_ref().filter(|test| !call_met(test, probe)) {
         unmet.push(match probe.call() {
             None => Unmet::GrpcCall,
             Some(_) => Unmet::GrpcName(describe_call(test.service.as_ref(), test.method.as_ref())),

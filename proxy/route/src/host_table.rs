@@ -17,7 +17,8 @@ use std::sync::Arc;
 pub(crate) struct HostTable<T> {
     pub(crate) pattern: HostPattern,
     exact: Trie<Leaf<T>>,
-    regexes: Prefixes<T>,
+    /// `None`: no expression, as on most hosts.
+    regexes: Option<Box<Prefixes<T>>>,
     prefixes: Prefixes<T>,
 }
 
@@ -66,11 +67,11 @@ impl Spot {
 
 impl<T> HostTable<T> {
     pub(crate) fn new(pattern: HostPattern) -> Self {
-        Self { pattern, exact: Trie::default(), regexes: Prefixes::default(), prefixes: Prefixes::default() }
+        Self { pattern, exact: Trie::default(), regexes: None, prefixes: Prefixes::default() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.regexes.is_empty() && self.prefixes.is_empty()
+        self.exact.is_empty() && self.regexes.is_none() && self.prefixes.is_empty()
     }
 
     /// The best candidate.
@@ -81,18 +82,38 @@ impl<T> HostTable<T> {
         {
             return Some(found);
         }
-        if !self.regexes.is_empty()
-            && let Some(found) = self.find_regex(path, probe)
+        if let Some(regexes) = &self.regexes
+            && let Some(found) = regexes.find_regex(path, probe)
         {
             return Some(found);
         }
         self.prefixes.visit(path, |candidates| candidates.first_met(probe))
     }
 
+    /// Drops the candidates of touched routes at the edited spots and puts the new ones in. Notes of one spot stand
+    /// together.
+    pub(crate) fn edit(&mut self, edit: &[Note<T>], touched: &HashSet<RouteKey>) {
+        for notes in edit.chunk_by(|a, b| a.spot == b.spot) {
+            let Some(spot) = notes.first().map(|note| note.spot.clone()) else { continue };
+            let added = notes.iter().filter_map(|note| note.added.clone()).collect();
+            match spot {
+                Spot::Exact(path) => edit_leaf(&mut self.exact, path, added, touched),
+                Spot::Regex(elements) => {
+                    let mut regexes = self.regexes.take().unwrap_or_default();
+                    regexes.edit(elements, added, touched);
+                    self.regexes = (!regexes.is_empty()).then_some(regexes);
+                }
+                Spot::Prefix(prefix) => self.prefixes.edit(prefix, added, touched),
+            }
+        }
+    }
+}
+
+impl<T> Prefixes<T> {
     /// The best of the first of each list.
     fn find_regex(&self, path: &str, probe: &mut Probe<'_>) -> Option<&Candidate<T>> {
         let mut best: Option<&Candidate<T>> = None;
-        self.regexes.visit(path, |candidates| {
+        self.visit(path, |candidates| {
             let mut rest = candidates.as_slice().iter();
             let first = rest.find(|candidate| candidate.regex_matches(path) && candidate.is_met(probe));
             if let Some(first) = first
@@ -105,22 +126,6 @@ impl<T> HostTable<T> {
         best
     }
 
-    /// Drops the candidates of touched routes at the edited spots and puts the new ones in. Notes of one spot stand
-    /// together.
-    pub(crate) fn edit(&mut self, edit: &[Note<T>], touched: &HashSet<RouteKey>) {
-        for notes in edit.chunk_by(|a, b| a.spot == b.spot) {
-            let Some(spot) = notes.first().map(|note| note.spot.clone()) else { continue };
-            let added = notes.iter().filter_map(|note| note.added.clone()).collect();
-            match spot {
-                Spot::Exact(path) => edit_leaf(&mut self.exact, path, added, touched),
-                Spot::Regex(elements) => self.regexes.edit(elements, added, touched),
-                Spot::Prefix(prefix) => self.prefixes.edit(prefix, added, touched),
-            }
-        }
-    }
-}
-
-impl<T> Prefixes<T> {
     fn is_empty(&self) -> bool {
         self.leaves.is_empty() && self.root.0.is_none()
     }

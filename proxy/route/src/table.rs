@@ -143,7 +143,7 @@ fn found<'a, T>(candidate: &'a Candidate<T>, hostname: &'a HostPattern) -> Found
     let rule = candidate.rule();
     let compiled = candidate.compiled();
     let matched_prefix_len = match &compiled.place {
-        Place::Prefix(prefix) if compiled.call.is_none() => Some(prefix.len()),
+        Place::Prefix(prefix) if !compiled.is_call() => Some(prefix.len()),
         Place::Prefix(_) | Place::Exact(_) | Place::Regex(_) => None,
     };
     Found {
