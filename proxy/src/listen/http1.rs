@@ -22,7 +22,7 @@ use tokio::time::timeout;
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// First byte of a TLS record with a ClientHello.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// How long a connection that has had no request yet may still send its first while the port is going away.
+/// How long a connection may still send a request when the port is going away.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
 /// Bytes of the request line that the observer sees.
 const REQUEST_LINE_SHOWN: usize = 256;
@@ -48,7 +48,7 @@ where
     let mut carried: Option<HttpPersistentSettings> = None;
     let mut first = true;
     loop {
-        if !wait(port, &mut io, first).await {
+        if !wait(port, &mut io).await {
             io.finish().await;
             return None;
         }
@@ -75,16 +75,14 @@ where
 }
 
 /// Waits for the next request; `false`: none will come, or none may.
-async fn wait<A>(port: &Port<A>, io: &mut ConnIo, first: bool) -> bool {
+///
+/// A client can't know that the port is going away, so a request that it sends at that moment would be lost if the
+/// connection closed at once. It is answered, with `Connection: close`.
+async fn wait<A>(port: &Port<A>, io: &mut ConnIo) -> bool {
     let idle = io.info().limits.limits.idle_timeout;
     let spoken = tokio::select! {
         biased;
-        () = port.going_away() => {
-            if !first {
-                return false;
-            }
-            timeout(LAST_CHANCE, io.wait()).await
-        }
+        () = port.going_away() => timeout(LAST_CHANCE, io.wait()).await,
         spoken = timeout(idle, io.wait()) => spoken,
     };
     matches!(spoken, Ok(Ok(true)))

@@ -99,7 +99,7 @@ where
         self.connections.len()
     }
 
-    /// Releases all ports and lets connections finish: idle ones are closed at once, HTTP/2 clients are told to go
+    /// Releases all ports and lets connections finish: idle ones are closed after a second, HTTP/2 clients are told to go
     /// away, requests in flight are answered and their connections closed. What is left at the deadline is cut;
     /// returns how many that were.
     pub async fn drain(&self, deadline: Duration) -> usize {

@@ -16,13 +16,28 @@ async fn a_request_in_flight_is_answered_and_its_connection_closed() {
     server.app.someone_waits().await;
 
     let (cut, ()) = tokio::join!(server.ports.drain(Duration::from_secs(8)), async {
-        assert_eq!(read_to_end(&mut idle).await, "", "idle connections close at once");
+        assert_eq!(read_to_end(&mut idle).await, "", "idle connections close soon");
         assert!(TcpStream::connect(server.address).await.is_err(), "no new connection is accepted");
         server.app.gate.add_permits(1);
         assert!(read_to_end(&mut busy).await.contains("GET /gate"));
     });
     assert_eq!(cut, 0);
     assert!(server.ports.bound().is_empty());
+}
+
+/// A client that has just got an answer does not know yet: what it sends next is answered, and told to be the last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_connection_may_send_one_more_request() {
+    let server = Server::plain().await;
+    let mut kept = server.connect().await;
+    kept.write_all(get("/").as_bytes()).await.unwrap();
+    read_response(&mut kept).await;
+    let (cut, ()) = tokio::join!(server.ports.drain(Duration::from_secs(8)), async {
+        while TcpStream::connect(server.address).await.is_ok() {}
+        kept.write_all(get("/last").as_bytes()).await.unwrap();
+        assert!(read_to_end(&mut kept).await.contains("GET /last"));
+    });
+    assert_eq!(cut, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
