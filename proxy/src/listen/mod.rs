@@ -26,6 +26,7 @@ pub use head::{HeadEnd, Refusal, check as check_head};
 pub use observer::{Observer, Refused};
 pub use ports::Ports;
 pub use proxy_header::{Parsed as ProxyHeader, parse as parse_proxy_header};
+pub use secure::server_name;
 
 use crate::tls::PortTls;
 use http::HeaderValue;

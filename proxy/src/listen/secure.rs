@@ -2,7 +2,7 @@
 
 use super::TlsInfo;
 use crate::tls::PortTls;
-use rustls::server::Acceptor;
+use rustls::server::{Acceptor, ClientHello};
 use rustls::{HandshakeKind, ProtocolVersion};
 use std::io;
 use tokio::io::AsyncWriteExt;
@@ -42,7 +42,7 @@ pub(super) async fn handshake(
         Ok(_) => {}
     }
     let started = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
-    let server_name = started.client_hello().server_name().map(normalized);
+    let server_name = server_name(&started.client_hello());
     let Some(config) = tls.choose(server_name.as_deref()) else {
         return Err(refuse(started.io, server_name).await);
     };
@@ -65,8 +65,9 @@ fn version(negotiated: Option<ProtocolVersion>) -> &'static str {
     }
 }
 
-fn normalized(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+/// The name that a client asks for (SNI, RFC 6066 §3): lower case, without trailing dot.
+pub fn server_name(hello: &ClientHello<'_>) -> Option<String> {
+    hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
 }
 
 async fn refuse(mut socket: TcpStream, server_name: Option<String>) -> NoTls {

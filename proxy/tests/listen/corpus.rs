@@ -1,5 +1,7 @@
 //! The inputs of the fuzz targets, and some noise, run as plain tests.
 
+#[path = "../../../tests/fuzz/checks/client_hello.rs"]
+mod client_hello;
 #[path = "../../../tests/fuzz/checks/proxy_header.rs"]
 mod proxy_header;
 #[path = "../../../tests/fuzz/checks/request_head.rs"]
@@ -38,4 +40,9 @@ fn every_head_of_the_corpus_is_refused_or_reads_the_same_to_a_second_parser() {
 #[test]
 fn every_proxy_header_of_the_corpus_says_where_it_ends() {
     run("proxy_header", proxy_header::check);
+}
+
+#[test]
+fn every_client_hello_of_the_corpus_names_a_server_in_one_spelling() {
+    run("client_hello", client_hello::check);
 }
