@@ -81,13 +81,22 @@ async fn a_mebibyte_up_and_down_with_expect_continue() {
     let upload = format!("@{}", text(&file));
     let url = format!("http://{}/stream", stand.address(80));
     for flags in [
-        &["--http1.1", "-H", "Expect: 100-continue", "--expect100-timeout", "10"][..],
-        &["--http1.1", "-H", "Transfer-Encoding: chunked", "-H", "Expect:"],
+        &["--http1.1", "-H", "Transfer-Encoding: chunked", "-H", "Expect:"][..],
         &["--http2-prior-knowledge"],
     ] {
         let came = curl(&[flags, &["--data-binary", &upload, &url]].concat()).await;
         assert!(came == body, "{flags:?}: {} bytes came back", came.len());
     }
+    // curl sends the body when it is told to, or after ten seconds.
+    let url = format!("http://{}/", stand.address(80));
+    let flags =
+        ["--http1.1", "-H", "Expect: 100-continue", "--expect100-timeout", "10", "-w", "\n%{time_total}"];
+    let output = curl(&[&flags, &["--data-binary", &upload, &url][..]].concat()).await;
+    let text = String::from_utf8(output).unwrap();
+    let (json, seconds) = text.rsplit_once('\n').unwrap();
+    let json: Value = serde_json::from_str(json).unwrap();
+    assert_eq!(json["bodyBytes"], MIB);
+    assert!(seconds.parse::<f64>().unwrap() < 5.0, "100 Continue did not come: {seconds} s");
     let url = format!("http://{}/bytes/{MIB}", stand.address(80));
     for flag in ["--http1.1", "--http2-prior-knowledge"] {
         assert_eq!(curl(&[flag, &url]).await.len(), MIB, "{flag}");
