@@ -1,6 +1,7 @@
 //! One thing to tell the user about a folder: what is wrong, where it stands, and what to do next.
 
 use serde::Serialize;
+pub use sluice_translate::Severity;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -18,18 +19,6 @@ impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
-}
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Severity {
-    /// Something that was asked for is not served.
-    Error,
-    /// Everything is served, perhaps not as meant.
-    Warning,
-    /// Good to know.
-    Note,
 }
 
 /// Something to tell. Ordered by place, so that a sorted list follows the files.

@@ -89,11 +89,7 @@ impl Project {
                 position: locator.position(&object, &field),
                 object: object.to_string(),
                 field,
-                severity: match severity {
-                    sluice_translate::Severity::Error => Severity::Error,
-                    sluice_translate::Severity::Warning => Severity::Warning,
-                    sluice_translate::Severity::Note => Severity::Note,
-                },
+                severity,
                 message,
                 next_step,
             }
@@ -107,7 +103,7 @@ fn ending(ends: Vec<(ObjectRef, i64)>, now_s: i64) -> Vec<Problem> {
     let warn = |object: ObjectRef, days: i64| Problem {
         object,
         field: "data".to_owned(),
-        severity: sluice_translate::Severity::Warning,
+        severity: Severity::Warning,
         message: match days {
             ..=-1 => format!("the certificate ended {} days ago: clients refuse it", -days),
             0 => "the certificate ends today".to_owned(),
