@@ -1,6 +1,6 @@
 //! Backends and the endpoints behind them.
 
-use crate::{BackendKey, EndpointSetKey, Origin};
+use crate::{BackendKey, EndpointSetKey, Origin, UpstreamTls};
 use serde::Serialize;
 use std::net::SocketAddr;
 
@@ -15,6 +15,9 @@ pub struct Backend {
     pub protocol: BackendProtocol,
     /// Where its endpoints are.
     pub endpoints: EndpointSetKey,
+    /// TLS towards its endpoints; `None`: plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Box<UpstreamTls>>,
 }
 
 /// What a backend speaks (`appProtocol`, GEP-1911).

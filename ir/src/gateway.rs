@@ -2,7 +2,7 @@
 
 use crate::backend::Balancing;
 use crate::duration;
-use crate::{GatewayKey, Origin};
+use crate::{CertificateKey, GatewayKey, Origin};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ pub struct Gateway {
     pub origin: Origin,
     /// From the `GatewayParameters` that the Gateway or its class names, else the defaults.
     pub settings: Settings,
+    /// Shown to backends that TLS is spoken with (`spec.tls.backend.clientCertificateRef`, GEP-3155).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend_certificate: Option<CertificateKey>,
 }
 
 /// What a `GatewayParameters` object sets.

@@ -20,6 +20,7 @@ mod matching;
 mod origin;
 mod route;
 mod snapshot;
+mod trust;
 
 pub use backend::{
     Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState,
@@ -39,3 +40,4 @@ pub use route::{
     WeightedBackend,
 };
 pub use snapshot::{Delta, Resource, ResourceKey, Snapshot};
+pub use trust::{ClientValidation, ClientValidationMode, SubjectName, Trust, UpstreamTls};

@@ -1,6 +1,6 @@
 //! A listener: an address, a port, a protocol and the hosts it answers for.
 
-use crate::{CertificateKey, GatewayKey, HostPattern, ListenerKey, Origin};
+use crate::{CertificateKey, ClientValidation, GatewayKey, HostPattern, ListenerKey, Origin};
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -50,6 +50,9 @@ pub struct Tls {
     pub certificates: Vec<CertificateKey>,
     /// Oldest version that is accepted.
     pub minimum_version: TlsVersion,
+    /// What is asked of client certificates; `None`: they are not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_validation: Option<Box<ClientValidation>>,
 }
 
 /// TLS versions that can be negotiated.

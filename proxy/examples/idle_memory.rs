@@ -69,7 +69,8 @@ fn main() {
 
 async fn measure(count: usize, certificate: Option<Arc<Certificate>>) {
     let tls = certificate.as_ref().map(|certificate| {
-        let tls = Tls { certificates: vec![certificate.key.clone()], minimum_version: TlsVersion::V1_2 };
+        let certificates = vec![certificate.key.clone()];
+        let tls = Tls { certificates, minimum_version: TlsVersion::V1_2, client_validation: None };
         Arc::new(PortTls::build(&[(HostPattern::Any, tls)], |_| Some(certificate.clone()), None).unwrap())
     });
     let mut config = PortConfig { tls, ..PortConfig::default() };

@@ -76,6 +76,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 key: gateway.clone(),
                 origin: origin("Gateway", "edge"),
                 settings: ir::Settings::standard(),
+                backend_certificate: None,
             })),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener.clone(),
@@ -101,6 +102,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 origin: origin("Service", "app"),
                 protocol: ir::BackendProtocol::Http1,
                 endpoints,
+                tls: None,
             })),
             Resource::Route(Arc::new(ir::Route {
                 key: ir::RouteKey::new("HTTPRoute/default/app"),

@@ -46,6 +46,7 @@ pub fn gateway(settings: ir::Settings) -> Arc<ir::Gateway> {
         key: gateway_key(),
         origin: ir::Origin::new("Gateway", "default", "web"),
         settings,
+        backend_certificate: None,
     })
 }
 
@@ -86,6 +87,7 @@ pub fn backend(name: &str, protocol: ir::BackendProtocol) -> Arc<ir::Backend> {
         origin: ir::Origin::new("Service", "default", name),
         protocol,
         endpoints: ir::EndpointSetKey::new(format!("Service/default/{name}:80")),
+        tls: None,
     })
 }
 

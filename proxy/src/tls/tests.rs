@@ -18,7 +18,10 @@ fn certificate(name: &str) -> Arc<Certificate> {
 
 fn listener(host: &str, certificates: &[&Arc<Certificate>]) -> (HostPattern, Tls) {
     let certificates = certificates.iter().map(|it| it.key.clone()).collect();
-    (HostPattern::parse(host), Tls { certificates, minimum_version: TlsVersion::V1_2 })
+    (
+        HostPattern::parse(host),
+        Tls { certificates, minimum_version: TlsVersion::V1_2, client_validation: None },
+    )
 }
 
 type Store = BTreeMap<CertificateKey, Arc<Certificate>>;

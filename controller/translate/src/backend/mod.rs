@@ -74,5 +74,5 @@ fn backend(key: String, origin: Origin, protocol: BackendProtocol, is_grpc: bool
         (BackendProtocol::Http1, true) => (format!("{key}+h2c"), BackendProtocol::H2c),
         (protocol, _) => (key, protocol),
     };
-    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints })
+    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints, tls: None })
 }

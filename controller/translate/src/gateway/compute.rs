@@ -286,6 +286,7 @@ fn assemble(
             key,
             origin: Origin::new("Gateway", reference.namespace.clone(), reference.name.clone()),
             settings,
+            backend_certificate: None,
         }),
         listeners,
         certificates: certificates.into_values().collect(),

@@ -1,0 +1,1 @@
+//! Delta xDS with our own type URLs: the wire between the controller and its data planes.

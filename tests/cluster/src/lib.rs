@@ -1,0 +1,1 @@
+//! Tests of the controller against a real Kubernetes API server.
