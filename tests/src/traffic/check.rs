@@ -30,6 +30,7 @@ pub(super) fn differences(answer: &Answer, expect: &Expect, any_status: bool) ->
         ("host", &expect.host),
         ("method", &expect.method),
         ("body", &expect.body),
+        ("protocol", &expect.protocol),
     ] {
         if let Some(wanted) = wanted {
             let seen = answer.seen(what);

@@ -103,6 +103,8 @@ pub struct Expect {
     pub method: Option<String>,
     /// Body that the backend saw.
     pub body: Option<String>,
+    /// `HTTP/1.1` or `HTTP/2`, as the backend was spoken to.
+    pub protocol: Option<String>,
     /// Fields of the answer.
     #[serde(default)]
     pub headers: BTreeMap<String, Wanted>,

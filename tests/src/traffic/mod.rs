@@ -7,7 +7,7 @@
 //!   expect:
 //!     status: 200
 //!     backend: v1                # who answered; null: nobody but the gateway
-//!     path: /y                   # what the backend saw: path, query, host, method, body
+//!     path: /y                   # what the backend saw: path, query, host, method, body, protocol
 //!     headers: {x-c: d, x-e: null, x-f: "*"}   # of the answer; null: absent, *: present
 //!     backend_headers: {x-g: h}  # of the request that the backend saw, in the same way
 //!     body_contains: text
