@@ -63,3 +63,24 @@ async fn a_rollout_fails_no_request() {
         load.finish().await.expect_all_200();
     }
 }
+
+/// A backend that ends while it is still listed, as when a node dies or readiness comes late: what had reached it is
+/// answered by another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_ends_while_listed_fails_no_request() {
+    for protocol in [ir::BackendProtocol::Http1, ir::BackendProtocol::H2c] {
+        let stays = Backend::start("stays").await;
+        let mut stand = Stand::of_snapshot(snapshot(protocol, &[&stays])).await;
+        let request = Ask::get("http://a.example/").to_http1();
+        let load = Load::start(stand.address(80), 8, request, |_| Ok(()));
+        for number in 0..10 {
+            let ends = Backend::start(&format!("v{number}")).await;
+            stand.apply_snapshot(snapshot(protocol, &[&stays, &ends])).await;
+            load.more(50).await;
+            ends.end().await;
+            load.more(100).await;
+            stand.apply_snapshot(snapshot(protocol, &[&stays])).await;
+        }
+        load.finish().await.expect_all_200();
+    }
+}

@@ -6,7 +6,10 @@ use sluice_ir as ir;
 use sluice_tests::{Answer, Ask, Endpoints, Recorder, Reply, Stand, eventually, ir_samples, manifests};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 /// A Service with three endpoints, each an echo of its own: `cart:80#0`, `#1`, `#2`.
@@ -187,7 +190,8 @@ async fn a_retry_goes_to_another_endpoint() {
     assert!(!bad.requests().is_empty());
 }
 
-/// A request that reached an endpoint is not sent again without a policy: it may have had its effect.
+/// A request that reached an endpoint and changes something is not sent again without a policy: it may have had its
+/// effect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_policy_a_request_is_sent_once() {
     let bad = Recorder::scripted(|_| Reply::SendAndClose(Vec::new())).await;
@@ -197,6 +201,66 @@ async fn without_a_policy_a_request_is_sent_once() {
         assert_eq!(stand.request(&ask).await.status, 502);
         assert_eq!(bad.requests().len(), count);
     }
+}
+
+/// Accepts, reads what comes and resets: what a backend does that has just ended.
+async fn resetting(tries: Arc<AtomicUsize>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tries.fetch_add(1, Ordering::Relaxed);
+            let mut bytes = [0; 1024];
+            let _ = stream.read(&mut bytes).await;
+            stream.set_zero_linger().unwrap();
+        }
+    });
+    address
+}
+
+/// RFC 9110 §9.2.2: a request that changes nothing, or the same thing however often it comes, is sent to another
+/// endpoint when its connection ended without an answer. Without any policy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_resets_fresh_connections_costs_no_idempotent_request() {
+    let (good, tries) = (Recorder::start().await, Arc::<AtomicUsize>::default());
+    let addresses = [good.address(), resetting(tries.clone()).await];
+    let mut snapshot = snapshot(&addresses, |_| {});
+    snapshot = ir_samples::with_settings(snapshot, |settings| settings.eject_after_failures = 0);
+    let stand = Stand::of_snapshot(snapshot).await;
+    for number in 0..50 {
+        let answer = stand.get("http://a.example/").await;
+        assert_eq!(answer.status, 200, "GET {number}: {answer:?}");
+        let answer = stand.request(&Ask::new("PUT", "http://a.example/").body("whole")).await;
+        assert_eq!(answer.status, 200, "PUT {number}: {answer:?}");
+    }
+    assert!(tries.load(Ordering::Relaxed) >= 10, "{tries:?} of 100 requests met the resetting endpoint");
+    let puts: Vec<_> = good.requests().into_iter().filter(|it| it.line().starts_with("PUT")).collect();
+    assert!(puts.len() == 50 && puts.iter().all(|put| put.body == "whole"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_without_a_policy_is_tried_three_times_at_most() {
+    let tries = Arc::<AtomicUsize>::default();
+    let mut addresses = Vec::new();
+    for _ in 0..5 {
+        addresses.push(resetting(tries.clone()).await);
+    }
+    let stand = Stand::of_snapshot(snapshot(&addresses, |_| {})).await;
+    assert_eq!(stand.get("http://a.example/").await.status, 502);
+    assert_eq!(tries.load(Ordering::Relaxed), 3);
+    let post = Ask::new("POST", "http://a.example/").body("once");
+    assert_eq!(stand.request(&post).await.status, 502);
+    assert_eq!(tries.load(Ordering::Relaxed), 4, "a POST may have had its effect");
+}
+
+/// Silence is no end: the endpoint may be at work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_timed_out_is_not_sent_again_without_a_policy() {
+    let slow = Recorder::scripted(|_| Reply::Hang).await;
+    let timeouts = ir::Timeouts { request: None, backend_request: Some(Duration::from_millis(50)) };
+    let stand = Stand::of_snapshot(snapshot(&[slow.address()], |rule| rule.timeouts = timeouts)).await;
+    assert_eq!(stand.get("http://a.example/").await.status, 504);
+    assert_eq!(slow.requests().len(), 1);
 }
 
 /// The request timeout bounds all tries together.

@@ -6,14 +6,15 @@ use crate::snapshot::RuleRuntime;
 use crate::telemetry::Outcome;
 use crate::upstream::{EjectPolicy, for_upgrade, peer};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use sluice_ir::BackendProtocol;
 use std::time::{Duration, Instant};
 
-/// Tries that a request without a retry policy may make to find an endpoint that accepts a connection.
-const CONNECT_TRIES: u32 = 3;
+/// Tries that a request without a retry policy may make in all: to find an endpoint that accepts a connection, and after
+/// connections that ended without an answer.
+const TRIES: u32 = 3;
 
 /// Waits before a further try: the backoff is the least time between two tries (GEP-1731).
 pub(super) async fn back_off(context: &RequestContext) -> Result<()> {
@@ -123,8 +124,7 @@ pub(super) fn connect_failed(
 ) -> Box<Error> {
     report(context, false, now);
     next_endpoint(context);
-    let tries =
-        retries(context.rule.as_deref()).map_or(CONNECT_TRIES, |retries| CONNECT_TRIES.max(retries + 1));
+    let tries = retries(context.rule.as_deref()).map_or(TRIES, |retries| TRIES.max(retries + 1));
     let others = context.target().is_some_and(|target| target.pool.len() > context.tried.len());
     let policy = retries(context.rule.as_deref()).is_some_and(|retries| context.attempts <= retries);
     let again = context.attempts < tries
@@ -135,6 +135,10 @@ pub(super) fn connect_failed(
 }
 
 /// A try failed after the connection was made.
+///
+/// A connection that ended without an answer says that the endpoint is going away, or that it closed a kept connection
+/// just when it was used. The request is then sent again when that does no harm: its method is idempotent (RFC 9110
+/// §9.2.2), or the endpoint said that it has not processed it (RFC 9113 §8.7). Everything else is for the rule's policy.
 pub(super) fn failed(
     session: &Session,
     mut error: Box<Error>,
@@ -149,34 +153,48 @@ pub(super) fn failed(
         error.set_retry(false);
         return error;
     }
-    let stale = reused && was_closed(error.etype()) && context.upstream_duration.is_none();
+    let ended = was_ended(error.etype()) && context.upstream_duration.is_none();
+    // The next use of a kept connection is how one learns that it is gone: no fault of the endpoint.
+    let stale = reused && ended;
     if !stale {
         report(context, false, now);
     }
-    let again = if stale && session.req_header().method.is_idempotent() {
-        untouched(session) && context.attempts < 1 + CONNECT_TRIES
-    } else {
-        may_retry(session, context, now)
-    };
+    let harmless = ended && (session.req_header().method.is_idempotent() || unprocessed(&error));
+    // A rule's own policy counts the tries of its endpoints, kept connections aside.
+    let own = stale || retries(context.rule.as_deref()).is_none();
+    let again = (harmless && own && context.attempts < TRIES && replayable(session, context, now))
+        || may_retry(session, context, now);
     if again {
-        if stale { drop(context.picked.take()) } else { next_endpoint(context) }
+        // A session stays at its endpoint when only the connection was old.
+        if stale && context.session.is_some() { drop(context.picked.take()) } else { next_endpoint(context) }
     }
     error.set_retry(again);
     error
 }
 
-fn was_closed(kind: &ErrorType) -> bool {
+/// The connection or the stream was closed, reset or refused. Time that ran out is none of these: the endpoint may be
+/// at work.
+fn was_ended(kind: &ErrorType) -> bool {
     matches!(
         kind,
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::H2Error
     )
 }
 
+/// REFUSED_STREAM, or a GOAWAY that leaves the stream out: what Pingora has marked as safe to send again.
+fn unprocessed(error: &Error) -> bool {
+    matches!((error.etype(), &error.retry), (ErrorType::H2Error, RetryType::Decided(true)))
+}
+
 /// Whether the rule's policy has a try left and the request can be sent again.
 fn may_retry(session: &Session, context: &RequestContext, now: Instant) -> bool {
     retries(context.rule.as_deref()).is_some_and(|retries| context.attempts <= retries)
-        && untouched(session)
-        && context.overdue(now) != Some(Outcome::RequestTimeout)
+        && replayable(session, context, now)
+}
+
+/// Nothing stands in the way of sending the request once more.
+fn replayable(session: &Session, context: &RequestContext, now: Instant) -> bool {
+    untouched(session) && context.overdue(now) != Some(Outcome::RequestTimeout)
 }
 
 fn retries(rule: Option<&RuleRuntime>) -> Option<u32> {
