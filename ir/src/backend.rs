@@ -1,11 +1,11 @@
 //! Backends and the endpoints behind them.
 
 use crate::{BackendKey, EndpointSetKey, Origin, UpstreamTls};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// How to talk to one port of a service. Endpoints travel apart, so that a moved pod touches no backend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
     /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`, perhaps with `+h2c`.
     pub key: BackendKey,
@@ -16,12 +16,12 @@ pub struct Backend {
     /// Where its endpoints are.
     pub endpoints: EndpointSetKey,
     /// TLS towards its endpoints; `None`: plain.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Box<UpstreamTls>>,
 }
 
 /// What a backend speaks (`appProtocol`, GEP-1911).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BackendProtocol {
     /// HTTP/1.1, with upgrades to WebSocket.
@@ -31,7 +31,7 @@ pub enum BackendProtocol {
 }
 
 /// How an endpoint is chosen among those that are ready and not ejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub enum Balancing {
     /// The one with fewer requests in flight of two taken at random.
@@ -44,7 +44,7 @@ pub enum Balancing {
 }
 
 /// The endpoints of one port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSet {
     /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`.
     pub key: EndpointSetKey,
@@ -55,7 +55,7 @@ pub struct EndpointSet {
 }
 
 /// One endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Where it is.
     pub address: EndpointAddress,
@@ -64,12 +64,12 @@ pub struct Endpoint {
     /// Relative share, at least 1.
     pub weight: u32,
     /// Topology zone, if known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
 }
 
 /// An address, or a name that the data plane resolves and keeps fresh.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EndpointAddress {
     /// IPv4 or IPv6 and port.
@@ -84,7 +84,7 @@ pub enum EndpointAddress {
 }
 
 /// From the conditions of an EndpointSlice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EndpointState {
     /// Takes requests.

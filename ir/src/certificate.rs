@@ -1,12 +1,13 @@
 //! Certificates with their private keys. The key never shows in a log, dump, status or fixture.
 
 use crate::{CertificateKey, Origin};
-use serde::{Serialize, Serializer};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
 
 /// A certificate chain and its private key, from a Secret of type `kubernetes.io/tls`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
     /// `Secret/NAMESPACE/NAME`.
     pub key: CertificateKey,
@@ -52,8 +53,47 @@ impl fmt::Debug for SecretBytes {
 }
 
 impl Serialize for SecretBytes {
+    /// A fingerprint in every form that people read (JSON, YAML); the bytes only in the binary form of
+    /// [`wire`](crate::wire).
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&fingerprint(&self.0))
+        if to.is_human_readable() {
+            to.serialize_str(&fingerprint(&self.0))
+        } else {
+            to.serialize_bytes(&self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretBytes {
+    /// Only from the wire form: what people read holds no secret to read back.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        if from.is_human_readable() {
+            return Err(D::Error::custom("a fingerprint can't be turned back into what it stands for"));
+        }
+        from.deserialize_byte_buf(Bytes)
+    }
+}
+
+/// Takes bytes, and nothing else: no error text may repeat what a secret's field holds.
+struct Bytes;
+
+impl Visitor<'_> for Bytes {
+    type Value = SecretBytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<SecretBytes, E> {
+        Ok(SecretBytes(bytes.to_vec()))
+    }
+
+    fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<SecretBytes, E> {
+        Ok(SecretBytes(bytes))
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<SecretBytes, E> {
+        Err(E::custom("bytes are expected"))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use crate::duration;
 use crate::route::BackendTarget;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// One filter, in the order of the manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Filter {
     /// Edits the request's header.
@@ -27,7 +27,7 @@ pub enum Filter {
 }
 
 /// A ready answer in place of a backend or filter that can't serve.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fail {
     /// 500 for a reference that does not resolve.
     pub status: u16,
@@ -36,21 +36,21 @@ pub struct Fail {
 }
 
 /// Header changes: `set` replaces, `add` appends, `remove` deletes, in that order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct HeaderEdit {
     /// Replaces all fields of the name.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<HeaderField>,
     /// Adds one more field.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub add: Vec<HeaderField>,
     /// Names to delete, lower case.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
 }
 
 /// A header field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderField {
     /// Valid field name, case as written.
     pub name: String,
@@ -59,37 +59,37 @@ pub struct HeaderField {
 }
 
 /// `requestRedirect`. What is absent is taken from the request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redirect {
     /// `http` or `https`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
     /// Host of the Location.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// Path of the Location.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathEdit>,
     /// Port of the Location. Absent: the scheme's well-known port when a scheme is given, else the listener's port.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
 }
 
 /// `urlRewrite`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rewrite {
     /// New Host.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// New path; the query stays.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathEdit>,
 }
 
 /// How a path is replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PathEdit {
     /// The whole path.
@@ -99,7 +99,7 @@ pub enum PathEdit {
 }
 
 /// `requestMirror`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mirror {
     /// Where the copy goes.
     pub target: BackendTarget,
@@ -108,12 +108,31 @@ pub struct Mirror {
 }
 
 /// `numerator / denominator`; the denominator is never 0, the numerator never larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct Ratio {
     /// Parts taken.
     pub numerator: u32,
     /// Of so many.
     pub denominator: u32,
+}
+
+/// A ratio as it arrives.
+#[derive(Deserialize)]
+struct Parts {
+    numerator: u32,
+    denominator: u32,
+}
+
+impl TryFrom<Parts> for Ratio {
+    type Error = &'static str;
+
+    fn try_from(parts: Parts) -> Result<Self, Self::Error> {
+        if parts.denominator == 0 || parts.numerator > parts.denominator {
+            return Err("a ratio is between 0 and 1");
+        }
+        Ok(Self { numerator: parts.numerator, denominator: parts.denominator })
+    }
 }
 
 impl Ratio {
@@ -122,7 +141,7 @@ impl Ratio {
 }
 
 /// `cors` (GEP-1767).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cors {
     /// Origins that may read answers; empty: none.
     pub allow_origins: Vec<CorsOrigin>,
@@ -135,12 +154,12 @@ pub struct Cors {
     /// Response headers that scripts may read.
     pub expose_headers: Vec<String>,
     /// How long a preflight answer may be cached. Default 5 s.
-    #[serde(serialize_with = "duration::ms::serialize")]
+    #[serde(with = "duration::ms")]
     pub max_age: Duration,
 }
 
 /// An allowed origin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CorsOrigin {
     /// `*`.

@@ -3,11 +3,11 @@
 use crate::backend::Balancing;
 use crate::duration;
 use crate::{CertificateKey, GatewayKey, Origin};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// One Gateway: the owner of listeners. Gateways never share an address and port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
     /// `NAMESPACE/NAME`.
     pub key: GatewayKey,
@@ -16,12 +16,13 @@ pub struct Gateway {
     /// From the `GatewayParameters` that the Gateway or its class names, else the defaults.
     pub settings: Settings,
     /// Shown to backends that TLS is spoken with (`spec.tls.backend.clientCertificateRef`, GEP-3155).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_certificate: Option<CertificateKey>,
 }
 
 /// What a `GatewayParameters` object sets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default = "Settings::standard")]
 pub struct Settings {
     /// Bounds on what clients and backends may take.
     pub limits: Limits,
@@ -38,7 +39,7 @@ pub struct Settings {
     /// endpoint rests. 0 turns it off. Default 5.
     pub eject_after_failures: u32,
     /// How long an ejected endpoint rests the first time; doubles with each further ejection up to ten times.
-    #[serde(serialize_with = "duration::ms::serialize")]
+    #[serde(with = "duration::ms")]
     pub eject_for: Duration,
 }
 
@@ -55,22 +56,23 @@ impl Settings {
 }
 
 /// Every bound by name. Durations are total times, not times between two bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Total time to receive a request head. Default 10 s.
-    #[serde(serialize_with = "duration::ms::serialize")]
+    #[serde(with = "duration::ms")]
     pub request_head_timeout: Duration,
     /// Total time for a TLS handshake, and for the PROXY header before it. Default 10 s.
-    #[serde(serialize_with = "duration::ms::serialize")]
+    #[serde(with = "duration::ms")]
     pub tls_handshake_timeout: Duration,
     /// How long a connection may stay without a request. Default 75 s.
-    #[serde(serialize_with = "duration::ms::serialize")]
+    #[serde(with = "duration::ms")]
     pub idle_timeout: Duration,
     /// How long a request or response may stall between two bytes, WebSockets included. Default 300 s.
-    #[serde(serialize_with = "duration::ms::serialize")]
+    #[serde(with = "duration::ms")]
     pub stream_idle_timeout: Duration,
     /// Time to connect to an endpoint. Default 2 s.
-    #[serde(serialize_with = "duration::ms::serialize")]
+    #[serde(with = "duration::ms")]
     pub connect_timeout: Duration,
     /// Bytes of a request head. Default 65,536; 431 above.
     pub request_head_bytes: u32,
@@ -111,7 +113,7 @@ impl Default for Limits {
 }
 
 /// Whether a listener expects the PROXY protocol (haproxy.org proxy-protocol.txt, versions 1 and 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub enum ProxyProtocol {
     /// No header is expected; one that comes is an HTTP error.
@@ -122,7 +124,7 @@ pub enum ProxyProtocol {
 }
 
 /// Form of the access log, written to standard output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub enum AccessLog {
     /// None.

@@ -6,7 +6,7 @@
 //!
 //! What is deliberately absent: Kubernetes types, Pingora, tokio, I/O. Everything here was validated by the
 //! translation: hostnames are lower case, regular expressions compile, references are resolved or replaced by a
-//! [`Fail`]. Each resource carries its [`Origin`], so that every decision can name the object that caused it.
+//! [`Fail`]. [`wire`] is the form in which resources travel. Each resource carries its [`Origin`], so that every decision can name the object that caused it.
 
 mod backend;
 mod certificate;
@@ -15,12 +15,15 @@ mod filter;
 mod gateway;
 mod host;
 mod key;
+mod kind;
 mod listener;
 mod matching;
 mod origin;
+mod port;
 mod route;
 mod snapshot;
 mod trust;
+pub mod wire;
 
 pub use backend::{
     Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState,
@@ -32,9 +35,11 @@ pub use filter::{
 pub use gateway::{AccessLog, Gateway, Limits, ProxyProtocol, Settings};
 pub use host::HostPattern;
 pub use key::{BackendKey, CertificateKey, EndpointSetKey, GatewayKey, ListenerKey, RouteKey};
+pub use kind::ResourceKind;
 pub use listener::{Listener, ListenerProtocol, Tls, TlsVersion};
 pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 pub use origin::Origin;
+pub use port::cluster_port;
 pub use route::{
     Attachment, BackendTarget, Retry, Route, RouteKind, Rule, SessionPersistence, SessionToken, Timeouts,
     WeightedBackend,

@@ -1,12 +1,12 @@
 //! A listener: an address, a port, a protocol and the hosts it answers for.
 
 use crate::{CertificateKey, ClientValidation, GatewayKey, HostPattern, ListenerKey, Origin};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// One listener of a Gateway or ListenerSet. Only listeners that can serve are in a snapshot; several may share a
 /// port when their protocols agree and their hosts differ.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// `KIND/NAMESPACE/NAME/SECTION`.
     pub key: ListenerKey,
@@ -15,7 +15,7 @@ pub struct Listener {
     /// Whose settings hold.
     pub gateway: GatewayKey,
     /// Addresses from `Gateway.spec.addresses`; empty: the address the data plane binds by default.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
     /// Port as written in the manifest, 1 to 65535. The data plane may bind another (`--port-offset`, high ports
     /// behind a Service), but redirects name this one.
@@ -27,7 +27,7 @@ pub struct Listener {
 }
 
 /// What a listener speaks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ListenerProtocol {
     /// HTTP/1.1, and HTTP/2 by prior knowledge.
@@ -44,19 +44,19 @@ impl ListenerProtocol {
 }
 
 /// How TLS is terminated.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
     /// At least one; the first that fits the client's signature schemes is used.
     pub certificates: Vec<CertificateKey>,
     /// Oldest version that is accepted.
     pub minimum_version: TlsVersion,
     /// What is asked of client certificates; `None`: they are not asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_validation: Option<Box<ClientValidation>>,
 }
 
 /// TLS versions that can be negotiated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub enum TlsVersion {
     /// RFC 5246, with ECDHE and AEAD suites only.
     #[default]

@@ -1,20 +1,20 @@
 //! What a rule asks of a request. All parts of a [`Match`] must hold; one of a rule's matches must hold.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One entry of `rules[].matches`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {
     /// Path, or gRPC method.
     pub path: PathMatch,
     /// HTTP method, upper case.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// All must hold. Names are lower case and unique.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<HeaderMatch>,
     /// All must hold. Names are case-sensitive and unique.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<QueryMatch>,
 }
 
@@ -26,7 +26,7 @@ impl Default for Match {
 }
 
 /// How a path is compared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PathMatch {
     /// Byte for byte, case-sensitive.
@@ -40,18 +40,18 @@ pub enum PathMatch {
 }
 
 /// `method` of a GRPCRoute match; at least one part is present, except in a match of every call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct GrpcMethodMatch {
     /// Fully qualified service name: `grpc.health.v1.Health`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<StringMatch>,
     /// Method name: `Check`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<StringMatch>,
 }
 
 /// How a value is compared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StringMatch {
     /// Byte for byte.
@@ -61,7 +61,7 @@ pub enum StringMatch {
 }
 
 /// One header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderMatch {
     /// Lower case.
     pub name: String,
@@ -70,7 +70,7 @@ pub struct HeaderMatch {
 }
 
 /// One query parameter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueryMatch {
     /// After percent-decoding, case-sensitive.
     pub name: String,

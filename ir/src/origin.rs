@@ -1,7 +1,33 @@
 //! Where a resource comes from, in words a user of `kubectl` knows.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// Kinds that a control plane of this version names.
+const KINDS: [&str; 13] = [
+    "Gateway",
+    "ListenerSet",
+    "HTTPRoute",
+    "GRPCRoute",
+    "TLSRoute",
+    "TCPRoute",
+    "UDPRoute",
+    "Service",
+    "ServiceEntry",
+    "Secret",
+    "ConfigMap",
+    "BackendTLSPolicy",
+    "GatewayParameters",
+];
+
+/// Stands for the kinds that are too many to keep.
+const SOME_KIND: &str = "Object";
+
+/// How many kinds of newer control planes are kept for the life of the process, and how long they may be.
+const FOREIGN_KINDS: usize = 32;
+const FOREIGN_KIND_BYTES: usize = 64;
 
 /// The object, and the part of it, that caused a resource. Carried into logs, dumps, acks and `sluice explain`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -28,6 +54,42 @@ impl Origin {
         self.section = Some(section.into());
         self
     }
+}
+
+/// An origin as it arrives.
+#[derive(Deserialize)]
+struct Arrived {
+    kind: String,
+    namespace: String,
+    name: String,
+    #[serde(default)]
+    section: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Arrived { kind, namespace, name, section } = Arrived::deserialize(from)?;
+        Ok(Self { kind: interned(kind), namespace, name, section })
+    }
+}
+
+/// The kind without a copy for each resource: from [`KINDS`], or one that a newer control plane has added. Those are
+/// kept for the life of the process, so their number and length are bounded; beyond, the kind reads `Object`.
+fn interned(kind: String) -> &'static str {
+    static FOREIGN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    if let Some(known) = KINDS.into_iter().find(|known| *known == kind) {
+        return known;
+    }
+    let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(kept) = foreign.get(kind.as_str()) {
+        return kept;
+    }
+    if foreign.len() >= FOREIGN_KINDS || kind.len() > FOREIGN_KIND_BYTES {
+        return SOME_KIND;
+    }
+    let kept: &'static str = Box::leak(kind.into_boxed_str());
+    foreign.insert(kept);
+    kept
 }
 
 impl fmt::Display for Origin {

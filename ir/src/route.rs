@@ -2,12 +2,12 @@
 
 use crate::duration;
 use crate::{BackendKey, Fail, Filter, HostPattern, ListenerKey, Match, Origin, RouteKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// One HTTPRoute or GRPCRoute.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// `KIND/NAMESPACE/NAME`.
     pub key: RouteKey,
@@ -24,7 +24,7 @@ pub struct Route {
 }
 
 /// Which kind of route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RouteKind {
     /// HTTPRoute.
     Http,
@@ -33,7 +33,7 @@ pub enum RouteKind {
 }
 
 /// A listener and the hosts for which the route answers there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// The listener.
     pub listener: ListenerKey,
@@ -42,45 +42,45 @@ pub struct Attachment {
 }
 
 /// One entry of `rules`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Position in the manifest, from 0.
     pub index: u32,
     /// `rules[].name`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Never empty. Shared with what was read from the manifest.
     pub matches: Arc<[Match]>,
     /// In order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<Filter>,
     /// Empty without a redirect: 500.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<WeightedBackend>,
     /// Time bounds.
     pub timeouts: Timeouts,
     /// When and how often to try again.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Box<Retry>>,
     /// Keeps a client at its endpoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_persistence: Option<Box<SessionPersistence>>,
 }
 
 /// A backend and its share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightedBackend {
     /// Where to.
     pub target: BackendTarget,
     /// Share of the sum of all weights; 0: none.
     pub weight: u32,
     /// Filters of the backendRef, after the rule's.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<Filter>,
 }
 
 /// A backend, or what to answer in its place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BackendTarget {
     /// A backend of the snapshot.
@@ -90,42 +90,42 @@ pub enum BackendTarget {
 }
 
 /// GEP-1742. `None` is no bound (also written as `0s`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Timeouts {
     /// From the first byte of the request to the last of the response, over all tries. 504.
-    #[serde(serialize_with = "duration::option_ms::serialize", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "duration::option_ms", skip_serializing_if = "Option::is_none")]
     pub request: Option<Duration>,
     /// One try. 504.
-    #[serde(serialize_with = "duration::option_ms::serialize", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "duration::option_ms", skip_serializing_if = "Option::is_none")]
     pub backend_request: Option<Duration>,
 }
 
 /// GEP-1731.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
     /// Status codes that are tried again.
     pub codes: Vec<u16>,
     /// Tries after the first.
     pub attempts: u32,
     /// Least time between two tries.
-    #[serde(serialize_with = "duration::ms::serialize")]
+    #[serde(with = "duration::ms")]
     pub backoff: Duration,
 }
 
 /// GEP-1619. The session's endpoint wins over weights, also over weight 0.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionPersistence {
     /// Name of the cookie or header.
     pub name: String,
     /// What carries the session.
     pub token: SessionToken,
     /// How long a session lasts at most.
-    #[serde(serialize_with = "duration::option_ms::serialize", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "duration::option_ms", skip_serializing_if = "Option::is_none")]
     pub absolute_timeout: Option<Duration>,
 }
 
 /// What carries the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SessionToken {
     /// A cookie that ends with the browser's session.

@@ -1,24 +1,24 @@
 //! Whom a data plane believes: TLS towards backends, and certificates of clients.
 
 use crate::{Origin, SecretBytes};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// TLS towards the endpoints of a backend (BackendTLSPolicy, GEP-1897).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamTls {
     /// The BackendTLSPolicy.
     pub origin: Origin,
     /// Sent as SNI. It is also the name that the certificate must carry, unless `subject_names` has others.
     pub server_name: String,
     /// Names of which the certificate must carry at least one; empty: `server_name`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subject_names: Vec<SubjectName>,
     /// Which authorities may vouch for the certificate.
     pub trust: Trust,
 }
 
 /// A subject alternative name (RFC 5280 §4.2.1.6).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SubjectName {
     /// `dNSName`; `*.example.com` covers one label.
@@ -28,7 +28,7 @@ pub enum SubjectName {
 }
 
 /// Authorities.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Trust {
     /// Those of the data plane's own system.
@@ -38,7 +38,7 @@ pub enum Trust {
 }
 
 /// What a listener asks of the certificates of its clients (GEP-91).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientValidation {
     /// PEM certificates of the authorities; empty when none could be read, which no client passes.
     pub authorities: SecretBytes,
@@ -47,7 +47,7 @@ pub struct ClientValidation {
 }
 
 /// What happens to a client without a valid certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ClientValidationMode {
     /// The handshake fails.

@@ -1,0 +1,404 @@
+//! The wire form: what is written is read back, newer and older versions understand each other, and no other form
+//! holds a secret.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sluice_ir::*;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn text() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9./*-]{0,12}"
+}
+
+fn host() -> impl Strategy<Value = HostPattern> {
+    prop_oneof![Just("*".to_owned()), "[a-z]{1,5}\\.example", "\\*\\.[a-z]{1,5}\\.example"]
+        .prop_map(|text| HostPattern::parse(&text))
+}
+
+fn origin() -> impl Strategy<Value = Origin> {
+    let kinds = prop_oneof![Just("Gateway"), Just("HTTPRoute"), Just("Service"), Just("BackendTLSPolicy")];
+    (kinds, text(), text(), option::of(text()))
+        .prop_map(|(kind, namespace, name, section)| Origin { section, ..Origin::new(kind, namespace, name) })
+}
+
+fn ms() -> impl Strategy<Value = Duration> {
+    (0..10_000_000_u64).prop_map(Duration::from_millis)
+}
+
+fn secret() -> impl Strategy<Value = SecretBytes> {
+    vec(any::<u8>(), 0..64).prop_map(SecretBytes::new)
+}
+
+fn string_match() -> impl Strategy<Value = StringMatch> {
+    prop_oneof![text().prop_map(StringMatch::Exact), text().prop_map(StringMatch::Regex)]
+}
+
+fn matching() -> impl Strategy<Value = Match> {
+    let path = prop_oneof![
+        text().prop_map(PathMatch::Exact),
+        text().prop_map(PathMatch::Prefix),
+        text().prop_map(PathMatch::Regex),
+        (option::of(string_match()), option::of(string_match()))
+            .prop_map(|(service, method)| PathMatch::Grpc(GrpcMethodMatch { service, method })),
+    ];
+    let headers = vec((text(), string_match()).prop_map(|(name, value)| HeaderMatch { name, value }), 0..3);
+    let query = vec((text(), string_match()).prop_map(|(name, value)| QueryMatch { name, value }), 0..3);
+    (path, option::of(text()), headers, query).prop_map(|(path, method, headers, query)| Match {
+        path,
+        method,
+        headers,
+        query,
+    })
+}
+
+fn fail() -> impl Strategy<Value = Fail> {
+    (200..600_u16, text()).prop_map(|(status, reason)| Fail { status, reason })
+}
+
+fn target() -> impl Strategy<Value = BackendTarget> {
+    prop_oneof![
+        text().prop_map(|key| BackendTarget::Backend(BackendKey::new(key))),
+        fail().prop_map(BackendTarget::Fail)
+    ]
+}
+
+fn headers() -> impl Strategy<Value = HeaderEdit> {
+    let fields = || vec((text(), text()).prop_map(|(name, value)| HeaderField { name, value }), 0..3);
+    (fields(), fields(), vec(text(), 0..3)).prop_map(|(set, add, remove)| HeaderEdit { set, add, remove })
+}
+
+fn path_edit() -> impl Strategy<Value = PathEdit> {
+    prop_oneof![text().prop_map(PathEdit::Full), text().prop_map(PathEdit::Prefix)]
+}
+
+fn cors() -> impl Strategy<Value = Cors> {
+    let origins = prop_oneof![
+        Just(CorsOrigin::Any),
+        text().prop_map(CorsOrigin::Exact),
+        (text(), text()).prop_map(|(scheme, suffix)| CorsOrigin::Wildcard { scheme, suffix })
+    ];
+    let words = || vec(text(), 0..3);
+    (vec(origins, 0..3), any::<bool>(), words(), words(), words(), ms()).prop_map(
+        |(allow_origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age)| Cors {
+            allow_origins,
+            allow_credentials,
+            allow_methods,
+            allow_headers,
+            expose_headers,
+            max_age,
+        },
+    )
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let redirect =
+        (option::of(text()), option::of(text()), option::of(path_edit()), option::of(any::<u16>())).prop_map(
+            |(scheme, hostname, path, port)| Redirect { scheme, hostname, path, port, status: 302 },
+        );
+    let mirror = (target(), 0..50_u32, 50..100_u32).prop_map(|(target, numerator, denominator)| Mirror {
+        target,
+        fraction: Ratio { numerator, denominator },
+    });
+    prop_oneof![
+        headers().prop_map(Filter::RequestHeaders),
+        headers().prop_map(Filter::ResponseHeaders),
+        redirect.prop_map(Filter::Redirect),
+        (option::of(text()), option::of(path_edit()))
+            .prop_map(|(hostname, path)| Filter::Rewrite(Rewrite { hostname, path })),
+        mirror.prop_map(Filter::Mirror),
+        cors().prop_map(Filter::Cors),
+        fail().prop_map(Filter::Fail),
+    ]
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let backends =
+        vec(
+            (target(), any::<u32>(), vec(filter(), 0..2))
+                .prop_map(|(target, weight, filters)| WeightedBackend { target, weight, filters }),
+            0..3,
+        );
+    let retry = (vec(500..600_u16, 0..3), 0..9_u32, ms())
+        .prop_map(|(codes, attempts, backoff)| Box::new(Retry { codes, attempts, backoff }));
+    let tokens = prop_oneof![
+        Just(SessionToken::SessionCookie),
+        Just(SessionToken::PermanentCookie),
+        Just(SessionToken::Header)
+    ];
+    let sessions = (text(), tokens, option::of(ms())).prop_map(|(name, token, absolute_timeout)| {
+        Box::new(SessionPersistence { name, token, absolute_timeout })
+    });
+    let timeouts = (option::of(ms()), option::of(ms()))
+        .prop_map(|(request, backend_request)| Timeouts { request, backend_request });
+    (
+        (any::<u32>(), option::of(text()), vec(matching(), 1..3), vec(filter(), 0..3)),
+        (backends, timeouts, option::of(retry), option::of(sessions)),
+    )
+        .prop_map(
+            |((index, name, matches, filters), (backends, timeouts, retry, session_persistence))| Rule {
+                index,
+                name,
+                matches: matches.into(),
+                filters,
+                backends,
+                timeouts,
+                retry,
+                session_persistence,
+            },
+        )
+}
+
+fn route() -> impl Strategy<Value = Resource> {
+    let attachments = vec((text(), vec(host(), 1..3)), 0..3).prop_map(|all| {
+        let attachment = |(listener, hostnames): (String, _)| Attachment {
+            listener: ListenerKey::new(listener),
+            hostnames,
+        };
+        all.into_iter().map(attachment).collect()
+    });
+    let kinds = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Grpc)];
+    (text(), origin(), kinds, any::<i64>(), attachments, vec(rule(), 0..4)).prop_map(
+        |(key, origin, kind, created_s, attachments, rules)| {
+            let key = RouteKey::new(key);
+            Resource::Route(Arc::new(Route { key, origin, kind, created_s, attachments, rules }))
+        },
+    )
+}
+
+fn listener() -> impl Strategy<Value = Resource> {
+    let modes = prop_oneof![
+        Just(ClientValidationMode::AllowValidOnly),
+        Just(ClientValidationMode::AllowInsecureFallback)
+    ];
+    let validation =
+        (secret(), modes).prop_map(|(authorities, mode)| Box::new(ClientValidation { authorities, mode }));
+    let versions = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
+    let tls = (vec(text(), 1..3), versions, option::of(validation)).prop_map(
+        |(certificates, minimum_version, client_validation)| {
+            ListenerProtocol::Https(Tls {
+                certificates: certificates.into_iter().map(CertificateKey::new).collect(),
+                minimum_version,
+                client_validation,
+            })
+        },
+    );
+    let protocol = prop_oneof![Just(ListenerProtocol::Http), tls];
+    (text(), origin(), text(), vec(any::<IpAddr>(), 0..2), 1..u16::MAX, protocol, host()).prop_map(
+        |(key, origin, gateway, addresses, port, protocol, hostname)| {
+            Resource::Listener(Arc::new(Listener {
+                key: ListenerKey::new(key),
+                origin,
+                gateway: GatewayKey::new(gateway),
+                addresses,
+                port,
+                protocol,
+                hostname,
+            }))
+        },
+    )
+}
+
+fn backend() -> impl Strategy<Value = Resource> {
+    let protocols = prop_oneof![Just(BackendProtocol::Http1), Just(BackendProtocol::H2c)];
+    let names = vec(prop_oneof![text().prop_map(SubjectName::Dns), text().prop_map(SubjectName::Uri)], 0..2);
+    let trust = prop_oneof![Just(Trust::System), secret().prop_map(Trust::Bundle)];
+    let tls = (origin(), text(), names, trust).prop_map(|(origin, server_name, subject_names, trust)| {
+        Box::new(UpstreamTls { origin, server_name, subject_names, trust })
+    });
+    (text(), origin(), protocols, text(), option::of(tls)).prop_map(|(key, origin, protocol, set, tls)| {
+        Resource::Backend(Arc::new(Backend {
+            key: BackendKey::new(key),
+            origin,
+            protocol,
+            endpoints: EndpointSetKey::new(set),
+            tls,
+        }))
+    })
+}
+
+fn endpoint_set() -> impl Strategy<Value = Resource> {
+    let address = prop_oneof![
+        any::<(IpAddr, u16)>().prop_map(|(ip, port)| EndpointAddress::Socket(SocketAddr::new(ip, port))),
+        (text(), any::<u16>()).prop_map(|(host, port)| EndpointAddress::Dns { host, port })
+    ];
+    let states = prop_oneof![Just(EndpointState::Ready), Just(EndpointState::Draining)];
+    let endpoint = (address, states, 1..100_u32, option::of(text()))
+        .prop_map(|(address, state, weight, zone)| Endpoint { address, state, weight, zone });
+    (text(), origin(), vec(endpoint, 0..5)).prop_map(|(key, origin, endpoints)| {
+        Resource::EndpointSet(Arc::new(EndpointSet { key: EndpointSetKey::new(key), origin, endpoints }))
+    })
+}
+
+fn gateway() -> impl Strategy<Value = Resource> {
+    let settings = (ms(), any::<u32>(), option::of(any::<u64>()), any::<u8>(), 0..3_u8).prop_map(
+        |(time, count, bytes, trusted_hops, choice)| Settings {
+            limits: Limits {
+                idle_timeout: time,
+                connections: count,
+                request_body_bytes: bytes,
+                ..Limits::default()
+            },
+            proxy_protocol: if choice == 0 { ProxyProtocol::Required } else { ProxyProtocol::Off },
+            trusted_hops,
+            access_log: [AccessLog::Off, AccessLog::Text, AccessLog::Json][usize::from(choice)],
+            balancing: [Balancing::LeastRequest, Balancing::RoundRobin, Balancing::Random]
+                [usize::from(choice)],
+            eject_for: time,
+            eject_after_failures: count,
+        },
+    );
+    (text(), origin(), settings, option::of(text())).prop_map(|(key, origin, settings, certificate)| {
+        let backend_certificate = certificate.map(CertificateKey::new);
+        Resource::Gateway(Arc::new(Gateway {
+            key: GatewayKey::new(key),
+            origin,
+            settings,
+            backend_certificate,
+        }))
+    })
+}
+
+fn certificate() -> impl Strategy<Value = Resource> {
+    (text(), origin(), vec(text(), 0..3), secret(), secret()).prop_map(
+        |(key, origin, names, chain, private_key)| {
+            let key = CertificateKey::new(key);
+            Resource::Certificate(Arc::new(Certificate { key, origin, names, chain, private_key }))
+        },
+    )
+}
+
+fn resource() -> impl Strategy<Value = Resource> {
+    prop_oneof![3 => route(), 1 => listener(), 1 => backend(), 1 => endpoint_set(), 1 => gateway(), 1 => certificate()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_read_back(resource in resource()) {
+        let bytes = wire::encode(&resource).unwrap();
+        let again = wire::decode(resource.kind(), &bytes).unwrap();
+        prop_assert_eq!(&again, &resource);
+        // Versions are hashes of the bytes: they must not depend on who writes.
+        prop_assert_eq!(wire::encode(&again).unwrap(), bytes);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(kind in 0..ResourceKind::ALL.len(), bytes in vec(any::<u8>(), 0..200)) {
+        let _ = wire::decode(ResourceKind::ALL[kind], &bytes);
+    }
+
+    #[test]
+    fn a_damaged_resource_is_read_or_refused(resource in resource(), place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = wire::encode(&resource).unwrap();
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        let _ = wire::decode(resource.kind(), &bytes);
+    }
+}
+
+fn sample_certificate() -> Resource {
+    Resource::Certificate(Arc::new(Certificate {
+        key: CertificateKey::new("Secret/shop/tls"),
+        origin: Origin::new("Secret", "shop", "tls"),
+        names: vec!["shop.example".to_owned()],
+        chain: SecretBytes::new(b"the chain".to_vec()),
+        private_key: SecretBytes::new(b"the private key".to_vec()),
+    }))
+}
+
+#[test]
+fn only_the_wire_form_holds_a_secret() {
+    let certificate = sample_certificate();
+    let shown = format!("{certificate:?}{}", serde_json::to_string(&certificate).unwrap());
+    assert!(!shown.contains("the private key") && !shown.contains("the chain"), "{shown}");
+    let as_list = format!("{:?}", b"the private key".as_slice());
+    assert!(!shown.contains(&as_list) && !shown.contains(&as_list.replace(' ', "")), "{shown}");
+    let wire = wire::encode(&certificate).unwrap();
+    assert!(wire.windows(15).any(|window| window == b"the private key"));
+}
+
+#[test]
+fn what_people_read_is_not_taken_for_a_secret() {
+    let Resource::Certificate(certificate) = sample_certificate() else { panic!() };
+    let shown = serde_json::to_string(&*certificate).unwrap();
+    assert!(serde_json::from_str::<Certificate>(&shown).is_err());
+}
+
+/// A backend as another version would write it.
+fn backend_value() -> Value {
+    json!({
+        "key": "Service/shop/cart:80",
+        "origin": { "kind": "Service", "namespace": "shop", "name": "cart" },
+        "protocol": "http1",
+        "endpoints": "Service/shop/cart:80",
+    })
+}
+
+fn read(kind: ResourceKind, value: &Value) -> Result<Resource, wire::WireError> {
+    wire::decode(kind, &rmp_serde::to_vec_named(value).unwrap())
+}
+
+#[test]
+fn a_field_of_a_newer_version_is_skipped() {
+    let mut value = backend_value();
+    value["weather"] = json!({ "wind": ["strong", 7] });
+    value["origin"]["colour"] = json!("blue");
+    assert_eq!(read(ResourceKind::Backend, &value), read(ResourceKind::Backend, &backend_value()));
+    assert!(read(ResourceKind::Backend, &value).is_ok());
+}
+
+#[test]
+fn a_variant_of_a_newer_version_is_refused_and_its_field_is_named() {
+    let mut value = backend_value();
+    value["protocol"] = json!("http3");
+    let error = read(ResourceKind::Backend, &value).unwrap_err().to_string();
+    assert!(error.starts_with("protocol: unknown variant `http3`"), "{error}");
+}
+
+#[test]
+fn settings_of_an_older_version_get_the_standard_values() {
+    let value = json!({
+        "key": "shop/web",
+        "origin": { "kind": "Gateway", "namespace": "shop", "name": "web" },
+        "settings": { "limits": { "connections": 7 } },
+    });
+    let Resource::Gateway(gateway) = read(ResourceKind::Gateway, &value).unwrap() else { panic!() };
+    let mut expected = Settings::standard();
+    expected.limits.connections = 7;
+    assert_eq!(gateway.settings, expected);
+}
+
+#[test]
+fn kinds_of_newer_versions_are_kept_up_to_a_bound() {
+    let kind = |kind: &str| {
+        let mut value = backend_value();
+        value["origin"]["kind"] = json!(kind);
+        read(ResourceKind::Backend, &value).unwrap().origin().kind
+    };
+    assert_eq!(kind("WeatherPolicy"), "WeatherPolicy");
+    assert_eq!(kind(&"x".repeat(100)), "Object");
+    let last: Vec<_> = (0..100).map(|number| kind(&format!("Kind{number}"))).collect();
+    assert_eq!(last.last(), Some(&"Object"));
+    assert_eq!(kind("WeatherPolicy"), "WeatherPolicy");
+}
+
+#[test]
+fn a_ratio_above_one_is_refused() {
+    let value = json!({
+        "key": "r", "kind": "Http", "created_s": 0, "attachments": [],
+        "origin": { "kind": "HTTPRoute", "namespace": "shop", "name": "r" },
+        "rules": [{
+            "index": 0, "matches": [], "timeouts": {},
+            "filters": [{ "mirror": { "target": { "backend": "b" }, "fraction": { "numerator": 1, "denominator": 0 } } }],
+        }],
+    });
+    let error = read(ResourceKind::Route, &value).unwrap_err().to_string();
+    assert!(error.contains("a ratio is between 0 and 1"), "{error}");
+}
