@@ -1,15 +1,20 @@
 //! The `sluice` command: what people type.
 //!
-//! One module per command: [`run`], [`check`], [`explain`], [`echo`]. The binary only reads the command line and calls
+//! One module per command: [`run`], [`check`], [`explain`], [`echo`], and for a cluster [`install`] (with uninstall),
+//! [`profile`] and [`status`]. The binary only reads the command line and calls
 //! them. The library exists so that tests can run an echo, read a folder or explain a request in their own process.
 
 pub mod check;
+pub mod cluster;
 pub mod duration;
 pub mod echo;
 pub mod explain;
 pub mod finding;
 pub mod folder;
+pub mod install;
 pub mod output;
+pub mod profile;
 pub mod project;
 pub mod run;
 pub mod signal;
+pub mod status;

@@ -20,6 +20,10 @@ enum Command {
     Check(sluice::check::CheckArgs),
     Explain(sluice::explain::ExplainArgs),
     Echo(sluice::echo::EchoArgs),
+    Install(sluice::install::InstallArgs),
+    Uninstall(sluice::install::UninstallArgs),
+    Profile(sluice::profile::ProfileArgs),
+    Status(sluice::status::StatusArgs),
 }
 
 fn main() -> ExitCode {
@@ -28,6 +32,10 @@ fn main() -> ExitCode {
         Command::Check(args) => sluice::check::run(&args),
         Command::Explain(args) => sluice::explain::run(&args),
         Command::Echo(args) => sluice::echo::run(args),
+        Command::Install(args) => sluice::install::run(&args),
+        Command::Uninstall(args) => sluice::install::run_uninstall(&args),
+        Command::Profile(args) => sluice::profile::run(&args),
+        Command::Status(args) => sluice::status::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -39,3 +39,4 @@ pub use referencegrants::ReferenceGrant;
 pub use service_entry::{
     ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, WorkloadSelector,
 };
+pub use suggest::closest;

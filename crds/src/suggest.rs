@@ -12,7 +12,7 @@ pub(crate) fn is_close(a: &str, b: &str) -> bool {
 }
 
 /// The word that is closest to `word`, if any is close.
-pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known.into_iter().filter(|it| is_close(word, it)).min_by_key(|it| distance(word, it))
 }
 
