@@ -6,6 +6,7 @@
 //!
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
 
+mod deployment;
 mod kind;
 mod name;
 mod object;
@@ -20,6 +21,10 @@ pub use gateway_api::experimental::{
 };
 pub use k8s_openapi;
 
+pub use deployment::{
+    AddressSpec, AddressType, AutoscalingSpec, DeploymentSpec, DisruptionSpec, ExternalTrafficPolicy,
+    NodePortSpec, PatchesSpec, ResourcesSpec, ServiceSpec, ServiceType,
+};
 pub use gatewayclasses::GatewayClass;
 pub use gateways::Gateway;
 pub use grpcroutes::GrpcRoute;

@@ -2,6 +2,9 @@
 //! GatewayClass. Every field is optional; the defaults are those of `ir::Settings`. The CRD in `yaml/` is generated
 //! from this file (`UPDATE_CRDS=1 cargo test -p sluice-crds`).
 
+use crate::deployment::{
+    AddressSpec, AutoscalingSpec, DeploymentSpec, DisruptionSpec, PatchesSpec, ServiceSpec,
+};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +53,33 @@ pub struct GatewayParametersSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = DURATION))]
     pub eject_for: Option<String>,
+    /// Whether the controller makes and keeps what the Gateway runs on. False: a data plane runs already, and only its
+    /// configuration is the controller's; say `serviceAccount` and `addresses`. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<bool>,
+    /// ServiceAccount of the data plane, in the Gateway's namespace. Only with `managed: false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account: Option<String>,
+    /// Addresses that reach the data plane. Only with `managed: false`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub addresses: Vec<AddressSpec>,
+    /// The Deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<DeploymentSpec>,
+    /// The Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSpec>,
+    /// Scaling by load. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingSpec>,
+    /// How many data planes may be away at once. Default: no budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruption: Option<DisruptionSpec>,
+    /// Merged into the objects that the controller makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patches: Option<PatchesSpec>,
 }
 
 /// Every bound by name. Durations are total times, not times between two bytes.

@@ -39,7 +39,7 @@ pub use kind::ResourceKind;
 pub use listener::{Listener, ListenerProtocol, Tls, TlsVersion};
 pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 pub use origin::Origin;
-pub use port::cluster_port;
+pub use port::{ADMIN_PORT, cluster_port, low_port};
 pub use route::{
     Attachment, BackendTarget, Retry, Route, RouteKind, Rule, SessionPersistence, SessionToken, Timeouts,
     WeightedBackend,

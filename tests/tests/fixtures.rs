@@ -2,7 +2,9 @@
 //!
 //! `tests/fixtures/GROUP/SENTENCE/` holds `input.yaml` and the expected `ir.yaml` and `status.yaml`. A case of several
 //! steps has `steps/01.yaml`, `02.yaml`, ... beside it: each holds objects to apply, `remove:` lists names to take
-//! out, and `delta.yaml` holds the keys that each step sent. Every case is translated from scratch, object by object
+//! out, and `delta.yaml` holds the keys that each step sent. With a file `cluster` beside it a case is translated as in
+//! a cluster: `infrastructure.yaml` (one document for each time something is told: Gateway to facts) is then told after
+//! the objects, and `plans.yaml` holds what each Gateway needs. Every case is translated from scratch, object by object
 //! in two orders, and must come out the same each time.
 //!
 //! `UPDATE_FIXTURES=1 cargo test -p sluice-tests --test fixtures` rewrites the expectations.
@@ -12,7 +14,10 @@
 use serde_json::{Value, json};
 use sluice_crds::{Kind, Object, ObjectRef, Parsed};
 use sluice_ir::{Delta, Resource, Settings, Snapshot};
-use sluice_translate::{Change, Options, Problem, Translator, translate};
+use sluice_translate::{
+    AddressProblem, AddressReason, Change, GatewayAddress, Infrastructure, Options, Problem, Translator,
+    translate,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -49,15 +54,28 @@ fn run(case: &Path) -> Result<(), String> {
     );
     let (objects, removals) = read(&case.join("input.yaml"), &text);
     assert!(removals.is_empty(), "{}: nothing to remove in input.yaml", case.display());
-    let whole = translate(options(case), objects.clone());
+    let mut whole = translate(options(case), objects.clone());
     let mut translator = Translator::new(options(case));
     let mut replayed = Snapshot::default();
     for object in objects.iter().rev() {
         replayed.apply(&translator.apply([Change::Upsert(object.clone())]).delta);
     }
     same(case, &whole, &translator, &replayed);
+    for told in infrastructure(case) {
+        whole.infrastructure(told.clone());
+        assert!(
+            translator.infrastructure(told).delta.is_empty(),
+            "{}: facts change statuses only",
+            case.display()
+        );
+    }
+    same(case, &whole, &translator, &replayed);
     compare(&case.join("ir.yaml"), &ir(whole.snapshot()))?;
     compare(&case.join("status.yaml"), &statuses(&whole))?;
+    if !options(case).standalone {
+        compare(&case.join("plans.yaml"), &plans(&whole))?;
+    }
+    assert!(whole.plans().is_empty() || !options(case).standalone, "{}: a plan in a folder", case.display());
     if case.join("steps").is_dir() { steps(case, objects, &mut translator, &mut replayed) } else { Ok(()) }
 }
 
@@ -83,12 +101,20 @@ fn steps(
         let changes = upserts.into_iter().map(Change::Upsert).chain(removals.into_iter().map(Change::Remove));
         let update = translator.apply(changes);
         replayed.apply(&update.delta);
-        same(case, &translate(options(case), objects.clone()), translator, replayed);
-        deltas.push(json!({
+        let mut whole = translate(options(case), objects.clone());
+        for told in infrastructure(case) {
+            whole.infrastructure(told);
+        }
+        same(case, &whole, translator, replayed);
+        let mut step = json!({
             "step": file.file_stem().unwrap().to_string_lossy(),
             "delta": delta(&update.delta),
             "statuses": update.statuses,
-        }));
+        });
+        if !options(case).standalone {
+            step["plans"] = json!(update.plans);
+        }
+        deltas.push(step);
     }
     compare(&case.join("steps/delta.yaml"), &Value::Array(deltas))
 }
@@ -100,6 +126,53 @@ fn same(case: &Path, whole: &Translator, translator: &Translator, replayed: &Sna
     assert_eq!(whole.snapshot(), replayed, "{name}: deltas in order differ from the snapshot");
     assert_eq!(whole.statuses(), translator.statuses(), "{name}: statuses step by step differ from scratch");
     assert_eq!(whole.problems(), translator.problems(), "{name}: problems step by step differ from scratch");
+    assert_eq!(whole.plans(), translator.plans(), "{name}: plans step by step differ from scratch");
+}
+
+/// What is told of the infrastructure, as `edge/web: {addresses: [192.0.2.1], programmed: true}`,
+/// `edge/web: {problem: "AddressNotUsable: why"}`.
+fn infrastructure(case: &Path) -> Vec<Vec<(ObjectRef, Infrastructure)>> {
+    let Ok(text) = fs::read_to_string(case.join("infrastructure.yaml")) else { return Vec::new() };
+    let documents: Vec<serde_json::Map<String, Value>> = serde_saphyr::from_multiple(&text).unwrap();
+    let gateway = |name: &str| reference(&format!("Gateway {name}"));
+    let told =
+        |it: serde_json::Map<String, Value>| it.iter().map(|(name, it)| (gateway(name), facts(it))).collect();
+    documents.into_iter().map(told).collect()
+}
+
+fn facts(it: &Value) -> Infrastructure {
+    let addresses = it["addresses"].as_array().into_iter().flatten().map(|it| it.as_str().unwrap());
+    let problem = it["problem"].as_str().map(|it| it.split_once(": ").unwrap());
+    Infrastructure {
+        addresses: addresses
+            .map(|it| GatewayAddress {
+                r#type: if it.parse::<std::net::IpAddr>().is_ok() { "IPAddress" } else { "Hostname" },
+                value: it.to_owned(),
+            })
+            .collect(),
+        address_problem: problem.map(|(reason, message)| AddressProblem {
+            reason: [
+                AddressReason::AddressNotAssigned,
+                AddressReason::AddressNotUsable,
+                AddressReason::NoResources,
+            ]
+            .into_iter()
+            .find(|it| it.word() == reason)
+            .unwrap(),
+            message: message.to_owned(),
+        }),
+        programmed: it["programmed"].as_bool().unwrap_or(false),
+    }
+}
+
+/// The plan of each Gateway; the reference is the key already.
+fn plans(translator: &Translator) -> Value {
+    let shown = translator.plans().iter().map(|(gateway, plan)| {
+        let mut plan = serde_json::to_value(plan).unwrap();
+        plan.as_object_mut().unwrap().remove("reference");
+        (gateway.to_string(), plan)
+    });
+    Value::Object(shown.collect())
 }
 
 /// A folder, unless `cluster` stands beside the input.

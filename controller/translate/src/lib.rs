@@ -22,7 +22,10 @@ mod syntax;
 mod translator;
 mod view;
 
-pub use gateway::FEATURES;
+pub use gateway::{
+    AddressProblem, AddressReason, Amount, Autoscaling, Disruption, FEATURES, GatewayPlan, Infrastructure,
+    Management, PlannedPort, ServicePlan, Workload,
+};
 pub use problem::{Problem, Severity};
 pub use status::{
     Condition, ConditionStatus, Feature, GatewayAddress, GatewayClassStatus, GatewayStatus,

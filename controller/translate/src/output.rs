@@ -1,23 +1,29 @@
 //! What the translation has made so far, and what changed since the last look: a resource that comes out the same
 //! keeps its `Arc` and is not in the delta.
 
+use crate::gateway::GatewayPlan;
 use crate::problem::Problem;
 use crate::reads::Node;
 use crate::status::Status;
+use crate::translator::Update;
 use sluice_crds::ObjectRef;
 use sluice_ir::{Delta, Resource, ResourceKey, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Snapshot, statuses, problems.
+/// Snapshot, statuses, plans, problems.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pub(crate) snapshot: Snapshot,
     pub(crate) statuses: BTreeMap<ObjectRef, Status>,
+    /// What each Gateway needs in a cluster.
+    pub(crate) plans: BTreeMap<ObjectRef, GatewayPlan>,
     problems: BTreeMap<Node, Vec<Problem>>,
     /// Resources touched since the last look, as they were.
     before: BTreeMap<ResourceKey, Option<Resource>>,
     /// Statuses touched since the last look, as they were.
     statuses_before: BTreeMap<ObjectRef, Option<Status>>,
+    /// Plans touched since the last look, as they were.
+    plans_before: BTreeMap<ObjectRef, Option<GatewayPlan>>,
 }
 
 impl Output {
@@ -53,6 +59,18 @@ impl Output {
         self.statuses_before.entry(object.clone()).or_insert(old);
     }
 
+    /// Sets or takes out a plan.
+    pub(crate) fn set_plan(&mut self, gateway: &ObjectRef, plan: Option<GatewayPlan>) {
+        if self.plans.get(gateway) == plan.as_ref() {
+            return;
+        }
+        let old = match plan {
+            Some(plan) => self.plans.insert(gateway.clone(), plan),
+            None => self.plans.remove(gateway),
+        };
+        self.plans_before.entry(gateway.clone()).or_insert(old);
+    }
+
     /// Sets the problems that a computation found.
     pub(crate) fn set_problems(&mut self, node: &Node, problems: Vec<Problem>) {
         if problems.is_empty() {
@@ -69,7 +87,7 @@ impl Output {
     }
 
     /// What changed since the last call.
-    pub(crate) fn take_changes(&mut self) -> (Delta, Vec<ObjectRef>) {
+    pub(crate) fn take_changes(&mut self) -> Update {
         let mut delta = Delta::default();
         for (key, old) in std::mem::take(&mut self.before) {
             match get(&self.snapshot, &key) {
@@ -80,7 +98,10 @@ impl Output {
         }
         let statuses = std::mem::take(&mut self.statuses_before);
         let changed = statuses.into_iter().filter(|(object, old)| self.statuses.get(object) != old.as_ref());
-        (delta, changed.map(|(object, _)| object).collect())
+        let statuses = changed.map(|(object, _)| object).collect();
+        let plans = std::mem::take(&mut self.plans_before);
+        let changed = plans.into_iter().filter(|(gateway, old)| self.plans.get(gateway) != old.as_ref());
+        Update { delta, statuses, plans: changed.map(|(gateway, _)| gateway).collect() }
     }
 }
 

@@ -42,6 +42,7 @@ fn check(slots: &[Slot], batches: &[Vec<Event>], standalone: bool) {
             }
         }
         let statuses_before = translator.statuses().clone();
+        let plans_before = translator.plans().clone();
         let update = translator.apply(changes);
         replayed.apply(&update.delta);
         let whole = translate(options.clone(), present.values().cloned());
@@ -49,6 +50,7 @@ fn check(slots: &[Slot], batches: &[Vec<Event>], standalone: bool) {
         assert_eq!(&replayed, translator.snapshot(), "deltas in order equal the snapshot");
         assert_eq!(translator.statuses(), whole.statuses());
         assert_eq!(translator.problems(), whole.problems());
+        assert_eq!(translator.plans(), whole.plans());
         assert_eq!(translator.certificate_ends(), whole.certificate_ends());
         let reversed = translate(options.clone(), present.values().rev().cloned());
         assert_eq!(reversed.snapshot(), whole.snapshot(), "order does not matter");
@@ -57,12 +59,18 @@ fn check(slots: &[Slot], batches: &[Vec<Event>], standalone: bool) {
         let changed: Vec<_> =
             all.into_iter().filter(|it| statuses_before.get(it) != translator.statuses().get(it)).collect();
         assert_eq!(update.statuses, changed, "exactly the changed statuses are named");
+        let all: std::collections::BTreeSet<_> =
+            plans_before.keys().chain(translator.plans().keys()).cloned().collect();
+        let changed: Vec<_> =
+            all.into_iter().filter(|it| plans_before.get(it) != translator.plan(it)).collect();
+        assert_eq!(update.plans, changed, "exactly the changed plans are named");
     }
     for (slot, _) in std::mem::take(&mut present) {
         translator.apply([Change::Remove(slots[slot].reference.clone())]);
     }
     assert_eq!(translator.snapshot(), &Snapshot::default(), "nothing stays when all is gone");
     assert!(translator.statuses().is_empty() && translator.problems().is_empty());
+    assert!(translator.plans().is_empty());
 }
 
 proptest! {

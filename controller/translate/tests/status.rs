@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use sluice_crds::{Kind, Object, ObjectRef, Parsed};
 use sluice_ir::ListenerKey;
-use sluice_translate::{FEATURES, Options, Translator, translate};
+use sluice_translate::{Change, FEATURES, GatewayAddress, Infrastructure, Options, Translator, translate};
 
 fn object(value: Value) -> Object {
     match Object::parse(value, "edge").unwrap() {
@@ -15,6 +15,10 @@ fn object(value: Value) -> Object {
 }
 
 fn world() -> Translator {
+    translate(Options { standalone: true, ..Options::default() }, objects())
+}
+
+fn objects() -> [Object; 3] {
     let listener = |name: &str, port: u16| json!({"name": name, "port": port, "protocol": "HTTP"});
     let objects = [
         json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "sluice", "generation": 2},
@@ -25,7 +29,7 @@ fn world() -> Translator {
                "spec": {"parentRefs": [{"name": "web", "group": "gateway.networking.k8s.io", "sectionName": "a"}],
                         "rules": [{"filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}]}]}}),
     ];
-    translate(Options { standalone: true, ..Options::default() }, objects.map(object))
+    objects.map(object)
 }
 
 fn status(translator: &Translator, kind: Kind, name: &str) -> Value {
@@ -98,4 +102,35 @@ fn a_port_that_can_not_be_bound_is_told_and_forgotten() {
     translator.bind_failures(Vec::new());
     assert_eq!(translator.statuses(), &before);
     assert!(translator.problems().is_empty());
+}
+
+#[test]
+fn what_was_told_of_a_gateway_is_forgotten_with_it() {
+    let mut translator = translate(Options::default(), objects());
+    let web = ObjectRef::new(Kind::Gateway, "edge", "web");
+    let programmed =
+        |translator: &Translator| status(translator, Kind::Gateway, "web")["conditions"][1].clone();
+    let waits = condition("Programmed", "False", "Pending", "what the Gateway runs on is being made", 5);
+    assert_eq!(programmed(&translator), waits);
+
+    let known = Infrastructure {
+        addresses: vec![GatewayAddress { r#type: "IPAddress", value: "192.0.2.1".to_owned() }],
+        programmed: true,
+        address_problem: None,
+    };
+    let update = translator.infrastructure([(web.clone(), known.clone())]);
+    assert_eq!(
+        (update.delta.is_empty(), update.statuses, update.plans),
+        (true, vec![web.clone()], Vec::new())
+    );
+    assert_eq!(programmed(&translator), condition("Programmed", "True", "Programmed", "", 5));
+    assert!(translator.infrastructure([(web.clone(), known.clone())]).statuses.is_empty());
+
+    assert_eq!(translator.apply([Change::Remove(web.clone())]).plans, std::slice::from_ref(&web));
+    assert!(
+        translator.infrastructure([(web.clone(), known)]).statuses.is_empty(),
+        "nobody is there to tell it of"
+    );
+    assert_eq!(translator.apply(objects().map(Change::Upsert)).plans, [web]);
+    assert_eq!(programmed(&translator), waits);
 }

@@ -3,8 +3,9 @@
 use super::claims::{self, Lost};
 use super::class::{self, Verdict};
 use super::listener::{self, Judged, Parent, Refusal};
+use super::plan::{self, GatewayPlan, Management};
 use super::render::{Base, ListenerBase, SetBase};
-use super::{conflicts, overlaps, parameters, sets};
+use super::{conflicts, overlaps, parameters, sets, workload};
 use crate::model::{GatewayModel, SetModel};
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
@@ -22,6 +23,8 @@ pub(crate) struct GatewayOutput {
     /// Of the Gateway itself and of each set.
     pub(crate) parents: Vec<(ObjectRef, Arc<Parent>)>,
     pub(crate) base: Base,
+    /// What it needs in a cluster; `None` in a folder.
+    pub(crate) plan: Option<GatewayPlan>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -58,12 +61,13 @@ pub(crate) fn compute(view: &View<'_>, model: &GatewayModel) -> Result<GatewayOu
             return Err(problems.into_list());
         }
     };
-    notes(model, &mut problems);
+    notes(view, model, &mut problems);
     let mut refused = None;
-    let settings = settings(view, model, class_parameters, &mut problems).unwrap_or_else(|refusal| {
-        refused = Some(refusal);
-        Settings::standard()
-    });
+    let (settings, management) =
+        settings(view, model, class_parameters, &mut problems).unwrap_or_else(|refusal| {
+            refused = Some(refusal);
+            (Settings::standard(), Management::Managed(Box::default()))
+        });
     if refused.is_none() {
         refused = addresses(model, &mut problems);
     }
@@ -87,16 +91,33 @@ pub(crate) fn compute(view: &View<'_>, model: &GatewayModel) -> Result<GatewayOu
     if let Some(lost) = view.lost(reference) {
         mark_lost(&mut judged, lost);
     }
+    let is_cluster = !view.options().standalone;
+    if is_cluster {
+        mark_blocked(&mut judged);
+    }
     overlaps::mark(&mut judged);
     let mut all_problems = vec![&mut problems];
     all_problems.extend(set_problems.iter_mut());
     for (listeners, problems) in judged.iter().zip(all_problems) {
-        report_conflicts(listeners, problems);
+        report_conflicts(listeners, is_cluster, problems);
     }
     let mut list = problems.into_list();
     list.extend(set_problems.into_iter().flat_map(Problems::into_list));
     list.extend(excluded.iter().map(|set| exclusion(model, set)));
-    Ok(assemble(model, settings, refused, &judged, &admitted, &excluded, list))
+    let plan = is_cluster.then(|| GatewayPlan {
+        reference: reference.clone(),
+        uid: model.uid.clone(),
+        generation: model.meta.generation,
+        class: model.class.clone(),
+        is_accepted: refused.is_none(),
+        labels: model.labels.clone(),
+        annotations: model.annotations.clone(),
+        addresses: plan::requested(&model.addresses),
+        ports: plan::ports(&judged),
+        management,
+    });
+    let all = (judged.as_slice(), admitted.as_slice(), excluded.as_slice());
+    Ok(GatewayOutput { plan, problems: list, ..assemble(model, settings, refused, is_cluster, all) })
 }
 
 /// Judges the listeners of an object; a name that was used before is left out, as no status could tell them apart.
@@ -122,8 +143,8 @@ fn judge_all<'a>(
 }
 
 /// What the Gateway asks for that has no effect.
-fn notes(model: &GatewayModel, problems: &mut Problems) {
-    if model.has_infrastructure_metadata {
+fn notes(view: &View<'_>, model: &GatewayModel, problems: &mut Problems) {
+    if view.options().standalone && !(model.labels.is_empty() && model.annotations.is_empty()) {
         problems.add(
             Severity::Note,
             "spec.infrastructure",
@@ -149,27 +170,37 @@ fn notes(model: &GatewayModel, problems: &mut Problems) {
     }
 }
 
-/// The settings from the Gateway's parameters, else the class's, else the defaults.
+/// The settings, and what runs it, from the Gateway's parameters, else the class's, else the defaults.
 fn settings(
     view: &View<'_>,
     model: &GatewayModel,
     class_parameters: Option<&crate::model::ParametersReference>,
     problems: &mut Problems,
-) -> Result<Settings, Refusal> {
+) -> Result<(Settings, Management), Refusal> {
     let namespace = model.meta.reference.namespace.as_str();
     let (field, found) = match (&model.parameters, class_parameters) {
         (Some(own), _) => ("spec.infrastructure.parametersRef", parameters::find(view, own, Some(namespace))),
         (None, Some(of_class)) => ("spec.gatewayClassName", parameters::find(view, of_class, None)),
-        (None, None) => return Ok(Settings::standard()),
+        (None, None) => return Ok((Settings::standard(), Management::Managed(Box::default()))),
     };
     let refuse = |message: String| Refusal { reason: "InvalidParameters", message };
     let parameters = found.map_err(|failure| {
         problems.error(field, failure.message.clone(), failure.next_step);
         refuse(failure.message)
     })?;
-    let (settings, wrong) = parameters::settings(parameters);
+    let (settings, mut wrong) = parameters::settings(parameters);
+    let (management, wrong_there) = workload::read(parameters);
+    wrong.extend(wrong_there);
+    if view.options().standalone && workload::is_set(&parameters.spec) {
+        problems.add(
+            Severity::Note,
+            field,
+            format!("what {} says of its deployment has no effect here", parameters.reference),
+            "",
+        );
+    }
     match wrong.first() {
-        None => Ok(settings),
+        None => Ok((settings, management)),
         Some(first) => {
             let message = format!("{}: {}: {}", first.object, first.field, first.message);
             problems.error(field, message.clone(), first.next_step.clone());
@@ -206,15 +237,28 @@ fn mark_lost(groups: &mut [Vec<Judged<'_>>], lost: &Lost) {
     }
 }
 
+/// Listeners on ports that one data plane in a cluster can't have.
+fn mark_blocked(groups: &mut [Vec<Judged<'_>>]) {
+    let blocked = plan::blocked(groups);
+    for listener in groups.iter_mut().flatten() {
+        let Some(message) = listener.port.and_then(|it| blocked.get(&it)) else { continue };
+        let message = message.clone();
+        listener.refused.get_or_insert(Refusal { reason: "PortUnavailable", message });
+    }
+}
+
 /// Problems that only the listeners together show.
-fn report_conflicts(listeners: &[Judged<'_>], problems: &mut Problems) {
+fn report_conflicts(listeners: &[Judged<'_>], is_cluster: bool, problems: &mut Problems) {
     for it in listeners {
         let next_step = "use another port or hostname, or merge the listeners";
         if let Some(refusal) = &it.conflicted {
             problems.error(it.field.clone(), refusal.message.clone(), next_step);
         }
         if let Some(refusal) = it.refused.as_ref().filter(|it| it.reason == "PortUnavailable") {
-            let next_step = "use another port, or give both Gateways their own spec.addresses";
+            let next_step = match is_cluster {
+                true => "use another port",
+                false => "use another port, or give both Gateways their own spec.addresses",
+            };
             problems.error(format!("{}.port", it.field), refusal.message.clone(), next_step);
         }
     }
@@ -230,18 +274,20 @@ fn exclusion(gateway: &GatewayModel, set: &SetModel) -> Problem {
     }
 }
 
+/// Listeners of the Gateway and of each set; the sets that are let in; those that are not.
+type Groups<'a> = (&'a [Vec<Judged<'a>>], &'a [&'a Arc<SetModel>], &'a [&'a Arc<SetModel>]);
+
 fn assemble(
     model: &GatewayModel,
     settings: Settings,
     refused: Option<Refusal>,
-    judged: &[Vec<Judged<'_>>],
-    admitted: &[&Arc<SetModel>],
-    excluded: &[&Arc<SetModel>],
-    problems: Vec<Problem>,
+    is_cluster: bool,
+    (judged, admitted, excluded): Groups<'_>,
 ) -> GatewayOutput {
     let reference = &model.meta.reference;
     let key = GatewayKey::new(format!("{}/{}", reference.namespace, reference.name));
-    let addresses = claims::bound_addresses(model);
+    // In a cluster the addresses are those of the Service; the data plane binds its pod's.
+    let addresses = if is_cluster { Vec::new() } else { claims::bound_addresses(model) };
     let mut listeners = Vec::new();
     let mut certificates: BTreeMap<_, Arc<Certificate>> = BTreeMap::new();
     let mut parents = Vec::new();
@@ -294,12 +340,14 @@ fn assemble(
         base: Base {
             reference: reference.clone(),
             generation: model.meta.generation,
+            is_cluster,
             addresses,
             listeners: bases(judged.first(), model.meta.generation),
             sets,
             refused,
         },
-        problems,
+        plan: None,
+        problems: Vec::new(),
     }
 }
 

@@ -12,8 +12,10 @@ mod features;
 mod listener;
 mod overlaps;
 mod parameters;
+mod plan;
 mod render;
 mod sets;
+mod workload;
 
 pub(crate) use certificate::{CertificateOutcome, compute as certificate};
 pub(crate) use claims::{Lost, compute as claims};
@@ -21,5 +23,9 @@ pub(crate) use class::status as class_status;
 pub(crate) use compute::{GatewayOutput, compute, secrets};
 pub use features::FEATURES;
 pub(crate) use listener::Parent;
+pub use plan::{
+    AddressProblem, AddressReason, Amount, Autoscaling, Disruption, GatewayPlan, Infrastructure, Management,
+    PlannedPort, ServicePlan, Workload,
+};
 pub(crate) use render::{Facts, render};
 pub(crate) use sets::orphan_problems;

@@ -2,6 +2,7 @@
 //! that the data plane could not bind.
 
 use super::listener::{Judged, Refusal};
+use super::plan::Infrastructure;
 use crate::problem::{Problem, Severity};
 use crate::status::{
     Condition, ConditionStatus, GatewayAddress, GatewayStatus, ListenerSetStatus, ListenerStatus,
@@ -17,6 +18,9 @@ use std::net::IpAddr;
 pub(crate) struct Base {
     pub(crate) reference: ObjectRef,
     pub(crate) generation: Option<i64>,
+    /// Whether the data plane runs somewhere in a cluster, so that only the facts tell how it stands.
+    pub(crate) is_cluster: bool,
+    /// What the data plane binds; empty in a cluster.
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) listeners: Vec<ListenerBase>,
     pub(crate) sets: Vec<SetBase>,
@@ -52,6 +56,30 @@ pub(crate) struct Facts<'a> {
     pub(crate) attached: &'a BTreeMap<ListenerKey, u32>,
     /// Listeners that could not be bound, and why.
     pub(crate) bind_failures: &'a BTreeMap<ListenerKey, String>,
+    /// In a cluster: what is known of each Gateway's infrastructure.
+    pub(crate) infrastructure: &'a BTreeMap<ObjectRef, Infrastructure>,
+}
+
+/// Why nothing of a Gateway is Programmed: reason and sentence. `None` when its data planes serve and are reached.
+type Waiting = Option<(&'static str, String)>;
+
+fn waiting(base: &Base, facts: &Facts<'_>) -> Waiting {
+    if !base.is_cluster {
+        return None;
+    }
+    let Some(known) = facts.infrastructure.get(&base.reference) else {
+        return Some(("Pending", "what the Gateway runs on is being made".to_owned()));
+    };
+    match &known.address_problem {
+        Some(problem) => Some((problem.reason.word(), problem.message.clone())),
+        None if known.addresses.is_empty() => {
+            Some(("AddressNotAssigned", "no address has been assigned yet".to_owned()))
+        }
+        None if !known.programmed => {
+            Some(("Pending", "no data plane has acknowledged this configuration yet".to_owned()))
+        }
+        None => None,
+    }
 }
 
 impl ListenerBase {
@@ -68,13 +96,15 @@ impl ListenerBase {
         }
     }
 
-    fn status(&self, facts: &Facts<'_>) -> ListenerStatus {
+    fn status(&self, facts: &Facts<'_>, waiting: &Waiting) -> ListenerStatus {
         let mut conditions = self.conditions.clone();
-        if let Some(message) = self.bind_failure(facts)
-            && let Some(programmed) = conditions.iter_mut().find(|it| it.r#type == "Programmed")
-        {
-            let message = format!("the port could not be bound: {message}");
-            *programmed = Condition::no("Programmed", "Invalid", message, self.generation);
+        if let Some(programmed) = conditions.iter_mut().find(|it| it.r#type == "Programmed") {
+            if let Some(message) = self.bind_failure(facts) {
+                let message = format!("the port could not be bound: {message}");
+                *programmed = Condition::no("Programmed", "Invalid", message, self.generation);
+            } else if let Some((_, message)) = waiting.as_ref().filter(|_| self.is_served) {
+                *programmed = Condition::no("Programmed", "Pending", message.clone(), self.generation);
+            }
         }
         ListenerStatus {
             name: self.name.clone(),
@@ -138,8 +168,9 @@ pub(crate) fn render(base: &Base, facts: &Facts<'_>) -> (Vec<(ObjectRef, Status)
     let mut statuses = Vec::with_capacity(1 + base.sets.len());
     let mut problems = Vec::new();
     let mut attached_sets = 0;
+    let waiting = waiting(base, facts);
     for set in &base.sets {
-        let status = set_status(base, set, facts);
+        let status = set_status(base, set, facts, &waiting);
         let is_accepted = |it: &Condition| it.r#type == "Accepted" && it.status == ConditionStatus::True;
         attached_sets += u32::from(status.conditions.iter().any(is_accepted));
         bind_problems(&set.reference, &set.listeners, facts, &mut problems);
@@ -147,20 +178,26 @@ pub(crate) fn render(base: &Base, facts: &Facts<'_>) -> (Vec<(ObjectRef, Status)
     }
     bind_problems(&base.reference, &base.listeners, facts, &mut problems);
     let status = GatewayStatus {
-        addresses: base
-            .addresses
-            .iter()
-            .map(|it| GatewayAddress { r#type: "IPAddress", value: it.to_string() })
-            .collect(),
+        addresses: addresses(base, facts),
         attached_listener_sets: (!base.sets.is_empty()).then_some(attached_sets),
-        conditions: gateway_conditions(base, facts),
-        listeners: base.listeners.iter().map(|it| it.status(facts)).collect(),
+        conditions: gateway_conditions(base, facts, &waiting),
+        listeners: base.listeners.iter().map(|it| it.status(facts, &waiting)).collect(),
     };
     statuses.push((base.reference.clone(), Status::Gateway(Box::new(status))));
     (statuses, problems)
 }
 
-fn gateway_conditions(base: &Base, facts: &Facts<'_>) -> Vec<Condition> {
+/// Addresses of the status, of which the API takes 16.
+fn addresses(base: &Base, facts: &Facts<'_>) -> Vec<GatewayAddress> {
+    let known = facts.infrastructure.get(&base.reference).filter(|_| base.is_cluster);
+    let bound = base.addresses.iter().map(|it| GatewayAddress { r#type: "IPAddress", value: it.to_string() });
+    let mut all: Vec<_> =
+        bound.chain(known.into_iter().flat_map(|it| it.addresses.iter().cloned())).collect();
+    all.truncate(16);
+    all
+}
+
+fn gateway_conditions(base: &Base, facts: &Facts<'_>, waiting: &Waiting) -> Vec<Condition> {
     let generation = base.generation;
     if let Some(refusal) = &base.refused {
         return vec![
@@ -172,7 +209,10 @@ fn gateway_conditions(base: &Base, facts: &Facts<'_>) -> Vec<Condition> {
     let accepted = accepted(&base.listeners, generation);
     let bound = base.listeners.iter().chain(of_sets()).find_map(|it| it.bind_failure(facts));
     let programmed = if base.listeners.iter().chain(of_sets()).any(|it| it.is_programmed(facts)) {
-        Condition::yes("Programmed", "Programmed", generation)
+        match waiting {
+            None => Condition::yes("Programmed", "Programmed", generation),
+            Some((reason, message)) => Condition::no("Programmed", reason, message.clone(), generation),
+        }
     } else if let Some(message) = bound {
         Condition::no(
             "Programmed",
@@ -202,7 +242,7 @@ fn accepted(listeners: &[ListenerBase], generation: Option<i64>) -> Condition {
     }
 }
 
-fn set_status(base: &Base, set: &SetBase, facts: &Facts<'_>) -> ListenerSetStatus {
+fn set_status(base: &Base, set: &SetBase, facts: &Facts<'_>, waiting: &Waiting) -> ListenerSetStatus {
     let generation = set.generation;
     let both = |reason: &'static str, message: String| {
         vec![
@@ -219,13 +259,17 @@ fn set_status(base: &Base, set: &SetBase, facts: &Facts<'_>) -> ListenerSetStatu
         let programmed = if accepted.status == ConditionStatus::False {
             Condition::no("Programmed", "ListenersNotValid", accepted.message.clone(), generation)
         } else if set.listeners.iter().any(|it| it.is_programmed(facts)) {
-            Condition::yes("Programmed", "Programmed", generation)
+            match waiting {
+                None => Condition::yes("Programmed", "Programmed", generation),
+                Some((_, message)) => Condition::no("Programmed", "Pending", message.clone(), generation),
+            }
         } else {
             Condition::no("Programmed", "Invalid", "no listener is served", generation)
         };
         vec![accepted, programmed]
     };
-    ListenerSetStatus { conditions, listeners: set.listeners.iter().map(|it| it.status(facts)).collect() }
+    let listeners = set.listeners.iter().map(|it| it.status(facts, waiting)).collect();
+    ListenerSetStatus { conditions, listeners }
 }
 
 fn bind_problems(

@@ -5,6 +5,7 @@ use sluice_crds::{
     GATEWAY_API_GROUP, Gateway, GatewayClass, GatewayParameters, GatewayParametersSpec, Kind, ListenerSet,
     Name, ObjectRef,
 };
+use std::collections::BTreeMap;
 
 /// A GatewayClass.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +32,12 @@ pub(crate) struct GatewayModel {
     pub(crate) addresses: Vec<AddressModel>,
     pub(crate) allowed_listeners: NamespaceRule,
     pub(crate) parameters: Option<ParametersReference>,
-    /// Whether `infrastructure` has labels or annotations.
-    pub(crate) has_infrastructure_metadata: bool,
+    /// `metadata.uid`.
+    pub(crate) uid: Option<String>,
+    /// `infrastructure.labels`.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// `infrastructure.annotations`.
+    pub(crate) annotations: BTreeMap<String, String>,
     /// Whether `tls.backend` asks for a client certificate.
     pub(crate) has_backend_certificate: bool,
     /// Whether `tls.frontend.default` asks clients for a certificate.
@@ -110,10 +115,9 @@ impl GatewayModel {
                     name: it.name.clone(),
                 }
             }),
-            has_infrastructure_metadata: infrastructure.is_some_and(|it| {
-                it.labels.as_ref().is_some_and(|it| !it.is_empty())
-                    || it.annotations.as_ref().is_some_and(|it| !it.is_empty())
-            }),
+            uid: it.metadata.uid.clone(),
+            labels: infrastructure.and_then(|it| it.labels.clone()).unwrap_or_default(),
+            annotations: infrastructure.and_then(|it| it.annotations.clone()).unwrap_or_default(),
             has_backend_certificate: spec
                 .tls
                 .as_ref()

@@ -9,7 +9,9 @@ mod route;
 mod selector;
 
 pub(crate) use core::{EntryModel, EntryPort, SecretModel, ServiceModel, SliceModel, host_name, port};
-pub(crate) use gateway::{ClassModel, GatewayModel, ParametersModel, ParametersReference, SetModel};
+pub(crate) use gateway::{
+    AddressModel, ClassModel, GatewayModel, ParametersModel, ParametersReference, SetModel,
+};
 pub(crate) use grant::GrantModel;
 pub(crate) use listener::{ListenerModel, NamespaceRule, SecretReference};
 pub(crate) use route::{

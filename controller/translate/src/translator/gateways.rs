@@ -71,10 +71,14 @@ impl Translator {
             None => (None, Vec::new()),
             Some(Ok(mut output)) => {
                 let problems = std::mem::take(&mut output.problems);
+                self.output.set_plan(reference, output.plan.take());
                 (Some(output), problems)
             }
             Some(Err(problems)) => (None, problems),
         };
+        if output.is_none() {
+            self.output.set_plan(reference, None);
+        }
         self.output.set_problems(node, problems);
         self.install_gateway(reference, output);
         self.note_reads(node, reads);
@@ -172,7 +176,11 @@ impl Translator {
             }
         }
         for gateway in stale {
-            let facts = Facts { attached: &self.attached, bind_failures: &self.bind_failures };
+            let facts = Facts {
+                attached: &self.attached,
+                bind_failures: &self.bind_failures,
+                infrastructure: &self.infrastructure,
+            };
             let rendered = self.gateways.get(gateway).map(|it| gateway::render(&it.base, &facts));
             let (list, problems) = rendered.unwrap_or_default();
             self.output.set_problems(&Node::Render(gateway.clone()), problems);

@@ -5,14 +5,14 @@ mod gateways;
 mod routes;
 
 use crate::backend::BackendId;
-use crate::gateway::GatewayOutput;
+use crate::gateway::{GatewayOutput, GatewayPlan, Infrastructure};
 use crate::output::Output;
 use crate::problem::Problem;
 use crate::reads::{Graph, Key, Node};
 use crate::status::Status;
 use crate::store::Store;
 use crate::view::State;
-use sluice_crds::{Object, ObjectRef};
+use sluice_crds::{Kind, Object, ObjectRef};
 use sluice_ir::{BackendKey, CertificateKey, Delta, EndpointSetKey, ListenerKey, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,6 +49,8 @@ pub struct Update {
     pub delta: Delta,
     /// Objects whose status changed or is gone: look it up in [`Translator::statuses`].
     pub statuses: Vec<ObjectRef>,
+    /// Gateways whose plan changed or is gone: look it up with [`Translator::plan`]. Empty in a folder.
+    pub plans: Vec<ObjectRef>,
 }
 
 /// Objects in, IR and statuses out.
@@ -68,6 +70,8 @@ pub struct Translator {
     /// How many backendRefs of attached routes name each backend.
     backend_users: BTreeMap<BackendKey, u32>,
     bind_failures: BTreeMap<ListenerKey, String>,
+    /// In a cluster: what is known of each Gateway's infrastructure.
+    infrastructure: BTreeMap<ObjectRef, Infrastructure>,
     /// Statuses that each Gateway wrote: its own and its sets'.
     rendered: BTreeMap<ObjectRef, Vec<ObjectRef>>,
     dirty: BTreeSet<Node>,
@@ -104,6 +108,7 @@ impl Translator {
             backends_by_endpoints: BTreeMap::new(),
             backend_users: BTreeMap::new(),
             bind_failures: BTreeMap::new(),
+            infrastructure: BTreeMap::new(),
             rendered: BTreeMap::new(),
             dirty: BTreeSet::from([Node::Claims]),
             output: Output::default(),
@@ -116,7 +121,12 @@ impl Translator {
         for change in changes {
             let touched = match change {
                 Change::Upsert(object) => self.state.store.upsert(object),
-                Change::Remove(reference) => self.state.store.remove(reference),
+                Change::Remove(reference) => {
+                    if reference.kind == Kind::Gateway {
+                        self.infrastructure.remove(&reference);
+                    }
+                    self.state.store.remove(reference)
+                }
             };
             self.dirty.extend(touched.nodes);
             for key in &touched.keys {
@@ -132,6 +142,30 @@ impl Translator {
         self.bind_failures = failures.into_iter().collect();
         self.dirty.extend(self.gateways.keys().cloned().map(Node::Render));
         self.run()
+    }
+
+    /// Tells how the infrastructure of Gateways stands, in a cluster; Gateways that are not named stay as they were.
+    /// What is told is forgotten when the Gateway goes, and one that is not there is left out. Only statuses change
+    /// by it.
+    pub fn infrastructure(&mut self, facts: impl IntoIterator<Item = (ObjectRef, Infrastructure)>) -> Update {
+        for (gateway, known) in facts {
+            let is_there = self.state.store.gateways.contains_key(&gateway);
+            if is_there && self.infrastructure.get(&gateway) != Some(&known) {
+                self.dirty.insert(Node::Render(gateway.clone()));
+                self.infrastructure.insert(gateway, known);
+            }
+        }
+        self.run()
+    }
+
+    /// What a Gateway of ours needs in a cluster. `None`: it is gone, not ours, or this is a folder.
+    pub fn plan(&self, gateway: &ObjectRef) -> Option<&GatewayPlan> {
+        self.output.plans.get(gateway)
+    }
+
+    /// All plans, by Gateway.
+    pub fn plans(&self) -> &BTreeMap<ObjectRef, GatewayPlan> {
+        &self.output.plans
     }
 
     /// Everything that the data plane serves.
@@ -180,8 +214,7 @@ impl Translator {
             }
         }
         self.render(&stale);
-        let (delta, statuses) = self.output.take_changes();
-        Update { delta, statuses }
+        self.output.take_changes()
     }
 
     /// Notes what a run read, and lets go of results that nobody reads any more.

@@ -62,6 +62,7 @@ fn gateways() -> Vec<Slot> {
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")], "allowedListeners": all_sets}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "Same"), https("shop")]}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(8080, "All"), team], "infrastructure": parameters}}),
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), {"name": "up", "port": 10080, "protocol": "HTTP"}], "infrastructure": {"labels": {"team": "edge"}}}}),
         json!({"spec": {"gatewayClassName": "other", "listeners": [http(80, "All")], "allowedListeners": all_sets}}),
         json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z", "generation": 4},
                "spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All")], "allowedListeners": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}}}}}),
@@ -266,7 +267,12 @@ fn others() -> Vec<Slot> {
             "GatewayParameters",
             "edge",
             "p",
-            vec![json!({"spec": {"trustedHops": 2}}), json!({"spec": {"trustedHops": 2000}})],
+            vec![
+                json!({"spec": {"trustedHops": 2}}),
+                json!({"spec": {"trustedHops": 2000}}),
+                json!({"spec": {"deployment": {"replicas": 3}, "service": {"type": "NodePort"}}}),
+                json!({"spec": {"managed": false, "serviceAccount": "mine", "addresses": [{"value": "192.0.2.1"}]}}),
+            ],
         ),
     ]
 }
