@@ -3,8 +3,10 @@
 use crate::assets::Assets;
 use crate::certificates::Certificates;
 use crate::install::{Channel, install};
+use crate::kubelet::{Addresses, Kubelet, Logs};
 use crate::network::Network;
 use crate::servers::{Server, api_server, controller_manager, etcd};
+use crate::services::Services;
 use crate::{DEADLINE, directory};
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -17,6 +19,7 @@ use sluice_tests::{Ask, Wire};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -35,6 +38,7 @@ struct Parts {
     assets: Assets,
     certificates: Certificates,
     directory: TempDir,
+    logs: Logs,
     servers: Mutex<Servers>,
 }
 
@@ -55,10 +59,16 @@ impl Cluster {
         let certificates = Certificates::create(&directory.path().join("certificates"))?;
         let network = Network::of_cluster()?;
         let runtime = network.runtime("cluster", 2)?;
-        let parts = Arc::new(Parts { assets, certificates, directory, servers: Mutex::default() });
-        let started = parts.clone();
+        let parts = Arc::new(Parts {
+            assets,
+            certificates,
+            directory,
+            logs: Logs::default(),
+            servers: Mutex::default(),
+        });
+        let started = (parts.clone(), network.clone());
         // On a worker: a process ends with the thread that started it.
-        runtime.block_on(runtime.spawn(async move { started.start().await }))??;
+        runtime.block_on(runtime.spawn(async move { started.0.start(started.1).await }))??;
         Ok(Self { network, runtime: Some(runtime), parts })
     }
 
@@ -100,6 +110,11 @@ impl Cluster {
     /// Temporary files, gone with the cluster.
     pub fn folder(&self) -> &Path {
         self.parts.directory.path()
+    }
+
+    /// Everything that the containers of a pod wrote.
+    pub fn log(&self, namespace: &str, pod: &str) -> String {
+        self.parts.logs.of_pod(namespace, pod)
     }
 
     /// Runs a future on the cluster's own threads. Processes that have to outlive the calling thread start here.
@@ -153,12 +168,24 @@ impl Drop for Cluster {
 }
 
 impl Parts {
-    async fn start(&self) -> Result<()> {
+    async fn start(&self, network: Network) -> Result<()> {
         self.servers.lock().await.etcd = Some(etcd(&self.assets, self.directory.path())?);
         self.start_api_server().await?;
         let manager = controller_manager(&self.assets, &self.certificates, self.directory.path())?;
         self.servers.lock().await.controller_manager = Some(manager);
-        Ok(())
+        let hosts = self.directory.path().join("hosts");
+        Services::start(self.client()?, hosts.clone())?;
+        let kubelet = Kubelet {
+            client: self.client()?,
+            assets: self.assets.clone(),
+            network,
+            folder: self.directory.path().join("pods"),
+            hosts,
+            logs: self.logs.clone(),
+            addresses: Addresses::default(),
+            turn: AtomicU16::default(),
+        };
+        Arc::new(kubelet).start(&self.certificates).await
     }
 
     async fn start_api_server(&self) -> Result<()> {

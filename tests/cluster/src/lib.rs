@@ -15,8 +15,10 @@ mod certificates;
 mod cluster;
 mod directory;
 mod install;
+mod kubelet;
 mod network;
 mod servers;
+mod services;
 mod space;
 mod wait;
 

@@ -1,0 +1,43 @@
+//! Which program an image holds. The kubelet pulls nothing: it knows the project's own images and the echo backend of
+//! the official conformance tests, by the last part of the image's name.
+
+use crate::assets::Assets;
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+
+/// The user that the project's images run as.
+const NONROOT: i64 = 65_532;
+
+/// The program of an image.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    /// The file on this machine.
+    pub(crate) program: PathBuf,
+    /// The user it runs as when the pod names none.
+    pub(crate) user: i64,
+}
+
+/// Finds an image's program. An unknown one reads like an image that cannot be pulled.
+pub(crate) fn find(assets: &Assets, image: &str) -> Result<Image> {
+    let name = image.split('@').next().unwrap_or(image).rsplit('/').next().unwrap_or(image);
+    let name = name.split(':').next().unwrap_or(name);
+    match name {
+        "sluice" | "sluice-gateway" | "sluice-controller" => {
+            let program = own(name)?;
+            Ok(Image { program, user: NONROOT })
+        }
+        "echo-basic" => Ok(Image { program: assets.echo_basic(), user: 0 }),
+        _ => bail!("no program is known for the image {image}"),
+    }
+}
+
+/// A binary that cargo put beside the test executables.
+fn own(name: &str) -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let path = test.ancestors().nth(2).context("a target folder")?.join(name);
+    if !path.exists() {
+        let package = if name == "sluice" { "sluice" } else { name };
+        bail!("{} is missing; run `cargo build -p {package}` first (tests/run does)", path.display());
+    }
+    Ok(path)
+}
