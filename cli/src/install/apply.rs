@@ -117,11 +117,8 @@ impl Applier {
         if manifest.kind() == "CustomResourceDefinition" {
             self.until_served(name).await?;
         }
-        Ok(match before {
-            None => Outcome::Created,
-            Some(before) if before.resource_version() == after.resource_version() => Outcome::Unchanged,
-            Some(_) => Outcome::Changed,
-        })
+        let Some(before) = before else { return Ok(Outcome::Created) };
+        Ok(if is_same(before, after) { Outcome::Unchanged } else { Outcome::Changed })
     }
 
     /// Removes labelled objects that are not among these; namespaces and CRDs stay. Returns their titles.
@@ -158,6 +155,19 @@ impl Applier {
     fn api(&self, manifest: &Manifest) -> anyhow::Result<Api<DynamicObject>> {
         api_of(&self.client, manifest)
     }
+}
+
+/// Whether an apply changed anything but the server's own notes. The version alone does not tell: the server writes an
+/// object of a CRD again when only defaults were added to it.
+fn is_same(mut before: DynamicObject, mut after: DynamicObject) -> bool {
+    for object in [&mut before, &mut after] {
+        object.metadata.managed_fields = None;
+        object.metadata.resource_version = None;
+        if let Some(data) = object.data.as_object_mut() {
+            data.remove("status");
+        }
+    }
+    before == after
 }
 
 /// The API of an object's kind, in its namespace.
