@@ -24,6 +24,8 @@ pub enum Kind {
     GrpcRoute,
     /// Gateway API.
     ReferenceGrant,
+    /// Gateway API.
+    BackendTlsPolicy,
     /// Core.
     Service,
     /// discovery.k8s.io.
@@ -42,13 +44,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
         Self::HttpRoute,
         Self::GrpcRoute,
         Self::ReferenceGrant,
+        Self::BackendTlsPolicy,
         Self::Service,
         Self::EndpointSlice,
         Self::Secret,
@@ -67,6 +70,7 @@ impl Kind {
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
             Self::ReferenceGrant => "ReferenceGrant",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Secret => "Secret",
@@ -85,7 +89,8 @@ impl Kind {
             | Self::ListenerSet
             | Self::HttpRoute
             | Self::GrpcRoute
-            | Self::ReferenceGrant => GATEWAY_API_GROUP,
+            | Self::ReferenceGrant
+            | Self::BackendTlsPolicy => GATEWAY_API_GROUP,
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceEntry => ISTIO_GROUP,
@@ -100,6 +105,7 @@ impl Kind {
             Self::ListenerSet => &["v1"],
             Self::GrpcRoute => &["v1", "v1alpha2"],
             Self::ReferenceGrant => &["v1", "v1beta1"],
+            Self::BackendTlsPolicy => &["v1", "v1alpha3"],
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::EndpointSlice => &["v1"],
             Self::ServiceEntry => &["v1", "v1beta1", "v1alpha3"],
             Self::GatewayParameters => &["v1alpha1"],

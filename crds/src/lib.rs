@@ -1,6 +1,7 @@
 //! The Kubernetes API types that Sluice reads, each named once in this crate.
 //!
-//! Gateway API kinds come from the `gateway-api` crate (experimental channel), core kinds from `k8s-openapi`;
+//! Gateway API kinds come from the `gateway-api` crate (experimental channel; BackendTLSPolicy is only in the standard
+//! one), core kinds from `k8s-openapi`;
 //! Istio's [`ServiceEntry`] and our own [`GatewayParameters`] are written here. [`Object`] holds one of any kind and
 //! [`Object::parse`] reads it from JSON with errors that name the field.
 //!
@@ -16,11 +17,13 @@ mod service_entry;
 mod suggest;
 mod unknown;
 
+pub use gateway_api::backendtlspolicies;
 pub use gateway_api::experimental::{
     gatewayclasses, gateways, grpcroutes, httproutes, listenersets, referencegrants,
 };
 pub use k8s_openapi;
 
+pub use backendtlspolicies::BackendTlsPolicy;
 pub use deployment::{
     AddressSpec, AddressType, AutoscalingSpec, DeploymentSpec, DisruptionSpec, ExternalTrafficPolicy,
     NodePortSpec, PatchesSpec, ResourcesSpec, ServiceSpec, ServiceType,

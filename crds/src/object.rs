@@ -1,8 +1,8 @@
 //! One object of any kind, and the reference that names it.
 
 use crate::{
-    ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind,
-    ListenerSet, Name, Namespace, ReferenceGrant, Secret, Service, ServiceEntry,
+    BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
+    HttpRoute, Kind, ListenerSet, Name, Namespace, ReferenceGrant, Secret, Service, ServiceEntry,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -126,6 +126,7 @@ object!(
     HttpRoute(HttpRoute),
     GrpcRoute(GrpcRoute),
     ReferenceGrant(ReferenceGrant),
+    BackendTlsPolicy(BackendTlsPolicy),
     Service(Service),
     EndpointSlice(EndpointSlice),
     Secret(Secret),

@@ -129,8 +129,7 @@ fn find_kind(api_version: &str, kind_name: &str) -> Result<Option<Kind>, (&'stat
 }
 
 /// Kinds of the groups that Sluice reads, so close to another's name that they must not be taken for a slip.
-const KNOWN_BUT_NOT_READ: [&str; 5] =
-    ["TLSRoute", "TCPRoute", "UDPRoute", "BackendTLSPolicy", "WorkloadEntry"];
+const KNOWN_BUT_NOT_READ: [&str; 4] = ["TLSRoute", "TCPRoute", "UDPRoute", "WorkloadEntry"];
 
 /// Drops what is not read, and gives older versions the name of the current one where the type asks for it.
 fn prepare(value: &mut Value, kind: Kind) {

@@ -1,7 +1,8 @@
 //! "Did you mean": the closest known word, and the fields that an object has at some place.
 
 use crate::{
-    Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, ListenerSet, ReferenceGrant,
+    BackendTlsPolicy, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, ListenerSet,
+    ReferenceGrant,
 };
 use kube::CustomResourceExt;
 use serde_json::Value;
@@ -26,6 +27,7 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         Kind::HttpRoute => HttpRoute::crd(),
         Kind::GrpcRoute => GrpcRoute::crd(),
         Kind::ReferenceGrant => ReferenceGrant::crd(),
+        Kind::BackendTlsPolicy => BackendTlsPolicy::crd(),
         Kind::GatewayParameters => GatewayParameters::crd(),
         Kind::Service
         | Kind::EndpointSlice

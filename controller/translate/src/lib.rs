@@ -5,13 +5,15 @@
 //! clock, randomness, async. The same objects give the same result, whatever order they came in.
 //!
 //! The way through: `store` keeps the objects in our own terms (`model`); a change marks the computations that read
-//! what it touched (`reads`); `translator` runs those, in the order certificate, gateway, backend, route, endpoints;
-//! `output` compares what they made with what was there.
+//! what it touched (`reads`); `translator` runs those, in the order certificate, gateway, backend, route,
+//! policy, endpoints; `output` compares what they made with what was there.
 
+mod authorities;
 mod backend;
 mod gateway;
 mod model;
 mod output;
+mod policy;
 mod problem;
 mod reads;
 mod route;
@@ -29,6 +31,7 @@ pub use gateway::{
 pub use problem::{Problem, Severity};
 pub use status::{
     Condition, ConditionStatus, Feature, GatewayAddress, GatewayClassStatus, GatewayStatus,
-    ListenerSetStatus, ListenerStatus, ParentRef, RouteGroupKind, RouteParentStatus, RouteStatus, Status,
+    ListenerSetStatus, ListenerStatus, ParentRef, PolicyAncestorStatus, PolicyStatus, RouteGroupKind,
+    RouteParentStatus, RouteStatus, Status,
 };
 pub use translator::{Change, Options, Translator, Update, translate};

@@ -51,6 +51,8 @@ pub(crate) enum Node {
     Backend(Arc<BackendId>),
     /// A route.
     Route(ObjectRef),
+    /// Status of a BackendTLSPolicy.
+    Policy(ObjectRef),
     /// Whether a backend is in the snapshot: only those of attached routes are.
     Publish(BackendKey),
     /// The endpoints of one port.
@@ -137,6 +139,11 @@ impl Graph {
             self.readers.remove(key);
         }
         last
+    }
+
+    /// What `node` read in its latest run.
+    pub(crate) fn reads(&self, node: &Node) -> &[Key] {
+        self.reads.get(node).map(|it| &**it).unwrap_or_default()
     }
 
     /// The computations that read `key`.

@@ -79,6 +79,8 @@ pub enum Status {
     ListenerSet(Box<ListenerSetStatus>),
     /// Of an HTTPRoute or GRPCRoute.
     Route(RouteStatus),
+    /// Of a BackendTLSPolicy.
+    Policy(PolicyStatus),
 }
 
 impl Status {
@@ -105,6 +107,12 @@ impl Status {
                 for (part, index) in listeners(&status.listeners) {
                     let conditions = status.listeners.get(index).map_or(&[][..], |it| &it.conditions);
                     all.extend(conditions.iter().map(|it| (part.clone(), it)));
+                }
+            }
+            Self::Policy(status) => {
+                for ancestor in &status.ancestors {
+                    let part = format!("ancestor {:?}", ancestor.ancestor_ref.name);
+                    all.extend(ancestor.conditions.iter().map(|it| (part.clone(), it)));
                 }
             }
             Self::Route(status) => {
@@ -215,6 +223,25 @@ pub struct RouteParentStatus {
     pub controller_name: Arc<str>,
     /// As the route wrote it.
     pub parent_ref: Arc<ParentRef>,
+}
+
+/// Status of a policy (GEP-713).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyStatus {
+    /// One entry for each Gateway of ours that the policy has an effect on, by namespace and name, at most 16.
+    pub ancestors: Vec<PolicyAncestorStatus>,
+}
+
+/// What a policy comes to for one Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyAncestorStatus {
+    /// The Gateway.
+    pub ancestor_ref: ParentRef,
+    /// `Accepted`, `ResolvedRefs`.
+    pub conditions: Vec<Condition>,
+    /// Whose word this is.
+    pub controller_name: Arc<str>,
 }
 
 /// A parentRef, field by field as the route wrote it.

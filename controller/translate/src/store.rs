@@ -2,8 +2,8 @@
 
 use crate::model::BackendReference;
 use crate::model::{
-    ClassModel, EntryModel, GatewayModel, GrantModel, ParametersModel, RouteModel, SecretModel, ServiceModel,
-    SetModel, SliceModel,
+    ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, ParametersModel, PolicyModel,
+    RouteModel, SecretModel, ServiceModel, SetModel, SliceModel,
 };
 use crate::reads::{Key, Node};
 use crate::shared::Shared;
@@ -25,11 +25,14 @@ pub(crate) struct Store {
     pub(crate) services: Map<ServiceModel>,
     pub(crate) slices: Map<SliceModel>,
     pub(crate) secrets: Map<SecretModel>,
+    pub(crate) config_maps: Map<ConfigMapModel>,
+    pub(crate) policies: Map<PolicyModel>,
     pub(crate) namespaces: Map<BTreeMap<String, String>>,
     pub(crate) entries: Map<EntryModel>,
     pub(crate) parameters: Map<ParametersModel>,
     sets_by_gateway: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     slices_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
+    policies_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     entries_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
     parent_refs: Shared<ParentRef>,
     backend_refs: Shared<BackendReference>,
@@ -92,7 +95,16 @@ impl Store {
                     touched.keys.push(Key::Object(reference));
                 }
             }
-            Object::ConfigMap(_) => {}
+            Object::ConfigMap(it) => {
+                if put(&mut self.config_maps, &reference, ConfigMapModel::read(&it)).is_some() {
+                    touched.keys.push(Key::Object(reference));
+                }
+            }
+            Object::BackendTlsPolicy(it) => {
+                if let Some(old) = put(&mut self.policies, &reference, PolicyModel::read(&it)) {
+                    self.move_policy(&reference, old.as_deref(), &mut touched);
+                }
+            }
             Object::Namespace(it) => {
                 let labels = it.metadata.labels.unwrap_or_default();
                 if put(&mut self.namespaces, &reference, labels).is_some() {
@@ -153,7 +165,12 @@ impl Store {
                 }
             }
             Kind::Secret => touch_removed(self.secrets.remove(&reference), reference, &mut touched),
-            Kind::ConfigMap => {}
+            Kind::ConfigMap => touch_removed(self.config_maps.remove(&reference), reference, &mut touched),
+            Kind::BackendTlsPolicy => {
+                if let Some(old) = self.policies.remove(&reference) {
+                    self.move_policy(&reference, Some(&old), &mut touched);
+                }
+            }
             Kind::Namespace => {
                 if self.namespaces.remove(&reference).is_some() {
                     touched.keys.extend([Key::Object(reference), Key::Topology]);
@@ -210,6 +227,20 @@ impl Store {
         touched.keys.extend(old.into_iter().chain(new).map(Key::Slices));
     }
 
+    /// A policy is part of what is known of the Services that it targets: whoever reads those reads it.
+    fn move_policy(&mut self, reference: &ObjectRef, old: Option<&PolicyModel>, touched: &mut Touched) {
+        let new = self.policies.get(reference);
+        for service in old.into_iter().flat_map(PolicyModel::services) {
+            reindex(&mut self.policies_by_service, reference, Some(service), None);
+            touched.keys.push(Key::Object(service.clone()));
+        }
+        for service in new.into_iter().flat_map(|it| it.services()) {
+            reindex(&mut self.policies_by_service, reference, None, Some(service));
+            touched.keys.push(Key::Object(service.clone()));
+        }
+        touched.nodes.push(Node::Policy(reference.clone()));
+    }
+
     fn move_entry(&mut self, reference: &ObjectRef, old: &[String], new: &[String], touched: &mut Touched) {
         for host in old {
             reindex(&mut self.entries_by_host, reference, Some(host), None);
@@ -231,6 +262,14 @@ impl Store {
     pub(crate) fn slices_of(&self, service: &ObjectRef) -> Vec<&Arc<SliceModel>> {
         let references = self.slices_by_service.get(service).into_iter().flatten();
         references.filter_map(|it| self.slices.get(it)).collect()
+    }
+
+    /// The policies that target a Service, oldest first, then by name: the order in which they win.
+    pub(crate) fn policies_of(&self, service: &ObjectRef) -> Vec<&Arc<PolicyModel>> {
+        let references = self.policies_by_service.get(service).into_iter().flatten();
+        let mut policies: Vec<_> = references.filter_map(|it| self.policies.get(it)).collect();
+        policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
+        policies
     }
 
     pub(crate) fn entries_of(&self, host: &str) -> Vec<&Arc<EntryModel>> {

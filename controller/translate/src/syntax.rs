@@ -44,6 +44,26 @@ pub(crate) fn hostname(text: &str, allow_wildcard: bool) -> Result<(), String> {
     Err(format!("{text:?} is no host name: labels of letters, digits and '-', joined by '.'"))
 }
 
+/// A URI with a scheme and something after it (RFC 3986 §3), as subject alternative names have it.
+pub(crate) fn absolute_uri(text: &str) -> Result<(), String> {
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|it: char| it.is_ascii_alphabetic())
+            && scheme.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it))
+    };
+    match text.split_once(':') {
+        Some((scheme, rest)) if is_scheme(scheme) && !rest.is_empty() => {}
+        _ => {
+            return Err(format!(
+                "{text:?} is no URI: write scheme and name, as spiffe://example.com/ns/shop"
+            ));
+        }
+    }
+    if text.len() > 253 || !text.bytes().all(|it| it.is_ascii_graphic()) {
+        return Err(format!("{text:?} is no URI: at most 253 printable ASCII characters"));
+    }
+    Ok(())
+}
+
 /// A header field name (RFC 9110 §5.1).
 pub(crate) fn header_name(text: &str) -> Result<(), String> {
     let is_token = |it: u8| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&it);

@@ -3,7 +3,8 @@
 use crate::backend::{BackendId, BackendOutcome};
 use crate::gateway::{CertificateOutcome, Lost, Parent};
 use crate::model::{
-    EntryModel, GatewayModel, ParametersModel, RouteModel, SecretModel, ServiceModel, SetModel, SliceModel,
+    ConfigMapModel, EntryModel, GatewayModel, ParametersModel, PolicyModel, RouteModel, SecretModel,
+    ServiceModel, SetModel, SliceModel,
 };
 use crate::reads::Key;
 use crate::status::Condition;
@@ -104,6 +105,23 @@ impl<'a> View<'a> {
     pub(crate) fn secret(&self, reference: &ObjectRef) -> Option<&'a Arc<SecretModel>> {
         self.note_object(reference);
         self.state.store.secrets.get(reference)
+    }
+
+    pub(crate) fn config_map(&self, reference: &ObjectRef) -> Option<&'a Arc<ConfigMapModel>> {
+        self.note_object(reference);
+        self.state.store.config_maps.get(reference)
+    }
+
+    /// The policies that target a Service, in the order in which they win. They are read with the Service: a policy
+    /// that comes or goes touches it.
+    pub(crate) fn policies_of(&self, service: &ObjectRef) -> Vec<&'a Arc<PolicyModel>> {
+        self.note_object(service);
+        self.state.store.policies_of(service)
+    }
+
+    /// Only for the policy's own computation, which runs when the policy changes and need not note that.
+    pub(crate) fn policy(&self, reference: &ObjectRef) -> Option<&'a Arc<PolicyModel>> {
+        self.state.store.policies.get(reference)
     }
 
     pub(crate) fn entry(&self, reference: &ObjectRef) -> Option<&'a Arc<EntryModel>> {

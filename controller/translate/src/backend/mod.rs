@@ -11,7 +11,7 @@ pub(crate) use id::{BackendId, Target, identify};
 
 use crate::view::View;
 use sluice_crds::ObjectRef;
-use sluice_ir::{Backend, BackendKey, BackendProtocol, EndpointSetKey, Origin};
+use sluice_ir::{Backend, BackendKey, BackendProtocol, EndpointSetKey, Origin, UpstreamTls};
 use std::sync::Arc;
 
 /// A backend, or why the reference does not resolve.
@@ -68,11 +68,16 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId) -> BackendOutcome {
 
 /// A backend of endpoint set `key`. gRPC needs HTTP/2: where the port speaks HTTP/1.1 by its own word, the backend
 /// gets a key of its own beside the one that HTTPRoutes use.
-fn backend(key: String, origin: Origin, protocol: BackendProtocol, is_grpc: bool) -> Arc<Backend> {
+fn backend(
+    key: String,
+    origin: Origin,
+    (protocol, tls): (BackendProtocol, Option<Box<UpstreamTls>>),
+    is_grpc: bool,
+) -> Arc<Backend> {
     let endpoints = EndpointSetKey::new(key.clone());
     let (key, protocol) = match (protocol, is_grpc) {
         (BackendProtocol::Http1, true) => (format!("{key}+h2c"), BackendProtocol::H2c),
         (protocol, _) => (key, protocol),
     };
-    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints, tls: None })
+    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints, tls })
 }

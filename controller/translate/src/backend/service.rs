@@ -1,6 +1,7 @@
 //! A port of a Service as backend.
 
 use super::{BackendOutcome, RefFailure, Resolved, Source, backend};
+use crate::policy;
 use crate::view::View;
 use sluice_crds::ObjectRef;
 use sluice_ir::{BackendProtocol, Origin};
@@ -32,14 +33,17 @@ pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef, port: u16, is_grpc
         let message = format!("{name} has no port {port} (ports: {ports})");
         return Err(RefFailure::new("BackendNotFound", "port", message, "use a port of the Service"));
     };
-    let protocol = protocol(found.app_protocol.as_deref()).ok_or_else(|| {
+    let tls = policy::upstream_tls(view, reference, &found.name);
+    let protocol = protocol(found.app_protocol.as_deref(), tls.is_some()).ok_or_else(|| {
         let word = found.app_protocol.as_deref().unwrap_or_default();
         RefFailure::new(
             "UnsupportedProtocol",
             "port",
             format!("port {port} of {name} has appProtocol {word:?}, which is not supported"),
             match word {
-                "https" | "HTTPS" | "kubernetes.io/wss" => "TLS to backends is not available yet",
+                "https" | "HTTPS" | "kubernetes.io/wss" => {
+                    "create a BackendTLSPolicy for the Service: it says whom to believe"
+                }
                 _ => "use http, kubernetes.io/h2c, kubernetes.io/ws or grpc, or remove it",
             },
         )
@@ -48,14 +52,16 @@ pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef, port: u16, is_grpc
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
     let key = format!("Service/{}/{}:{port}", reference.namespace, reference.name);
     Ok(Resolved {
-        backend: backend(key, origin.section(section), protocol, is_grpc),
+        backend: backend(key, origin.section(section), (protocol, tls), is_grpc),
         source: Source::Service { service: reference.clone(), port },
     })
 }
 
-/// GEP-1911, and the words that are in wide use.
-fn protocol(word: Option<&str>) -> Option<BackendProtocol> {
+/// GEP-1911, and the words that are in wide use. Those that mean TLS need a policy: without one nobody says whom to
+/// believe.
+fn protocol(word: Option<&str>, is_tls: bool) -> Option<BackendProtocol> {
     match word {
+        Some("https" | "HTTPS" | "kubernetes.io/wss") if is_tls => Some(BackendProtocol::Http1),
         None | Some("http" | "HTTP" | "kubernetes.io/ws") => Some(BackendProtocol::Http1),
         Some("kubernetes.io/h2c" | "grpc" | "GRPC" | "http2" | "HTTP2") => Some(BackendProtocol::H2c),
         Some(_) => None,

@@ -43,7 +43,9 @@ pub(crate) fn compute(
                 "port",
                 format!("port {port} of {name} has protocol {other}, which is not supported"),
                 match other {
-                    "HTTPS" | "TLS" => "TLS to backends is not available yet; use HTTP, HTTP2 or GRPC",
+                    "HTTPS" | "TLS" => {
+                        "TLS is spoken only to Services with a BackendTLSPolicy; use HTTP, HTTP2 or GRPC"
+                    }
                     _ => "use HTTP, HTTP2 or GRPC",
                 },
             ));
@@ -59,7 +61,7 @@ pub(crate) fn compute(
     let origin = Origin::new("ServiceEntry", reference.namespace.clone(), reference.name.clone());
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
     Ok(Resolved {
-        backend: backend(key, origin.section(section), protocol, is_grpc),
+        backend: backend(key, origin.section(section), (protocol, None), is_grpc),
         source: Source::Entry { entry: reference.clone(), host: host.to_owned(), port },
     })
 }

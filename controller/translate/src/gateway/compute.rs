@@ -5,7 +5,7 @@ use super::class::{self, Verdict};
 use super::listener::{self, Judged, Parent, Refusal};
 use super::plan::{self, GatewayPlan, Management};
 use super::render::{Base, ListenerBase, SetBase};
-use super::{conflicts, overlaps, parameters, sets, workload};
+use super::{backend_certificate, conflicts, overlaps, parameters, sets, workload};
 use crate::model::{GatewayModel, SetModel};
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
@@ -32,8 +32,10 @@ pub(crate) struct GatewayOutput {
 pub(crate) fn secrets(gateway: &GatewayModel, sets: &[&Arc<SetModel>]) -> Vec<ObjectRef> {
     let own = gateway.listeners.iter().map(|it| (&gateway.meta.reference, it));
     let theirs = sets.iter().flat_map(|set| set.listeners.iter().map(|it| (&set.meta.reference, it)));
+    let shown = gateway.backend_certificate.iter().map(|it| (&gateway.meta.reference, it));
     own.chain(theirs)
         .flat_map(|(owner, it)| it.tls.iter().flat_map(|it| &it.certificates).map(move |it| (owner, it)))
+        .chain(shown)
         .filter_map(|(owner, it)| listener::secret(owner, it))
         .collect()
 }
@@ -71,6 +73,7 @@ pub(crate) fn compute(view: &View<'_>, model: &GatewayModel) -> Result<GatewayOu
     if refused.is_none() {
         refused = addresses(model, &mut problems);
     }
+    let certificate = backend_certificate::judge(view, model, &mut problems);
     let own = (reference, model.listeners.as_slice());
     let mut judged = vec![judge_all(view, model, own, &mut problems)];
     let mut set_problems = Vec::new();
@@ -117,7 +120,24 @@ pub(crate) fn compute(view: &View<'_>, model: &GatewayModel) -> Result<GatewayOu
         management,
     });
     let all = (judged.as_slice(), admitted.as_slice(), excluded.as_slice());
-    Ok(GatewayOutput { plan, problems: list, ..assemble(model, settings, refused, is_cluster, all) })
+    let assembled = assemble(model, settings, refused, is_cluster, all);
+    let mut output = GatewayOutput { plan, problems: list, ..assembled };
+    output.base.is_insecure = model.client_tls.is_insecure();
+    if let Some(certificate) = certificate {
+        show_to_backends(&mut output, certificate);
+    }
+    Ok(output)
+}
+
+/// Delivers the certificate that backends are shown, and notes in the status what came of it.
+fn show_to_backends(output: &mut GatewayOutput, certificate: Result<Arc<Certificate>, Refusal>) {
+    if let (Ok(certificate), None) = (&certificate, &output.base.refused) {
+        Arc::make_mut(&mut output.gateway).backend_certificate = Some(certificate.key.clone());
+        if !output.certificates.iter().any(|it| it.key == certificate.key) {
+            output.certificates.push(certificate.clone());
+        }
+    }
+    output.base.backend_certificate = Some(certificate.map(|_| ()));
 }
 
 /// Judges the listeners of an object; a name that was used before is left out, as no status could tell them apart.
@@ -150,14 +170,6 @@ fn notes(view: &View<'_>, model: &GatewayModel, problems: &mut Problems) {
             "spec.infrastructure",
             "labels and annotations have no effect here: there is no infrastructure to put them on",
             "",
-        );
-    }
-    if model.has_backend_certificate {
-        problems.add(
-            Severity::Warning,
-            "spec.tls.backend",
-            "a client certificate towards backends is not supported yet and not sent",
-            "remove it until TLS to backends is available",
         );
     }
     if model.has_default_scope {
@@ -345,6 +357,8 @@ fn assemble(
             listeners: bases(judged.first(), model.meta.generation),
             sets,
             refused,
+            backend_certificate: None,
+            is_insecure: false,
         },
         plan: None,
         problems: Vec::new(),

@@ -1,7 +1,8 @@
 //! One listener by itself: can it be served, which routes may attach, which certificates does it show. Conflicts with
 //! others come in `conflicts`.
 
-use crate::model::{GatewayModel, ListenerModel, NamespaceRule, SecretReference, kind_name};
+use super::clients;
+use crate::model::{GatewayModel, ListenerModel, NamespaceRule, ObjectReference, kind_name};
 use crate::problem::{Problems, Severity};
 use crate::status::RouteGroupKind;
 use crate::syntax;
@@ -117,11 +118,15 @@ pub(crate) fn judge<'a>(
         tls: None,
         field,
     };
-    judged.refused = refusal(gateway, &mut judged, problems);
+    judged.refused = refusal(&mut judged, problems);
     if matches!(model.protocol.as_str(), "HTTP" | "HTTPS") {
         judge_kinds(&mut judged, problems);
         if model.protocol == "HTTPS" && model.tls.as_ref().is_none_or(|it| !it.is_passthrough) {
             judge_certificates(view, owner, &mut judged, problems);
+            let validation = clients::judge(view, gateway, owner, &mut judged, problems);
+            if let Some(tls) = &mut judged.tls {
+                tls.client_validation = validation;
+            }
         }
         if let NamespaceRule::Selector(selector) = &model.namespaces
             && let Some(operator) = selector.unknown_operator()
@@ -137,7 +142,7 @@ pub(crate) fn judge<'a>(
 }
 
 /// Whether the listener's own values can be used.
-fn refusal(gateway: &GatewayModel, judged: &mut Judged<'_>, problems: &mut Problems) -> Option<Refusal> {
+fn refusal(judged: &mut Judged<'_>, problems: &mut Problems) -> Option<Refusal> {
     let model = judged.model;
     let field = judged.field.clone();
     let mut refuse = |part: &str, reason: &'static str, message: String, next_step: &str| {
@@ -163,21 +168,17 @@ fn refusal(gateway: &GatewayModel, judged: &mut Judged<'_>, problems: &mut Probl
         return refuse("hostname", "Invalid", message, "");
     }
     match (&model.tls, model.protocol.as_str()) {
-        (Some(_), "HTTP") => {
-            refuse("tls", "Invalid", "a listener of protocol HTTP can't have tls".to_owned(), "use HTTPS, or remove tls")
-        }
+        (Some(_), "HTTP") => refuse(
+            "tls",
+            "Invalid",
+            "a listener of protocol HTTP can't have tls".to_owned(),
+            "use HTTPS, or remove tls",
+        ),
         (Some(tls), _) if tls.is_passthrough => refuse(
             "tls.mode",
             "Invalid",
             "mode Passthrough is not possible with protocol HTTPS".to_owned(),
             "use mode Terminate",
-        ),
-        (_, "HTTPS") if gateway.validates_clients_on(model.port) => refuse(
-            "tls",
-            "UnsupportedValue",
-            "the Gateway asks clients of this port for a certificate (tls.frontend), which is not supported yet"
-                .to_owned(),
-            "remove tls.frontend, or serve the port without it; it is not served without the check",
         ),
         (_, _) => None,
     }
@@ -261,8 +262,8 @@ fn warn_if_not_covered(judged: &Judged<'_>, problems: &mut Problems) {
     );
 }
 
-/// The Secret that a `certificateRefs` entry of `owner` names, if it can be one.
-pub(crate) fn secret(owner: &ObjectRef, reference: &SecretReference) -> Option<ObjectRef> {
+/// The Secret that a reference of `owner` names, if it can be one.
+pub(crate) fn secret(owner: &ObjectRef, reference: &ObjectReference) -> Option<ObjectRef> {
     if !reference.group.is_empty() || reference.kind != "Secret" {
         return None;
     }
@@ -270,10 +271,11 @@ pub(crate) fn secret(owner: &ObjectRef, reference: &SecretReference) -> Option<O
     Some(ObjectRef::new(Kind::Secret, namespace, reference.name.clone()))
 }
 
-fn certificate(
+/// The certificate that a reference of `owner` names, or why there is none and the next step.
+pub(crate) fn certificate(
     view: &View<'_>,
     owner: &ObjectRef,
-    reference: &SecretReference,
+    reference: &ObjectReference,
 ) -> Result<Arc<Certificate>, (Refusal, String)> {
     let invalid = |message: String, next_step: &str| {
         Err((Refusal { reason: "InvalidCertificateRef", message }, next_step.to_owned()))

@@ -3,9 +3,11 @@
 //! `compute` puts one Gateway together from the others; `render` adds what only routes and the data plane know and
 //! makes the statuses.
 
+mod backend_certificate;
 mod certificate;
 mod claims;
 mod class;
+mod clients;
 mod compute;
 mod conflicts;
 mod features;

@@ -26,6 +26,10 @@ pub(crate) struct Base {
     pub(crate) sets: Vec<SetBase>,
     /// The Gateway as a whole is not accepted.
     pub(crate) refused: Option<Refusal>,
+    /// What came of `tls.backend.clientCertificateRef`, if there is one.
+    pub(crate) backend_certificate: Option<Result<(), Refusal>>,
+    /// Clients without a valid certificate are let in though certificates are asked for.
+    pub(crate) is_insecure: bool,
 }
 
 /// A ListenerSet that names the Gateway.
@@ -225,7 +229,30 @@ fn gateway_conditions(base: &Base, facts: &Facts<'_>, waiting: &Waiting) -> Vec<
     } else {
         Condition::no("Programmed", "Invalid", accepted.message.clone(), generation)
     };
-    vec![accepted, programmed]
+    let mut conditions = vec![accepted, programmed];
+    conditions.extend(base.backend_certificate.as_ref().map(|it| resolved_refs(base, it)));
+    if base.is_insecure {
+        let condition = Condition::yes("InsecureFrontendValidationMode", "ConfigurationChanged", generation);
+        conditions.push(condition.message("clients without a valid certificate are let in"));
+    }
+    conditions
+}
+
+/// `ResolvedRefs` of a Gateway that names a certificate for backends: that reference, and in sum those of the
+/// listeners.
+fn resolved_refs(base: &Base, certificate: &Result<(), Refusal>) -> Condition {
+    if let Err(refusal) = certificate {
+        return Condition::no("ResolvedRefs", refusal.reason, refusal.message.clone(), base.generation);
+    }
+    let is_bad = |it: &&ListenerBase| {
+        it.conditions.iter().any(|it| it.r#type == "ResolvedRefs" && it.status == ConditionStatus::False)
+    };
+    let bad: Vec<&str> = base.listeners.iter().filter(is_bad).map(|it| it.name.as_str()).collect();
+    if bad.is_empty() {
+        return Condition::yes("ResolvedRefs", "ResolvedRefs", base.generation);
+    }
+    let message = format!("listeners with references that are not resolved: {}", bad.join(", "));
+    Condition::no("ResolvedRefs", "ListenersNotResolved", message, base.generation)
 }
 
 /// `Accepted` of a Gateway or ListenerSet from its listeners.

@@ -1,7 +1,12 @@
-//! Service, EndpointSlice, Secret and ServiceEntry.
+//! Service, EndpointSlice, Secret, ConfigMap and ServiceEntry.
 
 use super::Meta;
-use sluice_crds::{EndpointSlice, Kind, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec};
+use sluice_crds::{
+    ConfigMap, EndpointSlice, Kind, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec,
+};
+
+/// Where the authorities are in a ConfigMap or Secret (Gateway API `caCertificateRefs`).
+const AUTHORITIES_KEY: &str = "ca.crt";
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +45,22 @@ pub(crate) struct SliceEndpoint {
     pub(crate) zone: Option<String>,
 }
 
-/// A Secret, as far as it can be a certificate.
+/// A Secret, as far as it can be a certificate or authorities.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SecretModel {
     pub(crate) reference: ObjectRef,
     pub(crate) kind: Option<String>,
     pub(crate) chain: Option<Vec<u8>>,
     pub(crate) private_key: Option<Vec<u8>>,
+    /// `ca.crt`.
+    pub(crate) authorities: Option<Vec<u8>>,
+}
+
+/// A ConfigMap, as far as it can be authorities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConfigMapModel {
+    /// `ca.crt`.
+    pub(crate) authorities: Option<Vec<u8>>,
 }
 
 /// A ServiceEntry; hosts lower case, without trailing dot.
@@ -134,7 +148,16 @@ impl SecretModel {
             kind: it.type_.clone(),
             chain: field("tls.crt"),
             private_key: field("tls.key"),
+            authorities: field(AUTHORITIES_KEY),
         }
+    }
+}
+
+impl ConfigMapModel {
+    pub(crate) fn read(it: &ConfigMap) -> Self {
+        let text = it.data.as_ref().and_then(|it| it.get(AUTHORITIES_KEY)).map(|it| it.clone().into_bytes());
+        let bytes = || it.binary_data.as_ref().and_then(|it| it.get(AUTHORITIES_KEY)).map(|it| it.0.clone());
+        Self { authorities: text.or_else(bytes) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! GatewayClass, Gateway, ListenerSet and GatewayParameters.
 
-use super::{ListenerModel, Meta, NamespaceRule, gateway_group};
+use super::{ClientTlsModel, ListenerModel, Meta, NamespaceRule, ObjectReference, gateway_group};
 use sluice_crds::{
     GATEWAY_API_GROUP, Gateway, GatewayClass, GatewayParameters, GatewayParametersSpec, Kind, ListenerSet,
     Name, ObjectRef,
@@ -38,12 +38,10 @@ pub(crate) struct GatewayModel {
     pub(crate) labels: BTreeMap<String, String>,
     /// `infrastructure.annotations`.
     pub(crate) annotations: BTreeMap<String, String>,
-    /// Whether `tls.backend` asks for a client certificate.
-    pub(crate) has_backend_certificate: bool,
-    /// Whether `tls.frontend.default` asks clients for a certificate.
-    pub(crate) validates_clients: bool,
-    /// `tls.frontend.perPort`: port, and whether it asks clients for a certificate.
-    pub(crate) validates_clients_of: Vec<(i32, bool)>,
+    /// `tls.backend.clientCertificateRef`.
+    pub(crate) backend_certificate: Option<ObjectReference>,
+    /// `tls.frontend`.
+    pub(crate) client_tls: ClientTlsModel,
     /// Whether `defaultScope` is set.
     pub(crate) has_default_scope: bool,
     pub(crate) listeners: Vec<ListenerModel>,
@@ -93,7 +91,8 @@ impl GatewayModel {
     pub(crate) fn read(it: &Gateway) -> Self {
         let spec = &it.spec;
         let infrastructure = spec.infrastructure.as_ref();
-        let frontend = spec.tls.as_ref().and_then(|it| it.frontend.as_ref());
+        let tls = spec.tls.as_ref();
+        let backend = tls.and_then(|it| it.backend.as_ref());
         Self {
             meta: Meta::read(Kind::Gateway, &it.metadata),
             class: spec.gateway_class_name.clone(),
@@ -118,24 +117,18 @@ impl GatewayModel {
             uid: it.metadata.uid.clone(),
             labels: infrastructure.and_then(|it| it.labels.clone()).unwrap_or_default(),
             annotations: infrastructure.and_then(|it| it.annotations.clone()).unwrap_or_default(),
-            has_backend_certificate: spec
-                .tls
-                .as_ref()
-                .and_then(|it| it.backend.as_ref())
-                .is_some_and(|it| it.client_certificate_ref.is_some()),
-            validates_clients: frontend.is_some_and(|it| it.default.validation.is_some()),
-            validates_clients_of: frontend
-                .and_then(|it| it.per_port.as_ref())
-                .map(|ports| ports.iter().map(|it| (it.port, it.tls.validation.is_some())).collect())
-                .unwrap_or_default(),
+            backend_certificate: backend.and_then(|it| it.client_certificate_ref.as_ref()).map(|it| {
+                ObjectReference {
+                    group: it.group.clone().unwrap_or_default(),
+                    kind: it.kind.clone().unwrap_or_else(|| "Secret".to_owned()),
+                    namespace: it.namespace.clone(),
+                    name: it.name.clone(),
+                }
+            }),
+            client_tls: tls.and_then(|it| it.frontend.as_ref()).map(ClientTlsModel::read).unwrap_or_default(),
             has_default_scope: spec.default_scope.is_some(),
             listeners: spec.listeners.iter().map(ListenerModel::of_gateway).collect(),
         }
-    }
-
-    /// Whether clients of `port` are asked for a certificate: the port's own word counts before the default.
-    pub(crate) fn validates_clients_on(&self, port: i32) -> bool {
-        self.validates_clients_of.iter().find(|it| it.0 == port).map_or(self.validates_clients, |it| it.1)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Listeners, the same for a Gateway and a ListenerSet.
 
-use super::Selector;
+use super::{ObjectReference, Selector};
 use crate::status::RouteGroupKind;
 use sluice_crds::GATEWAY_API_GROUP;
 use sluice_crds::gateways::{
@@ -39,17 +39,8 @@ pub(crate) enum NamespaceRule {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TlsModel {
     pub(crate) is_passthrough: bool,
-    pub(crate) certificates: Vec<SecretReference>,
+    pub(crate) certificates: Vec<ObjectReference>,
     pub(crate) options: BTreeMap<String, String>,
-}
-
-/// A `certificateRefs` entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SecretReference {
-    pub(crate) group: String,
-    pub(crate) kind: String,
-    pub(crate) namespace: Option<String>,
-    pub(crate) name: String,
 }
 
 macro_rules! selector {
@@ -100,7 +91,7 @@ macro_rules! listener {
                     .certificate_refs
                     .iter()
                     .flatten()
-                    .map(|it| SecretReference {
+                    .map(|it| ObjectReference {
                         group: it.group.clone().unwrap_or_default(),
                         kind: it.kind.clone().unwrap_or_else(|| "Secret".to_owned()),
                         namespace: it.namespace.clone(),

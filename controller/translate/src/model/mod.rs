@@ -1,19 +1,27 @@
 //! The objects in our own terms: what the translation needs of each kind, without the copy-shaped types that the
 //! generated API has for each place a thing can stand in. Made once, when an object comes in.
 
+mod client_tls;
 mod core;
 mod gateway;
 mod grant;
 mod listener;
+mod policy;
+mod reference;
 mod route;
 mod selector;
 
-pub(crate) use core::{EntryModel, EntryPort, SecretModel, ServiceModel, SliceModel, host_name, port};
+pub(crate) use client_tls::{ClientTlsModel, ValidationModel};
+pub(crate) use core::{
+    ConfigMapModel, EntryModel, EntryPort, SecretModel, ServiceModel, SliceModel, host_name, port,
+};
 pub(crate) use gateway::{
     AddressModel, ClassModel, GatewayModel, ParametersModel, ParametersReference, SetModel,
 };
 pub(crate) use grant::GrantModel;
-pub(crate) use listener::{ListenerModel, NamespaceRule, SecretReference};
+pub(crate) use listener::{ListenerModel, NamespaceRule};
+pub(crate) use policy::{PolicyModel, TargetModel, TrustModel};
+pub(crate) use reference::ObjectReference;
 pub(crate) use route::{
     BackendModel, BackendReference, Fault, FaultReason, FilterModel, MirrorModel, RouteModel, RuleExtras,
     RuleModel,

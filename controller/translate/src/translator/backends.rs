@@ -1,7 +1,7 @@
 //! The part of the translator that runs backends and endpoints, and decides which of them the snapshot has.
 
 use super::Translator;
-use crate::backend::{self, BackendId, BackendOutcome, Resolved};
+use crate::backend::{self, BackendId, BackendOutcome, RefFailure, Resolved};
 use crate::reads::{Key, Node};
 use crate::view::View;
 use sluice_ir::{BackendKey, EndpointSetKey, Resource, ResourceKey};
@@ -18,6 +18,8 @@ impl Translator {
         if old.as_ref().is_some_and(|old| **old == outcome) {
             return;
         }
+        let is_same_to_routes =
+            old.as_deref().is_some_and(|old| seen_by_routes(old) == seen_by_routes(&outcome));
         self.unlink_backend(id, old.as_deref());
         if let Ok(resolved) = &outcome {
             let backend = &resolved.backend;
@@ -27,7 +29,9 @@ impl Translator {
             self.dirty.insert(Node::Endpoints(backend.endpoints.clone()));
         }
         self.state.backends.insert(id.clone(), Arc::new(outcome));
-        self.mark_readers(&Key::Backend(id.clone()));
+        if !is_same_to_routes {
+            self.mark_readers(&Key::Backend(id.clone()));
+        }
     }
 
     pub(super) fn drop_backend(&mut self, id: &Arc<BackendId>) {
@@ -85,6 +89,11 @@ impl Translator {
     pub(super) fn resolved(&self, ids: Option<&BTreeSet<Arc<BackendId>>>) -> Option<&Resolved> {
         ids.into_iter().flatten().find_map(|id| self.state.backends.get(id)?.as_ref().as_ref().ok())
     }
+}
+
+/// What a route takes from a backend that it names: where to send requests, or why not.
+fn seen_by_routes(outcome: &BackendOutcome) -> Result<&BackendKey, &RefFailure> {
+    outcome.as_ref().map(|it| &it.backend.key)
 }
 
 /// Takes `id` out of an index.

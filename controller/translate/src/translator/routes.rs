@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 impl Translator {
     pub(super) fn run_route(&mut self, node: &Node, reference: &ObjectRef) {
+        let used = self.route_use(node, reference);
         let model = self.state.store.routes.get(reference);
         let ids = model.into_iter().flat_map(|it| route::backend_ids(it));
         let ids: Vec<_> = ids.map(|id| self.known_backend(id)).collect();
@@ -32,6 +33,8 @@ impl Translator {
             }
         }
         self.install_route(node, reference, output);
+        let uses = self.route_use(node, reference);
+        self.mark_policies(used.as_ref(), uses.as_ref());
     }
 
     /// The handle that is in use for a backend's name, so that there is only one.

@@ -43,6 +43,7 @@ fn make() -> Vec<Slot> {
     slots.extend(routes());
     slots.extend(backends());
     slots.extend(others());
+    slots.extend(trust());
     slots
 }
 
@@ -58,7 +59,20 @@ fn gateways() -> Vec<Slot> {
     let all_sets = json!({"namespaces": {"from": "All"}});
     let parameters =
         json!({"parametersRef": {"group": "sluice.dev", "kind": "GatewayParameters", "name": "p"}});
+    let asks = |authorities: &str, namespace: &str, mode: &str| {
+        json!({"validation": {"mode": mode,
+        "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": authorities, "namespace": namespace}]}})
+    };
+    let mutual = |namespace: &str, mode: &str| {
+        json!({"backend": {"clientCertificateRef": {"name": "web", "namespace": namespace}},
+               "frontend": {"default": asks("ca", namespace, mode),
+                            "perPort": [{"port": 8443, "tls": {}}, {"port": 444, "tls": asks("none", "edge", mode)}]}})
+    };
     let a = vec![
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")],
+                        "tls": mutual("edge", "AllowValidOnly"), "allowedListeners": all_sets}}),
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")],
+                        "tls": mutual("shop", "AllowInsecureFallback"), "allowedListeners": all_sets}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")], "allowedListeners": all_sets}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "Same"), https("shop")]}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(8080, "All"), team], "infrastructure": parameters}}),
@@ -245,6 +259,7 @@ fn others() -> Vec<Slot> {
             "g",
             vec![
                 grant("Gateway", "edge", json!({"group": "", "kind": "Secret"})),
+                grant("Gateway", "edge", json!({"group": "", "kind": "ConfigMap"})),
                 grant("HTTPRoute", "blog", json!({"group": "", "kind": "Service"})),
             ],
         ),
@@ -274,5 +289,51 @@ fn others() -> Vec<Slot> {
                 json!({"spec": {"managed": false, "serviceAccount": "mine", "addresses": [{"value": "192.0.2.1"}]}}),
             ],
         ),
+    ]
+}
+
+/// BackendTLSPolicies and the authorities that they and Gateways name.
+fn trust() -> Vec<Slot> {
+    let policy = |service: &str, section: Value, validation: Value| {
+        json!({"spec": {"targetRefs": [{"group": "", "kind": "Service", "name": service, "sectionName": section}],
+                        "validation": validation}})
+    };
+    let of = |kind: &str, name: &str| json!({"hostname": "cart.test", "caCertificateRefs": [{"group": "", "kind": kind, "name": name}]});
+    let system = json!({"hostname": "cart.test", "wellKnownCACertificates": "System",
+                        "subjectAltNames": [{"type": "URI", "uri": "spiffe://test/cart"}]});
+    let mut aged = policy("cart", json!("http"), system.clone());
+    aged["metadata"] = json!({"creationTimestamp": "2021-01-01T00:00:00Z", "generation": 3});
+    let unknown = json!({"hostname": "*.test", "wellKnownCACertificates": "Ours"});
+    let mut several = policy("cart", json!("http"), of("ConfigMap", "ca"));
+    several["spec"]["targetRefs"] = json!([{"group": "", "kind": "Service", "name": "cart", "sectionName": "more"},
+                                           {"group": "", "kind": "Service", "name": "gone"},
+                                           {"group": "a.test", "kind": "Bucket", "name": "b"}]);
+    let first = vec![
+        policy("cart", Value::Null, of("ConfigMap", "ca")),
+        policy("cart", json!("http"), of("Secret", "web")),
+        aged,
+        several,
+    ];
+    let second = vec![
+        policy("cart", Value::Null, system),
+        policy("cart", json!("http"), of("ConfigMap", "ca")),
+        policy("cart", Value::Null, unknown),
+        policy("cart", json!("absent"), of("Service", "ca")),
+    ];
+    let authority = || rcgen::generate_simple_self_signed(vec!["ca.test".to_owned()]).unwrap().cert.pem();
+    let bundles = |first: String, second: String| {
+        vec![
+            json!({"data": {"ca.crt": first}}),
+            json!({"data": {"ca.crt": second}}),
+            json!({"data": {"ca.crt": ""}}),
+            json!({}),
+        ]
+    };
+    vec![
+        slot(GATEWAY_API, "BackendTLSPolicy", "shop", "p", first.clone()),
+        slot(GATEWAY_API, "BackendTLSPolicy", "shop", "q", second),
+        slot(GATEWAY_API, "BackendTLSPolicy", "other", "p", first),
+        slot("v1", "ConfigMap", "shop", "ca", bundles(authority(), authority())),
+        slot("v1", "ConfigMap", "edge", "ca", bundles(authority(), authority())),
     ]
 }
