@@ -3,7 +3,7 @@
 use crate::assets::Assets;
 use crate::certificates::Certificates;
 use crate::install::{Channel, install};
-use crate::kubelet::{Addresses, Kubelet, Logs};
+use crate::kubelet::{Addresses, Kubelet, Logs, Processes};
 use crate::network::Network;
 use crate::servers::{Server, api_server, controller_manager, etcd};
 use crate::services::Services;
@@ -39,6 +39,7 @@ struct Parts {
     certificates: Certificates,
     directory: TempDir,
     logs: Logs,
+    processes: Processes,
     servers: Mutex<Servers>,
 }
 
@@ -64,6 +65,7 @@ impl Cluster {
             certificates,
             directory,
             logs: Logs::default(),
+            processes: Processes::default(),
             servers: Mutex::default(),
         });
         let started = (parts.clone(), network.clone());
@@ -115,6 +117,11 @@ impl Cluster {
     /// Everything that the containers of a pod wrote.
     pub fn log(&self, namespace: &str, pod: &str) -> String {
         self.parts.logs.of_pod(namespace, pod)
+    }
+
+    /// The process of the first container of a pod, by the pod's uid.
+    pub fn process(&self, uid: &str) -> Option<u32> {
+        self.parts.processes.of(uid)
     }
 
     /// Runs a future on the cluster's own threads. Processes that have to outlive the calling thread start here.
@@ -184,6 +191,7 @@ impl Parts {
             logs: self.logs.clone(),
             addresses: Addresses::default(),
             turn: AtomicU16::default(),
+            processes: self.processes.clone(),
         };
         Arc::new(kubelet).start(&self.certificates).await
     }

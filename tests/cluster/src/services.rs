@@ -93,10 +93,12 @@ impl Services {
                 let datagrams = port.protocol.as_deref() == Some("UDP");
                 let node_port = port.node_port.and_then(|number| u16::try_from(number).ok());
                 let number = u16::try_from(port.port).unwrap_or_default();
-                let addresses = [cluster, balancer].into_iter().flatten().map(|address| (address, number));
+                let external = service.spec.iter().flat_map(|spec| spec.external_ips.iter().flatten());
+                let external = external.filter_map(|address| address.parse().ok());
+                let addresses = [cluster, balancer].into_iter().flatten().chain(external);
+                let addresses = addresses.map(|address| (address, number));
                 for (address, number) in addresses.chain(node_port.map(|number| (HOST, number))) {
                     let address = SocketAddr::from((address, number));
-                    // The API server itself is there.
                     wanted.entry((address, datagrams)).or_insert_with(|| targets.clone());
                 }
             }

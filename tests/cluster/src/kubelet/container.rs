@@ -99,6 +99,7 @@ impl Supervisor {
 
     /// From the start of the process to its end.
     async fn attend(&self, mut child: Child, state: &mut State) {
+        self.note(child.id());
         let unwell = Arc::new(Notify::new());
         let (ready, mut readiness) = watch::channel(self.container().readiness_probe.is_none());
         let mut probes = JoinSet::new();
@@ -115,6 +116,7 @@ impl Supervisor {
             }
         };
         probes.abort_all();
+        self.note(None);
         let code =
             |status: std::process::ExitStatus| status.code().or(status.signal().map(|signal| 128 + signal));
         *state = State {
@@ -156,6 +158,12 @@ impl Supervisor {
             Some("Never") => state.exit.is_none(),
             Some("OnFailure") => state.exit != Some(0),
             _ => true,
+        }
+    }
+
+    fn note(&self, process: Option<u32>) {
+        if self.index == 0 {
+            self.kubelet.processes.note(&self.pod.uid().unwrap_or_default(), process);
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) fn find(assets: &Assets, image: &str) -> Result<Image> {
     let name = name.split(':').next().unwrap_or(name);
     match name {
         "sluice" | "sluice-gateway" | "sluice-controller" => {
-            let program = own(name)?;
+            let program = binary(name)?;
             Ok(Image { program, user: NONROOT })
         }
         "echo-basic" => Ok(Image { program: assets.echo_basic(), user: 0 }),
@@ -32,12 +32,11 @@ pub(crate) fn find(assets: &Assets, image: &str) -> Result<Image> {
 }
 
 /// A binary that cargo put beside the test executables.
-fn own(name: &str) -> Result<PathBuf> {
+pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let path = test.ancestors().nth(2).context("a target folder")?.join(name);
     if !path.exists() {
-        let package = if name == "sluice" { "sluice" } else { name };
-        bail!("{} is missing; run `cargo build -p {package}` first (tests/run does)", path.display());
+        bail!("{} is missing; run `cargo build -p {name}` first (tests/run does)", path.display());
     }
     Ok(path)
 }

@@ -14,6 +14,7 @@ mod sandbox;
 mod status;
 mod volumes;
 
+pub(crate) use images::binary;
 pub(crate) use logs::Logs;
 
 use crate::assets::Assets;
@@ -31,8 +32,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -51,6 +52,7 @@ pub(crate) struct Kubelet {
     pub(crate) logs: Logs,
     pub(crate) addresses: Addresses,
     pub(crate) turn: AtomicU16,
+    pub(crate) processes: Processes,
 }
 
 /// Addresses of pods in 10.244.0.0/16. None is used twice before 65,000 pods.
@@ -66,6 +68,24 @@ impl Addresses {
     pub(crate) fn next(&self) -> Ipv4Addr {
         let [c, d] = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         if d == 0 || d == 255 { self.next() } else { Ipv4Addr::new(10, 244, c, d) }
+    }
+}
+
+/// The processes that run, by their pods' uids: those of the first container.
+#[derive(Clone, Default)]
+pub(crate) struct Processes(Arc<Mutex<HashMap<String, u32>>>);
+
+impl Processes {
+    pub(crate) fn of(&self, pod: &str) -> Option<u32> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(pod).copied()
+    }
+
+    pub(crate) fn note(&self, pod: &str, process: Option<u32>) {
+        let mut processes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match process {
+            Some(process) => processes.insert(pod.to_owned(), process),
+            None => processes.remove(pod),
+        };
     }
 }
 
