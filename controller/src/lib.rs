@@ -1,4 +1,13 @@
 //! The control plane on Kubernetes: watches objects, translates them, writes statuses, provisions gateways and
 //! streams deltas to them.
 
+pub mod admin;
+pub mod backoff;
+pub mod controller;
+pub mod lease;
+pub mod logging;
 pub mod names;
+pub mod reconcile;
+pub mod settings;
+pub mod status;
+pub mod watch;

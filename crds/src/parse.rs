@@ -85,15 +85,38 @@ impl Object {
         let namespace = text(&value, "/metadata/namespace").unwrap_or_else(|| default_namespace.to_owned());
         let reference = ObjectRef::new(kind, namespace, name);
         let original = value.clone();
-        let mut object = Object::deserialize(kind, value).map_err(|error| ParseError {
-            object: Some(reference.clone()),
-            path: clean_path(&error.path().to_string()),
-            message: explain(&error.inner().to_string()),
-        })?;
-        object.metadata_mut().namespace = kind.is_namespaced().then(|| reference.namespace.to_string());
+        let object = typed(&reference, value)?;
         let unknown_fields = unknown::fields(&original, &object);
         Ok(Parsed::Known { object, unknown_fields })
     }
+
+    /// Reads what an API server gave for an object of `kind`, in whichever version it serves. Fields that the types
+    /// don't have are no error and not looked for: the server's schema may be newer than ours. `status` and
+    /// `metadata.managedFields` are not read.
+    ///
+    /// # Errors
+    /// When the object has no name, or when a field has a type or value that ours don't have.
+    pub fn read(kind: Kind, mut value: Value) -> Result<Self, ParseError> {
+        let Some(name) = text(&value, "/metadata/name") else {
+            let message = format!("{kind} has no name; every object needs one");
+            return Err(ParseError { object: None, path: "metadata.name".to_owned(), message });
+        };
+        let namespace = text(&value, "/metadata/namespace").unwrap_or_default();
+        prepare(&mut value, kind);
+        typed(&ObjectRef::new(kind, namespace, name), value)
+    }
+}
+
+/// The typed form of a prepared document.
+fn typed(reference: &ObjectRef, value: Value) -> Result<Object, ParseError> {
+    let kind = reference.kind;
+    let mut object = Object::deserialize(kind, value).map_err(|error| ParseError {
+        object: Some(reference.clone()),
+        path: clean_path(&error.path().to_string()),
+        message: explain(&error.inner().to_string()),
+    })?;
+    object.metadata_mut().namespace = kind.is_namespaced().then(|| reference.namespace.to_string());
+    Ok(object)
 }
 
 fn text(value: &Value, pointer: &str) -> Option<String> {
@@ -136,6 +159,8 @@ fn prepare(value: &mut Value, kind: Kind) {
     let Some(document) = value.as_object_mut() else { return };
     document.remove("status");
     document.insert("apiVersion".to_owned(), Value::String(kind.api_version()));
+    // Items of a list come without.
+    document.insert("kind".to_owned(), Value::String(kind.name().to_owned()));
     if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
@@ -175,6 +200,7 @@ fn explain(message: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::{Object, ParseError, Parsed};
+    use crate::Kind;
     use serde_json::json;
 
     fn parse(value: serde_json::Value) -> Result<Parsed, ParseError> {
@@ -248,6 +274,23 @@ mod tests {
         assert!(parse(json!([1])).is_err());
         assert!(parse(json!({"kind": "Service"})).is_err());
         assert!(of("v1", "Service").is_ok());
+    }
+
+    #[test]
+    fn what_a_server_gives_may_have_fields_that_we_do_not_know_but_no_such_values() {
+        let route = |kind: &str| {
+            json!({"apiVersion": "gateway.networking.k8s.io/v1beta1", "metadata": {"name": "cart", "namespace": "shop"},
+                   "spec": {"novelty": {"a": 1}, "rules": [{"matches": [{"path": {"type": kind, "value": "/"}}]}]},
+                   "status": {"parents": "unread"}})
+        };
+        let read = Object::read(Kind::HttpRoute, route("Exact")).unwrap();
+        assert_eq!(read.reference().to_string(), "HTTPRoute shop/cart");
+        let error = Object::read(Kind::HttpRoute, route("Fuzzy")).unwrap_err();
+        assert_eq!(error.path, "spec.rules[0].matches[0].path.type");
+        assert!(Object::read(Kind::Service, json!({"metadata": {}})).is_err());
+        assert!(
+            Object::read(Kind::Service, json!({"metadata": {"name": "web", "namespace": "shop"}})).is_ok()
+        );
     }
 
     #[test]

@@ -35,6 +35,7 @@ fn told(changes: Vec<Change>) -> Vec<String> {
         .map(|change| match change {
             Change::Upsert(object) => format!("+{}", object.reference()),
             Change::Remove(reference) => format!("-{reference}"),
+            Change::Unreadable(it) => panic!("a folder has no unreadable object: {it:?}"),
         })
         .collect();
     told.sort();
@@ -244,6 +245,7 @@ fn any_sequence_of_edits_ends_where_reading_from_scratch_does() {
             match change {
                 Change::Upsert(object) => drop(known.insert(object.reference(), object)),
                 Change::Remove(reference) => drop(known.remove(&reference)),
+                Change::Unreadable(it) => panic!("{it:?}"),
             }
         }
         let (scratch, changes) = Folder::load(directory.path(), "default").unwrap();
@@ -251,7 +253,7 @@ fn any_sequence_of_edits_ends_where_reading_from_scratch_does() {
             .into_iter()
             .filter_map(|change| match change {
                 Change::Upsert(object) => Some((object.reference(), object)),
-                Change::Remove(_) => None,
+                Change::Remove(_) | Change::Unreadable(_) => None,
             })
             .collect();
         assert_eq!(known, expected);

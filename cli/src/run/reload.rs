@@ -167,6 +167,7 @@ impl Names {
             match change {
                 Change::Upsert(object) => changed.push(object.reference()),
                 Change::Remove(reference) => removed.push(reference.clone()),
+                Change::Unreadable(it) => changed.push(it.object.reference()),
             }
         }
         Self { changed: joined(&changed), removed: joined(&removed) }

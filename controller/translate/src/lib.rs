@@ -34,4 +34,4 @@ pub use status::{
     ListenerSetStatus, ListenerStatus, ParentRef, PolicyAncestorStatus, PolicyStatus, RouteGroupKind,
     RouteParentStatus, RouteStatus, Status,
 };
-pub use translator::{Change, Options, Translator, Update, translate};
+pub use translator::{Change, Options, Translator, Unreadable, Update, translate};

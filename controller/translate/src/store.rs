@@ -1,6 +1,6 @@
 //! The objects as they were last seen, in our own terms, with the indexes that computations look through.
 
-use crate::model::BackendReference;
+use crate::model::{BackendReference, Fault, FaultReason};
 use crate::model::{
     ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, ParametersModel, PolicyModel,
     RouteModel, SecretModel, ServiceModel, SetModel, SliceModel,
@@ -8,6 +8,7 @@ use crate::model::{
 use crate::reads::{Key, Node};
 use crate::shared::Shared;
 use crate::status::ParentRef;
+use crate::translator::Unreadable;
 use sluice_crds::{Kind, Object, ObjectRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -125,6 +126,27 @@ impl Store {
                 }
             }
         }
+        touched
+    }
+
+    /// Notes that the newest version of an object could not be read: a route is refused, everything else stays.
+    pub(crate) fn unreadable(&mut self, it: Unreadable) -> Touched {
+        let mut model = match &it.object {
+            Object::HttpRoute(route) => crate::route::read_http(route),
+            Object::GrpcRoute(route) => crate::route::read_grpc(route),
+            _ => return Touched::default(),
+        };
+        model.rules = Box::default();
+        model.rule_count = 0;
+        model.faults = Box::new([Fault {
+            rule: None,
+            field: it.field,
+            reason: FaultReason::UnsupportedValue,
+            message: it.message,
+            next_step: "use a value that this version of Sluice knows, or a newer Sluice".to_owned(),
+        }]);
+        let mut touched = Touched::default();
+        self.put_route(model, &mut touched);
         touched
     }
 

@@ -19,6 +19,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) options: Options,
+    /// Release of the Gateway API's CRDs, if they say it.
+    pub(crate) release: Option<String>,
     pub(crate) controller_name: Arc<str>,
     /// Shared by all routes that are well.
     pub(crate) good_route: Arc<[Condition]>,
@@ -68,6 +70,11 @@ impl<'a> View<'a> {
 
     pub(crate) fn options(&self) -> &'a Options {
         &self.state.options
+    }
+
+    /// Not noted: classes are run anew when it changes.
+    pub(crate) fn release(&self) -> Option<&'a str> {
+        self.state.release.as_deref()
     }
 
     pub(crate) fn class(&self, name: &str) -> Option<&'a Arc<crate::model::ClassModel>> {

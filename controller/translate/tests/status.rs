@@ -5,7 +5,9 @@
 use serde_json::{Value, json};
 use sluice_crds::{Kind, Object, ObjectRef, Parsed};
 use sluice_ir::ListenerKey;
-use sluice_translate::{Change, FEATURES, GatewayAddress, Infrastructure, Options, Translator, translate};
+use sluice_translate::{
+    Change, FEATURES, GatewayAddress, Infrastructure, Options, Translator, Unreadable, translate,
+};
 
 fn object(value: Value) -> Object {
     match Object::parse(value, "edge").unwrap() {
@@ -133,4 +135,43 @@ fn what_was_told_of_a_gateway_is_forgotten_with_it() {
     );
     assert_eq!(translator.apply(objects().map(Change::Upsert)).plans, [web]);
     assert_eq!(programmed(&translator), waits);
+}
+
+#[test]
+fn a_route_that_cannot_be_read_is_refused_and_leaves_the_data_plane() {
+    let mut translator = world();
+    assert_eq!(translator.snapshot().routes.len(), 1);
+    let object = object(json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r", "generation": 4},
+        "spec": {"parentRefs": [{"name": "web", "sectionName": "a"}]}}));
+    let field = "spec.rules[0].matches[0].path.type".to_owned();
+    let unreadable = Unreadable { object, field, message: "unknown value \"Fuzzy\"".to_owned() };
+    let update = translator.apply([Change::Unreadable(Box::new(unreadable))]);
+    assert_eq!(update.delta.removals.len(), 1);
+    let status = status(&translator, Kind::HttpRoute, "r");
+    let accepted = condition(
+        "Accepted",
+        "False",
+        "UnsupportedValue",
+        "spec.rules[0].matches[0].path.type: unknown value \"Fuzzy\"",
+        4,
+    );
+    assert_eq!(status["parents"][0]["conditions"][0], accepted);
+    assert_eq!(self::status(&translator, Kind::Gateway, "web")["listeners"][0]["attachedRoutes"], 0);
+}
+
+#[test]
+fn a_class_says_whether_the_release_of_the_crds_is_known() {
+    let mut translator = world();
+    let class = ObjectRef::new(Kind::GatewayClass, "", "sluice");
+    let supported = |translator: &Translator| {
+        serde_json::to_value(&translator.statuses()[&class]).unwrap()["conditions"][1].clone()
+    };
+    assert_eq!(supported(&translator)["status"], "True");
+    assert!(translator.release(Some("v1.6.1".to_owned())).statuses.is_empty());
+    for unknown in ["v1.7.0", "v2.0.0", "v0.8.1", "main"] {
+        translator.release(Some(unknown.to_owned()));
+        assert_eq!(supported(&translator)["reason"], "UnsupportedVersion", "{unknown}");
+    }
+    assert_eq!(translator.release(None).statuses, std::slice::from_ref(&class));
 }

@@ -10,6 +10,9 @@ use crate::view::View;
 /// Name of the class that is ours without an object, in a folder.
 pub(crate) const DEFAULT_CLASS: &str = "sluice";
 
+/// Newest minor version of release 1 of the Gateway API whose fields we know.
+const NEWEST_MINOR: u32 = 6;
+
 /// What a Gateway's class says.
 #[derive(Debug)]
 pub(crate) enum Verdict<'a> {
@@ -56,8 +59,25 @@ pub(crate) fn status(view: &View<'_>, class: &ClassModel) -> (Option<GatewayClas
         }
     };
     let status = GatewayClassStatus {
-        conditions: vec![accepted, Condition::yes("SupportedVersion", "SupportedVersion", generation)],
+        conditions: vec![accepted, supported_version(view.release(), generation)],
         supported_features: FEATURES.iter().map(|name| Feature { name }).collect(),
     };
     (Some(status), problems.into_list())
+}
+
+/// Whether the CRDs are of a release whose fields we know. A newer one is served as well as can be.
+fn supported_version(release: Option<&str>, generation: Option<i64>) -> Condition {
+    let is_known = release.is_none_or(|it| {
+        let mut numbers = it.trim_start_matches('v').split('.');
+        let mut number = || numbers.next().and_then(|it| it.parse::<u32>().ok());
+        number() == Some(1) && number().is_some_and(|minor| minor <= NEWEST_MINOR)
+    });
+    if is_known {
+        return Condition::yes("SupportedVersion", "SupportedVersion", generation);
+    }
+    let message = format!(
+        "the CRDs of the Gateway API are of release {}; known are v1.0 to v1.{NEWEST_MINOR}, later fields are not read",
+        release.unwrap_or_default()
+    );
+    Condition::no("SupportedVersion", "UnsupportedVersion", message, generation)
 }

@@ -41,6 +41,22 @@ pub enum Change {
     Upsert(Object),
     /// The object is gone.
     Remove(ObjectRef),
+    /// The newest version of the object could not be read.
+    Unreadable(Box<Unreadable>),
+}
+
+/// An object whose newest version has a value that Sluice does not know, perhaps because its CRD is newer.
+///
+/// A route is refused (`Accepted=False`, reason `UnsupportedValue`), since the Gateway API asks for that. An object of
+/// another kind stays as it was last read.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// What could be read: at least metadata and, of a route, its parents.
+    pub object: Object,
+    /// The field: `spec.rules[0].matches[1].path.type`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub message: String,
 }
 
 /// What came of some changes.
@@ -94,6 +110,7 @@ impl Translator {
                 good_route: crate::status::good_route(),
                 controller_name: options.controller_name.as_str().into(),
                 options,
+                release: None,
                 store: Store::default(),
                 lost: BTreeMap::new(),
                 certificates: BTreeMap::new(),
@@ -128,6 +145,7 @@ impl Translator {
                     }
                     self.state.store.remove(reference)
                 }
+                Change::Unreadable(it) => self.state.store.unreadable(*it),
             };
             self.dirty.extend(touched.nodes);
             for key in &touched.keys {
@@ -155,6 +173,16 @@ impl Translator {
                 self.dirty.insert(Node::Render(gateway.clone()));
                 self.infrastructure.insert(gateway, known);
             }
+        }
+        self.run()
+    }
+
+    /// Tells the release of the Gateway API whose CRDs are installed, as they say it (`v1.6.1`); `None`: they don't say.
+    /// Only statuses of GatewayClasses change by it.
+    pub fn release(&mut self, release: Option<String>) -> Update {
+        if self.state.release != release {
+            self.state.release = release;
+            self.dirty.extend(self.state.store.classes.keys().cloned().map(Node::Class));
         }
         self.run()
     }

@@ -1,0 +1,58 @@
+//! Flags of `sluice-controller`; each can be given as a variable.
+
+use clap::{Parser, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The control plane of Sluice on Kubernetes.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "sluice-controller", version)]
+pub struct Settings {
+    /// Namespace of the controller itself: of its lease and its certificate authority.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "sluice-system", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// Name of this replica, unique among them. Default: the host's name.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
+    /// Where gateways connect.
+    #[arg(long, env = "SLUICE_SERVE", default_value = "[::]:15010", value_name = "ADDRESS:PORT")]
+    pub serve: SocketAddr,
+    /// Where probes and metrics are answered.
+    #[arg(long, env = "SLUICE_ADMIN", default_value = "[::]:15014", value_name = "ADDRESS:PORT")]
+    pub admin: SocketAddr,
+    /// Image of the gateways that are made.
+    #[arg(long, env = "SLUICE_GATEWAY_IMAGE", default_value = "sluice-gateway", value_name = "IMAGE")]
+    pub gateway_image: String,
+    /// Which GatewayClasses are ours: those with this `controllerName`.
+    #[arg(
+        long,
+        env = "SLUICE_CONTROLLER_NAME",
+        default_value = "sluice.dev/gateway-controller",
+        value_name = "NAME"
+    )]
+    pub controller_name: String,
+    /// How to reach the API server. Default: KUBECONFIG, ~/.kube/config, or the pod's service account.
+    #[arg(long, env = "SLUICE_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Form of the diagnostics on standard error. What is shown follows SLUICE_LOG.
+    #[arg(long, env = "SLUICE_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// Form of the diagnostics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Name of this replica.
+    pub fn identity(&self) -> String {
+        let host = || std::env::var("HOSTNAME").ok().filter(|it| !it.is_empty());
+        let unnamed = || format!("sluice-controller-{:08x}", rand::random::<u32>());
+        self.pod_name.clone().filter(|it| !it.is_empty()).or_else(host).unwrap_or_else(unnamed)
+    }
+}
