@@ -7,6 +7,7 @@ pub mod controller;
 pub mod lease;
 pub mod logging;
 pub mod names;
+pub mod provision;
 pub mod reconcile;
 pub mod settings;
 pub mod status;
