@@ -32,6 +32,7 @@ impl Project {
             .load_lazily()
             .with_context(|| format!("can't read {}; name a folder of manifests", root.display()))?;
         let update = translator.apply(changes);
+        folder.compact();
         Ok((Self { folder, translator }, update))
     }
 

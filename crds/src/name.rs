@@ -66,6 +66,19 @@ impl From<&Name> for Name {
     }
 }
 
+impl From<Name> for Arc<str> {
+    /// The same text, shared.
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+impl From<Arc<str>> for Name {
+    fn from(text: Arc<str>) -> Self {
+        Self(text)
+    }
+}
+
 impl From<Name> for String {
     fn from(name: Name) -> Self {
         name.as_str().to_owned()

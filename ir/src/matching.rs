@@ -1,6 +1,7 @@
 //! What a rule asks of a request. All parts of a [`Match`] must hold; one of a rule's matches must hold.
 
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One entry of `rules[].matches`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,7 +10,7 @@ pub struct Match {
     pub path: PathMatch,
     /// HTTP method, upper case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
+    pub method: Option<Box<str>>,
     /// All must hold. Names are lower case and unique.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<HeaderMatch>,
@@ -21,22 +22,22 @@ pub struct Match {
 impl Default for Match {
     /// Every request: the prefix `/`.
     fn default() -> Self {
-        Self { path: PathMatch::Prefix("/".to_owned()), method: None, headers: Vec::new(), query: Vec::new() }
+        Self { path: PathMatch::Prefix("/".into()), method: None, headers: Vec::new(), query: Vec::new() }
     }
 }
 
-/// How a path is compared.
+/// How a path is compared. The text is shared with the compiled match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PathMatch {
     /// Byte for byte, case-sensitive.
-    Exact(String),
+    Exact(Arc<str>),
     /// By whole path elements: `/a` and `/a/` both match `/a`, `/a/` and `/a/b`, not `/ab`.
-    Prefix(String),
+    Prefix(Arc<str>),
     /// RE2-like syntax; must match the whole path.
-    Regex(String),
+    Regex(Arc<str>),
     /// GRPCRoute: `/SERVICE/METHOD` by parts.
-    Grpc(GrpcMethodMatch),
+    Grpc(Box<GrpcMethodMatch>),
 }
 
 /// `method` of a GRPCRoute match; at least one part is present, except in a match of every call.

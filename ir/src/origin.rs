@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kinds that a control plane of this version names.
 const KINDS: [&str; 13] = [
@@ -29,28 +29,29 @@ const SOME_KIND: &str = "Object";
 const FOREIGN_KINDS: usize = 32;
 const FOREIGN_KIND_BYTES: usize = 64;
 
-/// The object, and the part of it, that caused a resource. Carried into logs, dumps, acks and `sluice explain`.
+/// The object, and the part of it, that caused a resource. Carried into logs, dumps, acks and `sluice explain`. Texts
+/// are shared: a clone copies none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Origin {
     /// Kind as written in the manifest: `HTTPRoute`.
     pub kind: &'static str,
     /// Namespace of the object; empty for cluster-scoped kinds.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Name of the object.
-    pub name: String,
+    pub name: Arc<str>,
     /// Listener name, port name or the like, where the resource comes from a section of the object.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub section: Option<String>,
+    pub section: Option<Arc<str>>,
 }
 
 impl Origin {
     /// The whole object.
-    pub fn new(kind: &'static str, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub fn new(kind: &'static str, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self { kind, namespace: namespace.into(), name: name.into(), section: None }
     }
 
     /// A named section of the object.
-    pub fn section(mut self, section: impl Into<String>) -> Self {
+    pub fn section(mut self, section: impl Into<Arc<str>>) -> Self {
         self.section = Some(section.into());
         self
     }
@@ -60,10 +61,10 @@ impl Origin {
 #[derive(Deserialize)]
 struct Arrived {
     kind: String,
-    namespace: String,
-    name: String,
+    namespace: Arc<str>,
+    name: Arc<str>,
     #[serde(default)]
-    section: Option<String>,
+    section: Option<Arc<str>>,
 }
 
 impl<'de> Deserialize<'de> for Origin {

@@ -18,9 +18,9 @@ pub struct Route {
     /// Creation time in seconds since 1970: the older of two equal matches wins, then `NAMESPACE/NAME` decides.
     pub created_s: i64,
     /// Listeners that accepted the route; empty when none did.
-    pub attachments: Vec<Attachment>,
+    pub attachments: Box<[Attachment]>,
     /// In the order of the manifest; earlier wins between equal matches.
-    pub rules: Vec<Rule>,
+    pub rules: Box<[Rule]>,
 }
 
 /// Which kind of route.
@@ -37,8 +37,8 @@ pub enum RouteKind {
 pub struct Attachment {
     /// The listener.
     pub listener: ListenerKey,
-    /// Intersection of the listener's and the route's hosts; never empty.
-    pub hostnames: Vec<HostPattern>,
+    /// Intersection of the listener's and the route's hosts; never empty. Shared with the tables.
+    pub hostnames: Arc<[HostPattern]>,
 }
 
 /// One entry of `rules`.
@@ -48,15 +48,15 @@ pub struct Rule {
     pub index: u32,
     /// `rules[].name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub name: Option<Box<str>>,
     /// Never empty. Shared with what was read from the manifest.
     pub matches: Arc<[Match]>,
     /// In order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub filters: Vec<Filter>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub filters: Box<[Filter]>,
     /// Empty without a redirect: 500.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub backends: Vec<WeightedBackend>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub backends: Box<[WeightedBackend]>,
     /// Time bounds.
     pub timeouts: Timeouts,
     /// When and how often to try again.
@@ -75,8 +75,8 @@ pub struct WeightedBackend {
     /// Share of the sum of all weights; 0: none.
     pub weight: u32,
     /// Filters of the backendRef, after the rule's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub filters: Vec<Filter>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub filters: Box<[Filter]>,
 }
 
 /// A backend, or what to answer in its place.
@@ -86,7 +86,7 @@ pub enum BackendTarget {
     /// A backend of the snapshot.
     Backend(BackendKey),
     /// The reference does not resolve; it keeps its share of the weight.
-    Fail(Fail),
+    Fail(Box<Fail>),
 }
 
 /// GEP-1742. `None` is no bound (also written as `0s`).

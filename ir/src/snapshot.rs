@@ -91,9 +91,44 @@ impl Delta {
     }
 }
 
+/// A delta of so many resources, and a quarter of all, is followed by a look at how the maps are filled.
+const MANY: usize = 256;
+
 impl Snapshot {
     /// Applies a delta. Removing what is not there is no error, so that a delta may be applied twice.
     pub fn apply(&mut self, delta: &Delta) {
+        self.apply_each(delta);
+        if delta.upserts.len() >= MANY && delta.upserts.len() * 4 >= self.len() {
+            self.compact();
+        }
+    }
+
+    /// How many resources there are.
+    pub fn len(&self) -> usize {
+        self.gateways.len()
+            + self.listeners.len()
+            + self.routes.len()
+            + self.backends.len()
+            + self.endpoint_sets.len()
+            + self.certificates.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Builds the maps anew: one that was filled key by key in order has nodes that are half empty.
+    pub fn compact(&mut self) {
+        compact(&mut self.gateways);
+        compact(&mut self.listeners);
+        compact(&mut self.routes);
+        compact(&mut self.backends);
+        compact(&mut self.endpoint_sets);
+        compact(&mut self.certificates);
+    }
+
+    fn apply_each(&mut self, delta: &Delta) {
         for resource in &delta.upserts {
             match resource {
                 Resource::Gateway(it) => drop(self.gateways.insert(it.key.clone(), it.clone())),
@@ -140,6 +175,10 @@ impl Snapshot {
         );
         delta
     }
+}
+
+fn compact<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    *map = std::mem::take(map).into_iter().collect();
 }
 
 fn diff<K: Ord + Clone, V: PartialEq>(

@@ -23,8 +23,10 @@ fn host() -> impl Strategy<Value = HostPattern> {
 
 fn origin() -> impl Strategy<Value = Origin> {
     let kinds = prop_oneof![Just("Gateway"), Just("HTTPRoute"), Just("Service"), Just("BackendTLSPolicy")];
-    (kinds, text(), text(), option::of(text()))
-        .prop_map(|(kind, namespace, name, section)| Origin { section, ..Origin::new(kind, namespace, name) })
+    (kinds, text(), text(), option::of(text())).prop_map(|(kind, namespace, name, section)| Origin {
+        section: section.map(Into::into),
+        ..Origin::new(kind, namespace, name)
+    })
 }
 
 fn ms() -> impl Strategy<Value = Duration> {
@@ -41,17 +43,17 @@ fn string_match() -> impl Strategy<Value = StringMatch> {
 
 fn matching() -> impl Strategy<Value = Match> {
     let path = prop_oneof![
-        text().prop_map(PathMatch::Exact),
-        text().prop_map(PathMatch::Prefix),
-        text().prop_map(PathMatch::Regex),
+        text().prop_map(|text| PathMatch::Exact(text.into())),
+        text().prop_map(|text| PathMatch::Prefix(text.into())),
+        text().prop_map(|text| PathMatch::Regex(text.into())),
         (option::of(string_match()), option::of(string_match()))
-            .prop_map(|(service, method)| PathMatch::Grpc(GrpcMethodMatch { service, method })),
+            .prop_map(|(service, method)| PathMatch::Grpc(Box::new(GrpcMethodMatch { service, method }))),
     ];
     let headers = vec((text(), string_match()).prop_map(|(name, value)| HeaderMatch { name, value }), 0..3);
     let query = vec((text(), string_match()).prop_map(|(name, value)| QueryMatch { name, value }), 0..3);
     (path, option::of(text()), headers, query).prop_map(|(path, method, headers, query)| Match {
         path,
-        method,
+        method: method.map(Into::into),
         headers,
         query,
     })
@@ -64,7 +66,7 @@ fn fail() -> impl Strategy<Value = Fail> {
 fn target() -> impl Strategy<Value = BackendTarget> {
     prop_oneof![
         text().prop_map(|key| BackendTarget::Backend(BackendKey::new(key))),
-        fail().prop_map(BackendTarget::Fail)
+        fail().prop_map(|it| BackendTarget::Fail(Box::new(it)))
     ]
 }
 
@@ -120,8 +122,9 @@ fn filter() -> impl Strategy<Value = Filter> {
 fn rule() -> impl Strategy<Value = Rule> {
     let backends =
         vec(
-            (target(), any::<u32>(), vec(filter(), 0..2))
-                .prop_map(|(target, weight, filters)| WeightedBackend { target, weight, filters }),
+            (target(), any::<u32>(), vec(filter(), 0..2)).prop_map(|(target, weight, filters)| {
+                WeightedBackend { target, weight, filters: filters.into() }
+            }),
             0..3,
         );
     let retry = (vec(500..600_u16, 0..3), 0..9_u32, ms())
@@ -143,10 +146,10 @@ fn rule() -> impl Strategy<Value = Rule> {
         .prop_map(
             |((index, name, matches, filters), (backends, timeouts, retry, session_persistence))| Rule {
                 index,
-                name,
+                name: name.map(Into::into),
                 matches: matches.into(),
-                filters,
-                backends,
+                filters: filters.into(),
+                backends: backends.into(),
                 timeouts,
                 retry,
                 session_persistence,
@@ -156,9 +159,9 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 fn route() -> impl Strategy<Value = Resource> {
     let attachments = vec((text(), vec(host(), 1..3)), 0..3).prop_map(|all| {
-        let attachment = |(listener, hostnames): (String, _)| Attachment {
+        let attachment = |(listener, hostnames): (String, Vec<_>)| Attachment {
             listener: ListenerKey::new(listener),
-            hostnames,
+            hostnames: hostnames.into(),
         };
         all.into_iter().map(attachment).collect()
     });
@@ -166,7 +169,14 @@ fn route() -> impl Strategy<Value = Resource> {
     (text(), origin(), kinds, any::<i64>(), attachments, vec(rule(), 0..4)).prop_map(
         |(key, origin, kind, created_s, attachments, rules)| {
             let key = RouteKey::new(key);
-            Resource::Route(Arc::new(Route { key, origin, kind, created_s, attachments, rules }))
+            Resource::Route(Arc::new(Route {
+                key,
+                origin,
+                kind,
+                created_s,
+                attachments,
+                rules: rules.into(),
+            }))
         },
     )
 }

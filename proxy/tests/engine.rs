@@ -44,16 +44,17 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
     let listener = ir::ListenerKey::new("Gateway/default/edge/http");
     let backend = ir::BackendKey::new("Service/default/app:80");
     let endpoints = ir::EndpointSetKey::new("Service/default/app:80");
-    let rule = |index, path: &str, filters| ir::Rule {
+    let rule = |index, path: &str, filters: Vec<ir::Filter>| ir::Rule {
         index,
         name: None,
-        matches: [ir::Match { path: ir::PathMatch::Prefix(path.to_owned()), ..ir::Match::default() }].into(),
-        filters,
-        backends: vec![ir::WeightedBackend {
+        matches: [ir::Match { path: ir::PathMatch::Prefix(path.into()), ..ir::Match::default() }].into(),
+        filters: filters.into(),
+        backends: [ir::WeightedBackend {
             target: ir::BackendTarget::Backend(backend.clone()),
             weight: 1,
-            filters: Vec::new(),
-        }],
+            filters: Box::default(),
+        }]
+        .into(),
         timeouts: ir::Timeouts::default(),
         retry: Some(Box::new(ir::Retry {
             codes: vec![503],
@@ -109,16 +110,18 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 origin: origin("HTTPRoute", "app"),
                 kind: ir::RouteKind::Http,
                 created_s: 0,
-                attachments: vec![ir::Attachment {
+                attachments: [ir::Attachment {
                     listener,
-                    hostnames: vec![ir::HostPattern::parse("a.example")],
-                }],
-                rules: vec![
+                    hostnames: [ir::HostPattern::parse("a.example")].into(),
+                }]
+                .into(),
+                rules: [
                     rule(0, "/app", Vec::new()),
                     rule(1, "/old", vec![ir::Filter::Rewrite(rewrite)]),
                     rule(2, "/secure", vec![ir::Filter::Redirect(redirect)]),
                     rule(3, "/flaky", Vec::new()),
-                ],
+                ]
+                .into(),
             })),
         ],
         removals: Vec::new(),

@@ -98,8 +98,9 @@ pub fn route(name: &str, rules: Vec<ir::Rule>) -> Arc<ir::Route> {
         origin: ir::Origin::new("HTTPRoute", "default", name),
         kind: ir::RouteKind::Http,
         created_s: 0,
-        attachments: vec![ir::Attachment { listener: listener_key(), hostnames: vec![ir::HostPattern::Any] }],
-        rules,
+        attachments: [ir::Attachment { listener: listener_key(), hostnames: [ir::HostPattern::Any].into() }]
+            .into(),
+        rules: rules.into(),
     })
 }
 
@@ -109,12 +110,13 @@ pub fn rule(index: u32, matching: ir::Match, backend: &str) -> ir::Rule {
         index,
         name: None,
         matches: [matching].into(),
-        filters: Vec::new(),
-        backends: vec![ir::WeightedBackend {
+        filters: Box::default(),
+        backends: [ir::WeightedBackend {
             target: ir::BackendTarget::Backend(ir::BackendKey::new(format!("Service/default/{backend}:80"))),
             weight: 1,
-            filters: Vec::new(),
-        }],
+            filters: Box::default(),
+        }]
+        .into(),
         timeouts: ir::Timeouts::default(),
         retry: None,
         session_persistence: None,

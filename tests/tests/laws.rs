@@ -71,13 +71,13 @@ fn apply(snapshot: &mut ir::Snapshot, edit: &Edit) {
         }
         Edit::NoListener(slot) => drop(snapshot.listeners.remove(&listener_key(*slot))),
         Edit::Route { slot, listeners, host, path, exact, backend } => {
-            let path = PATHS[*path].to_owned();
+            let path = PATHS[*path].into();
             let path = if *exact { ir::PathMatch::Exact(path) } else { ir::PathMatch::Prefix(path) };
             let rule = ir_samples::rule(0, ir::Match { path, ..ir::Match::default() }, BACKENDS[*backend]);
             let listeners: BTreeSet<_> = listeners.iter().copied().collect();
             let attachments = listeners.into_iter().map(|listener| ir::Attachment {
                 listener: listener_key(listener),
-                hostnames: vec![ir::HostPattern::parse(PATTERNS[*host])],
+                hostnames: [ir::HostPattern::parse(PATTERNS[*host])].into(),
             });
             let route = ir::Route {
                 key: route_key(*slot),
@@ -144,7 +144,7 @@ fn answer(decision: &Decision<'_, '_>) -> String {
     match decision {
         Decision::Answer(outcome) => outcome.word().to_owned(),
         Decision::Rule(matched) => {
-            let rule = matched.found.target;
+            let rule = matched.found.target();
             let backends: Vec<_> = rule
                 .backends
                 .iter()
@@ -153,7 +153,10 @@ fn answer(decision: &Decision<'_, '_>) -> String {
                     Err(fail) => fail.reason.clone(),
                 })
                 .collect();
-            format!("{} of {} to {backends:?}", rule.route.name, matched.listener.listener.key)
+            format!(
+                "{} of {} to {backends:?}",
+                matched.found.route.route.origin, matched.listener.listener.key
+            )
         }
     }
 }

@@ -8,7 +8,7 @@ use super::report::{Answer, Explanation, Part};
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use sluice_ir::{Cors, CorsOrigin, Filter, Origin, Rule, Snapshot};
 use sluice_proxy::http::{Matched, RedirectInput, location};
-use sluice_proxy::snapshot::Port;
+use sluice_proxy::snapshot::{Port, RuleHandle};
 use sluice_proxy::telemetry::Outcome;
 
 /// A rule that was found, with what it needs.
@@ -27,11 +27,11 @@ impl Chosen<'_> {
         places: &mut Places<'_>,
         explanation: &mut Explanation,
     ) -> Result<Answer, Answer> {
-        let runtime = self.matched.found.target;
+        let runtime = RuleHandle::of(&self.matched.found);
         let Some(rule) = runtime.rule() else {
             return Err(Answer::refused(Outcome::Internal, "the rule is gone"));
         };
-        let origin = &runtime.route.route.origin;
+        let origin = &runtime.route().route.origin;
         let field = format!("spec.rules[{}]", rule.index);
         for (index, filter) in rule.filters.iter().enumerate() {
             let position = places.field(origin, &format!("{field}.filters[{index}]"));
@@ -39,7 +39,7 @@ impl Chosen<'_> {
         }
         self.policies(origin, rule, places, explanation);
         explanation.backends = backends::parts(self.snapshot, origin, rule, places);
-        if let Some(fail) = &runtime.fail {
+        if let Some(fail) = runtime.fail() {
             return Err(Answer::refused(Outcome::InvalidFilter, fail.reason.clone()));
         }
         let cors = rule.filters.iter().find_map(|filter| match filter {
@@ -49,7 +49,7 @@ impl Chosen<'_> {
         if let Some(cors) = cors.filter(|_| self.is_preflight()) {
             return self.preflight(cors);
         }
-        if let Some(redirect) = &runtime.redirect {
+        if let Some(redirect) = runtime.redirect() {
             let location = location(redirect, self.redirect_input());
             return Ok(Answer::served(
                 Outcome::Redirected,

@@ -21,7 +21,7 @@ pub(super) fn listener(it: &Listener) -> String {
 pub(super) fn matching(it: &Match) -> String {
     let mut parts = vec![match &it.path {
         PathMatch::Exact(path) => format!("path is {path}"),
-        PathMatch::Prefix(path) if path == "/" => "every path".to_owned(),
+        PathMatch::Prefix(path) if **path == *"/" => "every path".to_owned(),
         PathMatch::Prefix(path) => format!("path is {path} or below"),
         PathMatch::Regex(expression) => format!("path matches {expression}"),
         PathMatch::Grpc(method) => {

@@ -25,7 +25,7 @@ impl<'a> Places<'a> {
             _ => "spec.ports",
         };
         match &origin.section {
-            Some(section) => self.locator.item(&object, list, |item| text(item, "name") == section),
+            Some(section) => self.locator.item(&object, list, |item| text(item, "name") == &**section),
             None => self.locator.position(&object, ""),
         }
     }
@@ -89,7 +89,7 @@ fn kind(name: &str) -> Option<Kind> {
 }
 
 fn object(origin: &Origin) -> Option<ObjectRef> {
-    Some(ObjectRef::new(kind(origin.kind)?, origin.namespace.as_str(), origin.name.as_str()))
+    Some(ObjectRef::new(kind(origin.kind)?, &*origin.namespace, &*origin.name))
 }
 
 /// `HTTPRoute/shop/cart`.

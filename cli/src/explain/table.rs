@@ -5,20 +5,21 @@ use super::report::{Answer, Explanation, MOST_NEAR, Part};
 use super::{Asked, describe, port};
 use crate::project::Project;
 use sluice_proxy::http::Matched;
-use sluice_proxy::snapshot::{Port, RuleRuntime};
+use sluice_proxy::snapshot::{Port, RouteRuntime, RuleHandle};
 use sluice_proxy::telemetry::Outcome;
 use sluice_route::{NearMiss, Request, RouteTable};
 use sluice_translate::{ConditionStatus, Status};
 use std::sync::Arc;
 
-type Table = RouteTable<Arc<RuleRuntime>>;
+type Table = RouteTable<RouteRuntime>;
 
 /// Notes route, rule and match.
 pub(super) fn describe(matched: &Matched<'_, '_>, places: &mut Places<'_>, explanation: &mut Explanation) {
     let found = &matched.found;
-    let origin = &found.target.route.route.origin;
-    let field = format!("spec.rules[{}]", found.rule_index);
-    let rule = found.target.rule();
+    let origin = &found.route.route.origin;
+    let field = format!("spec.rules[{}]", found.rule().index);
+    let handle = RuleHandle::of(found);
+    let rule = handle.rule();
     let name = rule.and_then(|rule| rule.name.as_deref());
     let name = name.map(|name| format!(" {name:?}")).unwrap_or_default();
     explanation.route = Some(Part::new(format!("{origin} for host {}", found.hostname), places.of(origin)));
@@ -97,9 +98,10 @@ fn hosts(table: &Table, places: &mut Places<'_>) -> Vec<Part> {
     routes
         .map(|route| {
             let hosts: Vec<_> = route.hostnames.iter().map(ToString::to_string).collect();
-            let name = route_object(&route.key).map_or_else(|| route.key.to_string(), |it| it.to_string());
+            let name = route_object(&route.route.route.key)
+                .map_or_else(|| route.route.route.key.to_string(), |it| it.to_string());
             let text = format!("{name} answers for {}", hosts.join(", "));
-            Part::new(text, places.route_field(&route.key, "spec.hostnames"))
+            Part::new(text, places.route_field(&route.route.route.key, "spec.hostnames"))
         })
         .collect()
 }

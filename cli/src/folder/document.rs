@@ -4,15 +4,17 @@
 //! that the text need not be parsed again until it changes. Lines are found by a second parse, only when there is
 //! something to tell.
 
+use super::few::Few;
 use super::yaml::{self, Lines};
 use crate::finding::Severity;
 use serde_json::Value;
 use sluice_crds::{Object, ObjectRef, Parsed};
+use std::num::NonZeroU32;
 
 /// What the folder remembers of a document.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    pub(super) entries: Box<[Entry]>,
+    pub(super) entries: Few<Entry>,
     /// Nearly always absent: a folder has thousands of documents, and few with something to tell.
     remarks: Option<Box<Remarks>>,
 }
@@ -26,6 +28,13 @@ struct Remarks {
 }
 
 impl Contents {
+    /// Puts shared references in the place of the entries' own.
+    pub(super) fn share(&mut self, mut shared: impl FnMut(ObjectRef) -> ObjectRef) {
+        let entries = std::mem::take(&mut self.entries).into_vec().into_iter();
+        let entries = entries.map(|it| Entry { reference: shared(it.reference), ..it });
+        self.entries = entries.collect::<Vec<_>>().into();
+    }
+
     pub(super) fn mistakes(&self) -> impl Iterator<Item = &Mistake> {
         self.remarks.iter().flat_map(|it| &it.mistakes)
     }
@@ -52,14 +61,27 @@ pub(super) struct Entry {
 pub(super) struct Spot {
     /// Which document of the piece, from 0; nearly always 0.
     pub(super) document: u32,
-    /// Which item, when the document is a List.
-    pub(super) item: Option<u32>,
+    /// Which item, from 1, when the document is a List.
+    item: Option<NonZeroU32>,
 }
 
 impl Spot {
+    fn document(document: u32) -> Self {
+        Self { document, item: None }
+    }
+
+    fn item_of(document: u32, item: u32) -> Self {
+        Self { document, item: NonZeroU32::MIN.checked_add(item) }
+    }
+
+    /// Which item, from 0, when the document is a List.
+    pub(super) fn item(self) -> Option<u32> {
+        self.item.map(|item| item.get() - 1)
+    }
+
     /// The path of a field within the whole document.
     pub(super) fn path(self, field: &str) -> String {
-        match self.item {
+        match self.item() {
             None => field.to_owned(),
             Some(item) if field.is_empty() => format!("items[{item}]"),
             Some(item) => format!("items[{item}].{field}"),
@@ -159,10 +181,10 @@ impl Reader<'_> {
                         one => vec![one],
                     });
                     for (item, value) in (0..).zip(items.into_iter().flatten()) {
-                        self.value(value, Spot { document, item: Some(item) });
+                        self.value(value, Spot::item_of(document, item));
                     }
                 }
-                value => self.value(value, Spot { document, item: None }),
+                value => self.value(value, Spot::document(document)),
             }
         }
     }

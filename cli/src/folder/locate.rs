@@ -83,7 +83,7 @@ impl<'a> Locator<'a> {
         let piece = self.folder.files.get(&*place.file)?.pieces.get(place.piece())?;
         let spot = piece.contents.entries.get(place.entry())?.spot;
         let (document, _) = self.found(&place.file, piece.hash).documents.get(spot.document as usize)?;
-        match spot.item {
+        match spot.item() {
             Some(item) => document.get("items")?.get(item as usize),
             None => Some(document),
         }

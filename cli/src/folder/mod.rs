@@ -6,6 +6,7 @@
 //! version of its objects in use. What an object means is not looked at here: that is the translation's.
 
 mod document;
+mod few;
 mod locate;
 mod scan;
 mod split;
@@ -18,8 +19,9 @@ pub use watch::{Touched, Watcher};
 
 use crate::finding::{Finding, Position, Severity};
 use document::{Contents, Spot};
+use few::Few;
 use scan::Stamp;
-use sluice_crds::ObjectRef;
+use sluice_crds::{Name, ObjectRef};
 use sluice_translate::Change;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -33,7 +35,9 @@ pub struct Folder {
     namespace: String,
     files: BTreeMap<Arc<Path>, FileState>,
     /// Every place that defines an object, in the order of the files; the first one counts.
-    places: BTreeMap<ObjectRef, Vec<Place>>,
+    places: BTreeMap<ObjectRef, Few<Place>>,
+    /// Names of namespaces that were seen, so that the objects of one share its text.
+    namespaces: BTreeSet<Name>,
     /// What could not be looked at: subfolders, or too many files.
     failures: Vec<(PathBuf, String)>,
 }
@@ -120,6 +124,7 @@ impl Folder {
             namespace: namespace.into(),
             files: BTreeMap::new(),
             places: BTreeMap::new(),
+            namespaces: BTreeSet::new(),
             failures: Vec::new(),
         }
     }
@@ -132,6 +137,12 @@ impl Folder {
         let mut folder = Self::new(root, namespace);
         let changes = folder.load_lazily()?.collect();
         Ok((folder, changes))
+    }
+
+    /// Fills half-empty nodes of the maps, which a first load in the order of the files leaves.
+    pub(crate) fn compact(&mut self) {
+        self.files = std::mem::take(&mut self.files).into_iter().collect();
+        self.places = std::mem::take(&mut self.places).into_iter().collect();
     }
 
     /// The folder as the user named it.

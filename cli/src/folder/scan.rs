@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read as _};
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -16,14 +17,14 @@ const MOST_DEPTH: usize = 16;
 
 /// What tells two states of a file apart without reading it: a hash of its inode, length and times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp(u64);
+pub(super) struct Stamp(NonZeroU64);
 
 impl Stamp {
     fn of(it: &Metadata) -> Self {
         let mut hasher = DefaultHasher::new();
         let times = (it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec());
         (it.dev(), it.ino(), it.len(), times).hash(&mut hasher);
-        Self(hasher.finish())
+        Self(NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MIN))
     }
 
     /// The stamp of a regular file (or of the one that a link names); `None` when there is none.

@@ -33,7 +33,7 @@ fn told(changes: Vec<Change>) -> Vec<String> {
     let mut told: Vec<_> = changes
         .into_iter()
         .map(|change| match change {
-            Change::Upsert(object) => format!("+{}", object.reference()),
+            Change::Upsert(object) | Change::UpsertAs(_, object) => format!("+{}", object.reference()),
             Change::Remove(reference) => format!("-{reference}"),
             Change::Unreadable(it) => panic!("a folder has no unreadable object: {it:?}"),
         })
@@ -53,7 +53,7 @@ fn findings(folder: &Folder) -> Vec<String> {
 }
 
 fn port_of(changes: &[Change]) -> i32 {
-    let [Change::Upsert(sluice_crds::Object::Service(service))] = changes else { panic!("{changes:?}") };
+    let [Change::UpsertAs(_, sluice_crds::Object::Service(service))] = changes else { panic!("{changes:?}") };
     service.spec.as_ref().unwrap().ports.as_ref().unwrap()[0].port
 }
 
@@ -243,7 +243,9 @@ fn any_sequence_of_edits_ends_where_reading_from_scratch_does() {
         }
         for change in folder.reread(&[path]) {
             match change {
-                Change::Upsert(object) => drop(known.insert(object.reference(), object)),
+                Change::Upsert(object) | Change::UpsertAs(_, object) => {
+                    drop(known.insert(object.reference(), object))
+                }
                 Change::Remove(reference) => drop(known.remove(&reference)),
                 Change::Unreadable(it) => panic!("{it:?}"),
             }
@@ -252,7 +254,7 @@ fn any_sequence_of_edits_ends_where_reading_from_scratch_does() {
         let expected: std::collections::BTreeMap<_, _> = changes
             .into_iter()
             .filter_map(|change| match change {
-                Change::Upsert(object) => Some((object.reference(), object)),
+                Change::Upsert(object) | Change::UpsertAs(_, object) => Some((object.reference(), object)),
                 Change::Remove(_) | Change::Unreadable(_) => None,
             })
             .collect();

@@ -1,6 +1,7 @@
 //! Brings a folder up to date with its files and says which objects changed.
 
 use super::document::{self, Spoiled};
+use super::few::Few;
 use super::scan::{self, Stamp};
 use super::split::{Piece, split};
 use super::{FileState, Folder, Identity, PieceState, Place, Trouble};
@@ -14,6 +15,9 @@ use std::sync::Arc;
 
 /// Files that a first look reads at once: the objects of all of them need not be in memory together.
 const BATCH: usize = 64;
+
+/// Names of namespaces that are remembered in order to share them; more are seen by a folder that nobody can read.
+const MOST_NAMESPACES: usize = 10_000;
 
 /// The definition that counted before the update, of each object that may have changed.
 type Before = BTreeMap<ObjectRef, Option<Identity>>;
@@ -141,7 +145,7 @@ impl Folder {
     fn references(&self, plan: &Plan) -> BTreeSet<ObjectRef> {
         let Some(file) = self.files.get(&plan.path) else { return BTreeSet::new() };
         let pieces = file.pieces.get(plan.old.clone()).unwrap_or_default();
-        let entries = pieces.iter().flat_map(|piece| &piece.contents.entries);
+        let entries = pieces.iter().flat_map(|piece| piece.contents.entries.iter());
         entries.map(|entry| &entry.reference).chain(file.kept()).cloned().collect()
     }
 
@@ -170,17 +174,17 @@ impl Folder {
             self.files.remove(&plan.path);
             return;
         };
-        let text = match plan.text {
+        let text = match &plan.text {
             Ok(text) => text,
             Err(failure) => {
-                let file = self.files.entry(plan.path).or_default();
+                let file = self.files.entry(plan.path.clone()).or_default();
                 file.stamp = Some(stamp);
-                file.trouble.get_or_insert_default().failure = Some(failure);
+                file.trouble.get_or_insert_default().failure = Some(failure.clone());
                 return;
             }
         };
         let old = self.files.remove(&plan.path).unwrap_or_default();
-        let pieces = self.pieces(&text, &plan.pieces, &plan.path, old.pieces, fresh);
+        let pieces = self.pieces(text, &plan, old.pieces, &earlier, fresh);
         for (piece_index, piece) in pieces.iter().enumerate().take(plan.new.end).skip(plan.new.start) {
             for (entry_index, entry) in piece.contents.entries.iter().enumerate() {
                 self.note(&entry.reference, before);
@@ -193,50 +197,68 @@ impl Folder {
 
     /// Takes the places of the documents that differ away.
     fn forget(&mut self, reference: &ObjectRef, plan: &Plan) {
-        if let Some(places) = self.places.get_mut(reference) {
-            places.retain(|place| place.file != plan.path || !plan.old.contains(&place.piece()));
-            if places.is_empty() {
-                self.places.remove(reference);
-            }
+        let Some((reference, places)) = self.places.remove_entry(reference) else { return };
+        let mut places = places.into_vec();
+        places.retain(|place| place.file != plan.path || !plan.old.contains(&place.piece()));
+        if !places.is_empty() {
+            self.places.insert(reference, places.into());
         }
     }
 
     fn remember(&mut self, reference: &ObjectRef, place: Place) {
-        match self.places.get_mut(reference) {
-            Some(places) => {
+        match self.places.remove_entry(reference) {
+            Some((reference, places)) => {
+                let mut places = places.into_vec();
                 let at = places.partition_point(|other| other < &place);
                 places.insert(at, place);
+                self.places.insert(reference, places.into());
             }
-            // Nearly every object has one place: no room for more.
-            None => drop(self.places.insert(reference.clone(), vec![place])),
+            None => drop(self.places.insert(reference.clone(), Few::One(place))),
         }
     }
 
     /// The pieces of the new text; those whose text did not change are taken over.
     fn pieces(
-        &self,
+        &mut self,
         text: &str,
-        pieces: &[Piece],
-        file: &Arc<Path>,
+        plan: &Plan,
         old: Box<[PieceState]>,
+        earlier: &BTreeSet<ObjectRef>,
         fresh: &mut Fresh,
     ) -> Box<[PieceState]> {
         let mut reusable: HashMap<u64, Vec<PieceState>> = HashMap::new();
         for piece in old {
             reusable.entry(piece.hash).or_default().push(piece);
         }
-        let states = pieces.iter().map(|piece| {
+        let states = plan.pieces.iter().map(|piece| {
             let Piece { first_line, hash, .. } = *piece;
             if let Some(same) = reusable.get_mut(&hash).and_then(Vec::pop) {
                 return PieceState { first_line, ..same };
             }
-            let (contents, objects) = document::read(piece.of(text), &self.namespace);
+            let (mut contents, objects) = document::read(piece.of(text), &self.namespace);
+            contents.share(|reference| match earlier.get(&reference) {
+                Some(same) => same.clone(),
+                None => self.shared(&reference),
+            });
             for (entry, object) in contents.entries.iter().zip(objects) {
-                fresh.insert(Identity { file: file.clone(), hash, spot: entry.spot }, object);
+                fresh.insert(Identity { file: plan.path.clone(), hash, spot: entry.spot }, object);
             }
             PieceState { hash, first_line, contents }
         });
         states.collect()
+    }
+
+    /// A reference whose namespace's name is shared with others.
+    fn shared(&mut self, reference: &ObjectRef) -> ObjectRef {
+        if self.namespaces.len() > MOST_NAMESPACES {
+            self.namespaces.clear();
+        }
+        let known = self.namespaces.get(&reference.namespace).cloned();
+        let namespace = known.unwrap_or_else(|| {
+            self.namespaces.insert(reference.namespace.clone());
+            reference.namespace.clone()
+        });
+        ObjectRef::new(reference.kind, namespace, reference.name.clone())
     }
 
     fn changes(&mut self, before: Before, mut fresh: Fresh) -> Vec<Change> {
@@ -257,7 +279,11 @@ impl Folder {
             }
             let object = fresh.remove(&new).or_else(|| self.object(&new));
             changes.push(match object {
-                Some(object) => Change::Upsert(object),
+                Some(object) => {
+                    // The folder's own, so that its names are there only once.
+                    let kept = self.places.get_key_value(&reference).map(|(kept, _)| kept.clone());
+                    Change::UpsertAs(kept.unwrap_or(reference), object)
+                }
                 None => Change::Remove(reference),
             });
         }
@@ -290,6 +316,6 @@ fn kept(earlier: BTreeSet<ObjectRef>, pieces: &[PieceState]) -> BTreeSet<ObjectR
         })
     };
     let defined: BTreeSet<_> =
-        pieces.iter().flat_map(|piece| &piece.contents.entries).map(|entry| &entry.reference).collect();
+        pieces.iter().flat_map(|piece| piece.contents.entries.iter()).map(|entry| &entry.reference).collect();
     earlier.iter().filter(|reference| !defined.contains(reference) && spoiled(reference)).cloned().collect()
 }

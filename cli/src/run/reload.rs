@@ -166,6 +166,7 @@ impl Names {
         for change in changes {
             match change {
                 Change::Upsert(object) => changed.push(object.reference()),
+                Change::UpsertAs(reference, _) => changed.push(reference.clone()),
                 Change::Remove(reference) => removed.push(reference.clone()),
                 Change::Unreadable(it) => changed.push(it.object.reference()),
             }

@@ -164,7 +164,7 @@ fn a_lost_lease_drops_what_waits_and_what_is_under_way() {
     let route = ObjectRef::new(Kind::HttpRoute, "edge", "r");
     board.seen(&route, Seen::new("1", None));
     board.want(&gateway(), good(1), FLAP_HOLD, now);
-    board.want(&route, Some(Status::Route(RouteStatus { parents: Vec::new() })), FLAP_HOLD, now);
+    board.want(&route, Some(Status::Route(RouteStatus { parents: Vec::new() }.into())), FLAP_HOLD, now);
     let job = write(&mut board, now).unwrap();
     board.set_active(false);
     assert_eq!(board.len(), 0);

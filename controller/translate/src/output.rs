@@ -4,6 +4,7 @@
 use crate::gateway::GatewayPlan;
 use crate::problem::Problem;
 use crate::reads::Node;
+use crate::shared::compact_map;
 use crate::status::Status;
 use crate::translator::Update;
 use sluice_crds::ObjectRef;
@@ -57,6 +58,12 @@ impl Output {
             None => self.statuses.remove(object),
         };
         self.statuses_before.entry(object.clone()).or_insert(old);
+    }
+
+    /// Fills half-empty nodes of the maps.
+    pub(crate) fn compact(&mut self) {
+        self.snapshot.compact();
+        compact_map(&mut self.statuses);
     }
 
     /// Sets or takes out a plan.

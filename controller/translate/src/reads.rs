@@ -4,9 +4,10 @@
 //! [`Node`] names a computation. Nodes are ordered so that a node never reads the result of a later one.
 
 use crate::backend::BackendId;
+use crate::shared::{Shared, compact_map, compact_set};
 use sluice_crds::{Name, ObjectRef};
 use sluice_ir::{BackendKey, EndpointSetKey};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Something that can be read.
@@ -61,46 +62,42 @@ pub(crate) enum Node {
     Render(ObjectRef),
 }
 
-/// Who reads what.
+/// Who reads what. Routes are thousands and read nearly the same: they have small maps of their own, and equal lists of
+/// what they read are one.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
-    reads: HashMap<Node, Box<[Key]>>,
+    reads: HashMap<Node, Arc<[Key]>>,
+    route_reads: BTreeMap<ObjectRef, Arc<[Key]>>,
+    lists: Shared<[Key]>,
     readers: HashMap<Key, Readers>,
 }
 
-/// Most keys have one reader; a set for each would cost ten times as much.
-#[derive(Debug)]
-enum Readers {
-    One(Node),
-    Many(BTreeSet<Node>),
+/// The readers of one key.
+#[derive(Debug, Default)]
+struct Readers {
+    nodes: BTreeSet<Node>,
+    routes: BTreeSet<ObjectRef>,
 }
 
 impl Readers {
     fn insert(&mut self, node: &Node) {
-        match self {
-            Self::One(one) if one == node => {}
-            Self::One(one) => *self = Self::Many(BTreeSet::from([one.clone(), node.clone()])),
-            Self::Many(nodes) => drop(nodes.insert(node.clone())),
+        match node {
+            Node::Route(route) => drop(self.routes.insert(route.clone())),
+            other => drop(self.nodes.insert(other.clone())),
         }
     }
 
     /// Whether nobody is left.
     fn remove(&mut self, node: &Node) -> bool {
-        match self {
-            Self::One(one) => one == node,
-            Self::Many(nodes) => {
-                nodes.remove(node);
-                nodes.is_empty()
-            }
-        }
+        match node {
+            Node::Route(route) => self.routes.remove(route),
+            other => self.nodes.remove(other),
+        };
+        self.nodes.is_empty() && self.routes.is_empty()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Node> {
-        let (one, many) = match self {
-            Self::One(one) => (Some(one), None),
-            Self::Many(nodes) => (None, Some(nodes)),
-        };
-        one.into_iter().chain(many.into_iter().flatten())
+    fn iter(&self) -> impl Iterator<Item = Node> {
+        self.nodes.iter().cloned().chain(self.routes.iter().cloned().map(Node::Route))
     }
 }
 
@@ -108,27 +105,37 @@ impl Graph {
     /// Notes what `node` read in its latest run (sorted, without duplicates). Returns the keys that nobody reads any
     /// more.
     pub(crate) fn set(&mut self, node: &Node, keys: Vec<Key>) -> Vec<Key> {
-        let keys = keys.into_boxed_slice();
-        let old = self.reads.get(node);
-        if old.is_some_and(|old| **old == *keys) || (old.is_none() && keys.is_empty()) {
+        let old = self.reads_of(node).cloned().unwrap_or_default();
+        if *old == *keys {
             return Vec::new();
         }
         for key in &keys {
-            if let Some(nodes) = self.readers.get_mut(key) {
-                nodes.insert(node);
-            } else {
-                self.readers.insert(key.clone(), Readers::One(node.clone()));
+            match self.readers.get_mut(key) {
+                Some(readers) => readers.insert(node),
+                None => self.readers.entry(key.clone()).or_default().insert(node),
             }
         }
         let new: BTreeSet<&Key> = keys.iter().collect();
-        let gone: Vec<Key> =
-            old.map(|old| old.iter().filter(|key| !new.contains(key)).cloned().collect()).unwrap_or_default();
-        if keys.is_empty() {
-            self.reads.remove(node);
-        } else {
-            self.reads.insert(node.clone(), keys);
-        }
+        let gone: Vec<Key> = old.iter().filter(|key| !new.contains(key)).cloned().collect();
+        self.store(node, keys);
         gone.into_iter().filter(|key| self.forget(node, key)).collect()
+    }
+
+    fn reads_of(&self, node: &Node) -> Option<&Arc<[Key]>> {
+        match node {
+            Node::Route(route) => self.route_reads.get(route),
+            other => self.reads.get(other),
+        }
+    }
+
+    fn store(&mut self, node: &Node, keys: Vec<Key>) {
+        let keys = (!keys.is_empty()).then(|| self.lists.get(keys.into()));
+        match (node, keys) {
+            (Node::Route(route), Some(keys)) => drop(self.route_reads.insert(route.clone(), keys)),
+            (Node::Route(route), None) => drop(self.route_reads.remove(route)),
+            (other, Some(keys)) => drop(self.reads.insert(other.clone(), keys)),
+            (other, None) => drop(self.reads.remove(other)),
+        }
     }
 
     /// Removes one edge; whether it was the key's last.
@@ -143,17 +150,23 @@ impl Graph {
 
     /// What `node` read in its latest run.
     pub(crate) fn reads(&self, node: &Node) -> &[Key] {
-        self.reads.get(node).map(|it| &**it).unwrap_or_default()
+        self.reads_of(node).map(|it| &**it).unwrap_or_default()
     }
 
     /// The computations that read `key`.
-    pub(crate) fn readers(&self, key: &Key) -> impl Iterator<Item = &Node> {
+    pub(crate) fn readers(&self, key: &Key) -> impl Iterator<Item = Node> {
         self.readers.get(key).into_iter().flat_map(Readers::iter)
     }
 
     /// Whether anybody reads `key`.
     pub(crate) fn is_read(&self, key: &Key) -> bool {
         self.readers.contains_key(key)
+    }
+
+    /// Fills half-empty nodes of the maps; see [`compact_map`].
+    pub(crate) fn compact(&mut self) {
+        compact_map(&mut self.route_reads);
+        self.readers.values_mut().for_each(|it| compact_set(&mut it.routes));
     }
 }
 

@@ -1,6 +1,7 @@
-//! Equal values kept once: thousands of routes name the same parent and the same backends.
+//! Keeping thousands of routes in little memory: equal values once, since many name the same parent and the same
+//! backends, and maps without half-empty nodes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -34,6 +35,17 @@ impl<T: ?Sized + Eq + Hash> Shared<T> {
         self.values.insert(value.clone());
         value
     }
+}
+
+/// Fills the nodes of a map. One that was filled key by key in order has nodes that are half empty, as a first load
+/// leaves it; building it from its entries packs them.
+pub(crate) fn compact_map<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    *map = std::mem::take(map).into_iter().collect();
+}
+
+/// As [`compact_map`].
+pub(crate) fn compact_set<K: Ord>(set: &mut BTreeSet<K>) {
+    *set = std::mem::take(set).into_iter().collect();
 }
 
 #[cfg(test)]

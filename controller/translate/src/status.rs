@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// One condition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// `Accepted`, `Programmed`, `ResolvedRefs`, ...
@@ -23,7 +23,7 @@ pub struct Condition {
 }
 
 /// Whether a condition holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum ConditionStatus {
     /// It holds.
     True,
@@ -77,10 +77,10 @@ pub enum Status {
     Gateway(Box<GatewayStatus>),
     /// Of a ListenerSet.
     ListenerSet(Box<ListenerSetStatus>),
-    /// Of an HTTPRoute or GRPCRoute.
-    Route(RouteStatus),
+    /// Of an HTTPRoute or GRPCRoute; equal ones are one.
+    Route(Arc<RouteStatus>),
     /// Of a BackendTLSPolicy.
-    Policy(PolicyStatus),
+    Policy(Box<PolicyStatus>),
 }
 
 impl Status {
@@ -206,15 +206,15 @@ pub struct RouteGroupKind {
     pub kind: String,
 }
 
-/// Status of a route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Status of a route. Shared by the many routes of one parent that are well.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct RouteStatus {
     /// One entry for each parentRef that names an object of ours, in the order of the spec.
     pub parents: Vec<RouteParentStatus>,
 }
 
 /// What one parent says of a route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteParentStatus {
     /// `Accepted`, `ResolvedRefs`; `PartiallyInvalid` only when True. Shared by the many routes that are well.

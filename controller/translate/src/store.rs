@@ -6,7 +6,7 @@ use crate::model::{
     RouteModel, SecretModel, ServiceModel, SetModel, SliceModel,
 };
 use crate::reads::{Key, Node};
-use crate::shared::Shared;
+use crate::shared::{Shared, compact_map};
 use crate::status::ParentRef;
 use crate::translator::Unreadable;
 use sluice_crds::{Kind, Object, ObjectRef};
@@ -36,6 +36,8 @@ pub(crate) struct Store {
     policies_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     entries_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
     parent_refs: Shared<ParentRef>,
+    parent_lists: Shared<[Arc<ParentRef>]>,
+    namespace_names: Shared<str>,
     backend_refs: Shared<BackendReference>,
 }
 
@@ -51,7 +53,12 @@ pub(crate) struct Touched {
 impl Store {
     /// Puts an object in; nothing is touched when it says the same as before.
     pub(crate) fn upsert(&mut self, object: Object) -> Touched {
-        let reference = object.reference();
+        let reference = self.shared(&object.reference());
+        self.upsert_as(reference, object)
+    }
+
+    /// As [`Store::upsert`], for one who has the object's reference already: both share it.
+    pub(crate) fn upsert_as(&mut self, reference: ObjectRef, object: Object) -> Touched {
         let mut touched = Touched::default();
         match object {
             Object::GatewayClass(it) => {
@@ -72,8 +79,8 @@ impl Store {
                     self.move_set(&reference, old.map(|it| it.parent.clone()), Some(parent), &mut touched);
                 }
             }
-            Object::HttpRoute(it) => self.put_route(crate::route::read_http(&it), &mut touched),
-            Object::GrpcRoute(it) => self.put_route(crate::route::read_grpc(&it), &mut touched),
+            Object::HttpRoute(it) => self.put_route(reference, crate::route::read_http(&it), &mut touched),
+            Object::GrpcRoute(it) => self.put_route(reference, crate::route::read_grpc(&it), &mut touched),
             Object::ReferenceGrant(it) => {
                 if put(&mut self.grants, &reference, GrantModel::read(&it)).is_some() {
                     touched.keys.push(Key::Grants(reference.namespace.clone()));
@@ -146,7 +153,8 @@ impl Store {
             next_step: "use a value that this version of Sluice knows, or a newer Sluice".to_owned(),
         }]);
         let mut touched = Touched::default();
-        self.put_route(model, &mut touched);
+        let reference = self.shared(&model.meta.reference);
+        self.put_route(reference, model, &mut touched);
         touched
     }
 
@@ -211,10 +219,11 @@ impl Store {
     }
 
     /// Nobody but the route's own computation reads it, so no key is touched.
-    fn put_route(&mut self, mut model: RouteModel, touched: &mut Touched) {
-        for parent in &mut model.parents {
-            *parent = self.parent_refs.get(parent.clone());
-        }
+    fn put_route(&mut self, reference: ObjectRef, mut model: RouteModel, touched: &mut Touched) {
+        let known = self.routes.get_key_value(&reference).map(|(known, _)| known.clone());
+        model.meta.reference = known.unwrap_or(reference);
+        let parents = model.parents.iter().map(|it| self.parent_refs.get(it.clone())).collect();
+        model.parents = self.parent_lists.get(parents);
         for backend in model.rules.iter_mut().flat_map(|rule| &mut rule.backends) {
             backend.reference = self.backend_refs.get(backend.reference.clone());
         }
@@ -223,6 +232,20 @@ impl Store {
         if put(&mut self.routes, &reference, model).is_some() {
             touched.nodes.push(Node::Route(reference));
         }
+    }
+
+    /// Fills half-empty nodes of the maps that can be large.
+    pub(crate) fn compact(&mut self) {
+        compact_map(&mut self.routes);
+        compact_map(&mut self.services);
+        compact_map(&mut self.slices);
+        compact_map(&mut self.slices_by_service);
+    }
+
+    /// A reference whose namespace's name is shared with others.
+    fn shared(&mut self, reference: &ObjectRef) -> ObjectRef {
+        let namespace = self.namespace_names.get(reference.namespace.clone().into());
+        ObjectRef::new(reference.kind, namespace, reference.name.clone())
     }
 
     fn move_set(

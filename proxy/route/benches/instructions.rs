@@ -17,22 +17,22 @@ use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 use sluice_route::{RouteEntry, RouteTable, host::host_of, path::normalize};
 use std::hint::black_box;
-use tables::{Ask, Shape, ask, entry, table};
+use tables::{Ask, NumberedRoute, Shape, ask, entry, table};
 
 const MOST_INSTRUCTIONS: u64 = 1_500;
 
-type Case = (&'static RouteTable<u64>, &'static Ask);
+type Case = (&'static RouteTable<NumberedRoute>, &'static Ask);
 
 /// A table and a request, warmed up by one search: the hash seed and the expressions' scratch memory exist.
 fn case(shape: Shape, routes: usize, index: usize) -> Case {
     let case: Case = (Box::leak(Box::new(table(shape, routes))), Box::leak(Box::new(ask(shape, index))));
     let found = case.0.find(&case.1.request()).expect("a route for every request");
-    assert_eq!(*found.target, index as u64);
+    assert_eq!(*found.target(), index as u64);
     case
 }
 
 /// The last route of a table, edited.
-fn edit_case(shape: Shape, routes: usize) -> (&'static RouteTable<u64>, RouteEntry<u64>) {
+fn edit_case(shape: Shape, routes: usize) -> (&'static RouteTable<NumberedRoute>, RouteEntry<NumberedRoute>) {
     (Box::leak(Box::new(table(shape, routes))), entry(shape, routes - 1))
 }
 
@@ -52,7 +52,7 @@ fn edit_case(shape: Shape, routes: usize) -> (&'static RouteTable<u64>, RouteEnt
 #[bench::conditions_10(Shape::Conditions, 10, 5)]
 #[bench::conditions_5000(Shape::Conditions, 5000, 2500)]
 fn find((table, ask): Case) -> u64 {
-    black_box(table).find(&black_box(ask).request()).map_or(u64::MAX, |found| *found.target)
+    black_box(table).find(&black_box(ask).request()).map_or(u64::MAX, |found| *found.target())
 }
 
 #[library_benchmark(setup = case)]
@@ -60,7 +60,7 @@ fn find((table, ask): Case) -> u64 {
 #[bench::regexes_200(Shape::Regexes, 200, 100)]
 #[bench::regexes_2000(Shape::Regexes, 2000, 1000)]
 fn find_among_expressions((table, ask): Case) -> u64 {
-    black_box(table).find(&black_box(ask).request()).map_or(u64::MAX, |found| *found.target)
+    black_box(table).find(&black_box(ask).request()).map_or(u64::MAX, |found| *found.target())
 }
 
 #[library_benchmark(setup = edit_case)]
@@ -68,7 +68,7 @@ fn find_among_expressions((table, ask): Case) -> u64 {
 #[bench::hosts_5000(Shape::Hosts, 5000)]
 #[bench::prefixes_10(Shape::Prefixes, 10)]
 #[bench::prefixes_5000(Shape::Prefixes, 5000)]
-fn edit_one((table, entry): (&'static RouteTable<u64>, RouteEntry<u64>)) -> usize {
+fn edit_one((table, entry): (&'static RouteTable<NumberedRoute>, RouteEntry<NumberedRoute>)) -> usize {
     black_box(table).with(vec![entry], &[]).len()
 }
 

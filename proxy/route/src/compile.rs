@@ -5,15 +5,15 @@ use crate::pattern::{PatternError, Text, WholeRegex};
 use crate::rank::Rank;
 use http::HeaderName;
 use sluice_ir::{GrpcMethodMatch, Match, PathMatch, StringMatch};
+use std::borrow::Cow;
 use std::sync::Arc;
 
-/// One compiled match of a rule. Compiled once per edit of its route and shared by the tables of all listeners.
+/// One compiled match of a rule. Compiled once per edit of its route; the tables of all listeners share the route.
 #[derive(Clone, Debug)]
 pub struct CompiledMatch {
     pub(crate) place: Place,
     /// `None`: the path alone decides, as in most matches.
     pub(crate) conditions: Option<Box<Conditions>>,
-    pub(crate) rank: Rank,
 }
 
 /// What a match asks besides the path.
@@ -23,6 +23,8 @@ pub(crate) struct Conditions {
     pub(crate) method: Option<Box<str>>,
     pub(crate) headers: Box<[HeaderTest]>,
     pub(crate) query: Box<[QueryTest]>,
+    /// Of the whole match.
+    rank: Rank,
 }
 
 impl Conditions {
@@ -110,9 +112,8 @@ impl CompiledMatch {
     /// # Errors
     /// See [`CompileError`].
     pub fn compile(it: &Match) -> Result<Self, CompileError> {
-        let mut it = it.clone();
-        tidy(&mut it.path)?;
-        let (place, call) = place_of(&it.path)?;
+        let path = tidy(&it.path)?;
+        let (place, call) = place_of(&path)?;
         let headers = it.headers.iter().map(|header| {
             let name = HeaderName::try_from(&header.name)
                 .map_err(|_| CompileError::HeaderName { name: header.name.clone() })?;
@@ -124,9 +125,19 @@ impl CompiledMatch {
         });
         let headers = headers.collect::<Result<_, _>>()?;
         let query = query.collect::<Result<_, _>>()?;
-        let rank = Rank::of(&it);
-        let conditions = Conditions { call, method: it.method.map(Into::into), headers, query };
-        Ok(Self { place, conditions: conditions.boxed(), rank })
+        let rank = Rank::of(it, &path);
+        let conditions = Conditions { call, method: it.method.clone(), headers, query, rank };
+        Ok(Self { place, conditions: conditions.boxed() })
+    }
+
+    /// How specific the match is: worked out when tables are edited, not kept for each of thousands of matches.
+    pub(crate) fn rank(&self) -> Rank {
+        match (&self.conditions, &self.place) {
+            (Some(conditions), _) => conditions.rank,
+            (None, Place::Exact(_)) => Rank::of_exact_path(),
+            (None, Place::Prefix(prefix)) => Rank::of_prefix(prefix),
+            (None, Place::Regex(regex)) => Rank::of_regex(regex.source()),
+        }
     }
 
     /// Whether the path alone decides.
@@ -140,31 +151,37 @@ impl CompiledMatch {
     }
 }
 
-/// Brings a path into the form that is compared and drops parts that are empty.
-fn tidy(path: &mut PathMatch) -> Result<(), CompileError> {
-    match path {
-        PathMatch::Exact(exact) => *exact = normal(exact)?,
+/// Brings a path into the form that is compared and drops parts that are empty. A path that is in that form already
+/// keeps its text.
+fn tidy(path: &PathMatch) -> Result<PathMatch, CompileError> {
+    Ok(match path {
+        PathMatch::Exact(exact) => PathMatch::Exact(shared(exact, &normal(exact)?)),
         PathMatch::Prefix(prefix) => {
             // HTTPPathMatch, PathPrefix: "a trailing / is ignored".
             let normal = normal(prefix)?;
-            *prefix = normal.strip_suffix('/').unwrap_or(&normal).to_owned();
+            PathMatch::Prefix(shared(prefix, normal.strip_suffix('/').unwrap_or(&normal)))
         }
-        PathMatch::Regex(_) => {}
+        PathMatch::Regex(pattern) => PathMatch::Regex(pattern.clone()),
         PathMatch::Grpc(call) => {
             // GRPCMethodMatch: "if left empty or omitted, will match all".
-            for part in [&mut call.service, &mut call.method] {
-                if matches!(part, Some(StringMatch::Exact(name)) if name.is_empty()) {
-                    *part = None;
-                }
-            }
+            let filled = |part: &Option<StringMatch>| {
+                part.clone().filter(|it| !matches!(it, StringMatch::Exact(name) if name.is_empty()))
+            };
+            PathMatch::Grpc(Box::new(GrpcMethodMatch {
+                service: filled(&call.service),
+                method: filled(&call.method),
+            }))
         }
-    }
-    Ok(())
+    })
 }
 
-fn normal(path: &str) -> Result<String, CompileError> {
+fn shared(written: &Arc<str>, normal: &str) -> Arc<str> {
+    if **written == *normal { written.clone() } else { normal.into() }
+}
+
+fn normal(path: &str) -> Result<Cow<'_, str>, CompileError> {
     match path::normalize(path) {
-        Ok(normal) if normal.starts_with('/') => Ok(normal.into_owned()),
+        Ok(normal) if normal.starts_with('/') => Ok(normal),
         Ok(_) => Err(CompileError::Path { path: path.to_owned(), reject: Reject::NotAbsolute }),
         Err(reject) => Err(CompileError::Path { path: path.to_owned(), reject }),
     }
@@ -172,8 +189,8 @@ fn normal(path: &str) -> Result<String, CompileError> {
 
 fn place_of(path: &PathMatch) -> Result<(Place, Option<CallTest>), CompileError> {
     Ok(match path {
-        PathMatch::Exact(exact) => (Place::Exact(exact.as_str().into()), None),
-        PathMatch::Prefix(prefix) => (Place::Prefix(prefix.as_str().into()), None),
+        PathMatch::Exact(exact) => (Place::Exact(exact.clone()), None),
+        PathMatch::Prefix(prefix) => (Place::Prefix(prefix.clone()), None),
         PathMatch::Regex(pattern) => {
             let regex = WholeRegex::compile(pattern)
                 .map_err(|error| pattern_error("path".into(), pattern, &error))?;
@@ -248,7 +265,7 @@ mod tests {
         assert!(regex.starts_with("path: regular expression \"/(\": "), "{regex}");
         assert!(regex.contains("unclosed group"), "{regex}");
         let call = GrpcMethodMatch { service: Some(StringMatch::Exact("a/b".into())), method: None };
-        assert!(path(PathMatch::Grpc(call)).starts_with("gRPC name \"a/b\" is not valid"));
+        assert!(path(PathMatch::Grpc(Box::new(call))).starts_with("gRPC name \"a/b\" is not valid"));
         let header = HeaderMatch { name: "x y".into(), value: StringMatch::Exact(String::new()) };
         assert!(
             error_of(Match { headers: vec![header], ..Match::default() }).starts_with("header name \"x y\"")

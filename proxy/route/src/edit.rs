@@ -5,39 +5,38 @@
 
 use crate::candidate::Candidate;
 use crate::host_table::{HostTable, Note, Spot};
-use crate::table::{RouteEntry, RouteTable};
+use crate::table::{RouteEntry, RouteTable, TableRoute};
 use crate::trie::{Keyed, Trie};
 use sluice_ir::{HostPattern, RouteKey};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-impl<T: Clone> RouteTable<T> {
+impl<R: TableRoute> RouteTable<R> {
     /// A table without routes.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// A table of these routes; of several with one key the last counts.
-    pub fn build(entries: impl IntoIterator<Item = RouteEntry<T>>) -> Self {
+    pub fn build(entries: impl IntoIterator<Item = RouteEntry<R>>) -> Self {
         Self::new().with(entries.into_iter().collect(), &[])
     }
 
     /// The table after an edit: `upserts` are added or take the place of the routes with their keys, then `removals`
     /// without an upsert are gone. The cost follows the size of the edit, not of the table.
-    pub fn with(&self, upserts: Vec<RouteEntry<T>>, removals: &[RouteKey]) -> Self {
+    pub fn with(&self, upserts: Vec<RouteEntry<R>>, removals: &[RouteKey]) -> Self {
         let mut next = self.clone();
-        let upserts: BTreeMap<RouteKey, RouteEntry<T>> =
-            upserts.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        let upserts: BTreeMap<RouteKey, RouteEntry<R>> =
+            upserts.into_iter().map(|entry| (entry.route.key().clone(), entry)).collect();
         let touched: HashSet<RouteKey> = upserts.keys().chain(removals).cloned().collect();
         let mut notes = Vec::new();
         for old in touched.iter().filter_map(|key| self.routes.get(key.as_str())) {
-            next.routes.remove(old.key.as_str());
+            next.routes.remove(old.key());
             note(&mut notes, old, |_| None);
         }
         for entry in upserts.into_values() {
-            let route = Arc::new(entry);
-            note(&mut notes, &route, Some);
-            next.routes.set(route);
+            note(&mut notes, &entry, Some);
+            next.routes.set(entry);
         }
         notes.sort_unstable_by(|a, b| (&a.host, &a.spot).cmp(&(&b.host, &b.spot)));
         for edit in notes.chunk_by(|a, b| a.host == b.host) {
@@ -46,7 +45,7 @@ impl<T: Clone> RouteTable<T> {
         next
     }
 
-    fn edit_host(&mut self, edit: &[Note<T>], touched: &HashSet<RouteKey>) {
+    fn edit_host(&mut self, edit: &[Note<R>], touched: &HashSet<RouteKey>) {
         let Some(pattern) = edit.first().map(|note| note.host.clone()) else { return };
         match pattern {
             HostPattern::Any => {
@@ -64,14 +63,14 @@ impl<T: Clone> RouteTable<T> {
 }
 
 /// Notes all spots of a route on all of its hosts, with what `add` makes of each of its candidates there.
-fn note<T>(
-    notes: &mut Vec<Note<T>>,
-    route: &Arc<RouteEntry<T>>,
-    add: impl Fn(Candidate<T>) -> Option<Candidate<T>>,
+fn note<R: TableRoute>(
+    notes: &mut Vec<Note<R>>,
+    entry: &RouteEntry<R>,
+    add: impl Fn(Candidate<R>) -> Option<Candidate<R>>,
 ) {
-    let hosts: HashSet<&HostPattern> = route.hostnames.iter().collect();
+    let hosts: HashSet<&HostPattern> = entry.hostnames.iter().collect();
     for host in hosts {
-        notes.extend(Candidate::all_of(route).map(|candidate| Note {
+        notes.extend(Candidate::all_of(&entry.route).map(|candidate| Note {
             host: host.clone(),
             spot: Spot::of(candidate.compiled()),
             added: add(candidate),
@@ -79,10 +78,10 @@ fn note<T>(
     }
 }
 
-fn edit_host_in<T>(
-    hosts: &mut Trie<Arc<HostTable<T>>>,
+fn edit_host_in<R: TableRoute>(
+    hosts: &mut Trie<Arc<HostTable<R>>>,
     pattern: HostPattern,
-    edit: &[Note<T>],
+    edit: &[Note<R>],
     touched: &HashSet<RouteKey>,
 ) {
     let fresh = HostTable::new(pattern);

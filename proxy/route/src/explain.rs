@@ -4,7 +4,7 @@ use crate::candidate::Candidate;
 use crate::compile::{CompiledMatch, Place};
 use crate::condition::{Probe, Request, call_met, header_met, query_met};
 use crate::pattern::Text;
-use crate::table::RouteTable;
+use crate::table::{RouteEntry, RouteTable, TableRoute};
 use sluice_ir::{HostPattern, RouteKey};
 use std::fmt;
 
@@ -69,7 +69,7 @@ impl fmt::Display for Unmet {
     }
 }
 
-impl<T> RouteTable<T> {
+impl<R: TableRoute> RouteTable<R> {
     /// For each rule that answers for the request's host the match that came nearest: fewest unmet conditions first,
     /// then most path elements in common, then most conditions met, then the more specific hostname, then by precedence.
     /// Empty for [`Miss::Host`](crate::Miss::Host). Walks over all routes and allocates: not for the request path.
@@ -104,18 +104,18 @@ impl NearMiss {
 }
 
 /// The nearest match of each rule of a route; rules that match are left out.
-fn nearest_of_rules<T>(
-    route: &std::sync::Arc<crate::RouteEntry<T>>,
+fn nearest_of_rules<R: TableRoute>(
+    entry: &RouteEntry<R>,
     hostname: &HostPattern,
     probe: &mut Probe<'_>,
-) -> Vec<(Candidate<T>, NearMiss)> {
-    let mut nearest: Vec<(Candidate<T>, NearMiss)> = Vec::new();
-    for candidate in Candidate::all_of(route) {
+) -> Vec<(Candidate<R>, NearMiss)> {
+    let mut nearest: Vec<(Candidate<R>, NearMiss)> = Vec::new();
+    for candidate in Candidate::all_of(&entry.route) {
         let compiled = candidate.compiled();
         let unmet = unmet_of(compiled, probe);
         let conditions = condition_count(compiled);
         let miss = NearMiss {
-            route: route.key.clone(),
+            route: entry.route.key().clone(),
             rule_index: candidate.rule().index,
             match_index: candidate.match_index(),
             hostname: hostname.clone(),

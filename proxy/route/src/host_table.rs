@@ -4,78 +4,144 @@
 //! the shortest, and never deeper than the deepest prefix there is. Expressions stand under the whole elements that each
 //! of their texts begins with and are found the same way; only those without such elements are tried by every request.
 //! What a look-up yields are the few candidates of that very path, best first.
+//!
+//! Most hosts have matches at one spot only: such a table is a comparison, and as small as one.
 
 use crate::candidate::Candidate;
 use crate::compile::{CompiledMatch, Place};
 use crate::condition::Probe;
+use crate::leaf::Leaf;
+use crate::prefixes::Prefixes;
+use crate::table::TableRoute;
 use crate::trie::{Keyed, Trie};
 use sluice_ir::{HostPattern, RouteKey};
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The table of one hostname pattern.
-pub(crate) struct HostTable<T> {
+pub(crate) struct HostTable<R> {
     pub(crate) pattern: HostPattern,
-    exact: Trie<Leaf<T>>,
+    paths: Paths<R>,
+}
+
+/// The matches of a host.
+enum Paths<R> {
+    /// None yet, or none any more.
+    Empty,
+    /// All at one spot, as on most hosts.
+    One(Kind, Leaf<R>),
+    /// At several spots; a table that became one stays one.
+    Many(Box<Tables<R>>),
+}
+
+/// What a spot's text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// The whole path.
+    Exact,
+    /// The elements that an expression's texts begin with.
+    Regex,
+    /// A prefix without its trailing slash.
+    Prefix,
+}
+
+/// The matches of a host by kind.
+struct Tables<R> {
+    exact: Trie<Leaf<R>>,
     /// `None`: no expression, as on most hosts.
-    regexes: Option<Box<Prefixes<T>>>,
-    prefixes: Prefixes<T>,
-}
-
-/// Candidates by the whole elements that a path begins with.
-struct Prefixes<T> {
-    leaves: Trie<Leaf<T>>,
-    /// Slashes in the deepest leaf; an upper bound after removals.
-    depth: usize,
-    /// Under no element: every path begins with them.
-    root: Candidates<T>,
-}
-
-/// Best first.
-struct Candidates<T>(Option<Arc<[Candidate<T>]>>);
-
-/// Candidates of one path or prefix.
-struct Leaf<T> {
-    path: Arc<str>,
-    candidates: Candidates<T>,
+    regexes: Option<Box<Prefixes<R>>>,
+    prefixes: Prefixes<R>,
 }
 
 /// Where candidates stand.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Spot {
-    Exact(Arc<str>),
-    Regex(Arc<str>),
-    Prefix(Arc<str>),
+pub(crate) struct Spot {
+    kind: Kind,
+    text: Arc<str>,
 }
 
 /// An edited spot of a host. One without a new candidate only loses those of touched routes.
-pub(crate) struct Note<T> {
+pub(crate) struct Note<R> {
     pub(crate) host: HostPattern,
     pub(crate) spot: Spot,
-    pub(crate) added: Option<Candidate<T>>,
+    pub(crate) added: Option<Candidate<R>>,
 }
 
 impl Spot {
     pub(crate) fn of(it: &CompiledMatch) -> Self {
         match &it.place {
-            Place::Exact(path) => Self::Exact(path.clone()),
-            Place::Prefix(prefix) => Self::Prefix(prefix.clone()),
-            Place::Regex(regex) => Self::Regex(regex.lead_elements()),
+            Place::Exact(path) => Self { kind: Kind::Exact, text: path.clone() },
+            Place::Prefix(prefix) => Self { kind: Kind::Prefix, text: prefix.clone() },
+            Place::Regex(regex) => Self { kind: Kind::Regex, text: regex.lead_elements() },
         }
     }
 }
 
-impl<T> HostTable<T> {
+impl<R> HostTable<R> {
     pub(crate) fn new(pattern: HostPattern) -> Self {
-        Self { pattern, exact: Trie::default(), regexes: None, prefixes: Prefixes::default() }
+        Self { pattern, paths: Paths::Empty }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.regexes.is_none() && self.prefixes.is_empty()
+        matches!(self.paths, Paths::Empty)
+    }
+}
+
+impl<R: TableRoute> HostTable<R> {
+    /// The best candidate.
+    pub(crate) fn find(&self, probe: &mut Probe<'_>) -> Option<&Candidate<R>> {
+        match &self.paths {
+            Paths::Empty => None,
+            Paths::One(kind, leaf) => leaf.find(*kind, probe),
+            Paths::Many(tables) => tables.find(probe),
+        }
     }
 
-    /// The best candidate.
-    pub(crate) fn find(&self, probe: &mut Probe<'_>) -> Option<&Candidate<T>> {
+    /// Drops the candidates of touched routes at the edited spots and puts the new ones in. Notes of one spot stand
+    /// together.
+    pub(crate) fn edit(&mut self, edit: &[Note<R>], touched: &HashSet<RouteKey>) {
+        // First what only goes: a route that moved from one spot to another leaves a table of one spot.
+        for comes in [false, true] {
+            let spots = edit.chunk_by(|a, b| a.spot == b.spot);
+            for notes in spots.filter(|notes| notes.iter().any(|note| note.added.is_some()) == comes) {
+                let Some(spot) = notes.first().map(|note| note.spot.clone()) else { continue };
+                let added = notes.iter().filter_map(|note| note.added.clone()).collect();
+                self.edit_spot(spot, added, touched);
+            }
+        }
+    }
+
+    fn edit_spot(&mut self, spot: Spot, added: Vec<Candidate<R>>, touched: &HashSet<RouteKey>) {
+        self.paths = match std::mem::replace(&mut self.paths, Paths::Empty) {
+            Paths::Empty => Paths::one(spot.kind, Leaf::new(spot.text), added, touched),
+            Paths::One(kind, leaf) if kind == spot.kind && leaf.path == spot.text => {
+                Paths::one(kind, leaf, added, touched)
+            }
+            // The note of a route that was here too: nothing comes to this spot.
+            Paths::One(kind, leaf) if added.is_empty() => Paths::One(kind, leaf),
+            Paths::One(kind, leaf) => {
+                let mut tables = Box::new(Tables::default());
+                tables.put(kind, leaf);
+                tables.edit(spot, added, touched);
+                Paths::Many(tables)
+            }
+            Paths::Many(mut tables) => {
+                tables.edit(spot, added, touched);
+                if tables.is_empty() { Paths::Empty } else { Paths::Many(tables) }
+            }
+        };
+    }
+}
+
+impl<R: TableRoute> Paths<R> {
+    fn one(kind: Kind, mut leaf: Leaf<R>, added: Vec<Candidate<R>>, touched: &HashSet<RouteKey>) -> Self {
+        leaf.candidates.edit(added, touched);
+        if leaf.candidates.is_empty() { Self::Empty } else { Self::One(kind, leaf) }
+    }
+}
+
+impl<R: TableRoute> Tables<R> {
+    fn find(&self, probe: &mut Probe<'_>) -> Option<&Candidate<R>> {
         let path = probe.request.path;
         if let Some(leaf) = self.exact.get(path)
             && let Some(found) = leaf.candidates.first_met(probe)
@@ -90,111 +156,33 @@ impl<T> HostTable<T> {
         self.prefixes.visit(path, |candidates| candidates.first_met(probe))
     }
 
-    /// Drops the candidates of touched routes at the edited spots and puts the new ones in. Notes of one spot stand
-    /// together.
-    pub(crate) fn edit(&mut self, edit: &[Note<T>], touched: &HashSet<RouteKey>) {
-        for notes in edit.chunk_by(|a, b| a.spot == b.spot) {
-            let Some(spot) = notes.first().map(|note| note.spot.clone()) else { continue };
-            let added = notes.iter().filter_map(|note| note.added.clone()).collect();
-            match spot {
-                Spot::Exact(path) => edit_leaf(&mut self.exact, path, added, touched),
-                Spot::Regex(elements) => {
-                    let mut regexes = self.regexes.take().unwrap_or_default();
-                    regexes.edit(elements, added, touched);
-                    self.regexes = (!regexes.is_empty()).then_some(regexes);
-                }
-                Spot::Prefix(prefix) => self.prefixes.edit(prefix, added, touched),
-            }
-        }
-    }
-}
-
-impl<T> Prefixes<T> {
-    /// The best of the first of each list.
-    fn find_regex(&self, path: &str, probe: &mut Probe<'_>) -> Option<&Candidate<T>> {
-        let mut best: Option<&Candidate<T>> = None;
-        self.visit(path, |candidates| {
-            let mut rest = candidates.as_slice().iter();
-            let first = rest.find(|candidate| candidate.regex_matches(path) && candidate.is_met(probe));
-            if let Some(first) = first
-                && best.is_none_or(|best| first.precedence(best).is_lt())
-            {
-                best = Some(first);
-            }
-            None::<()>
-        });
-        best
-    }
-
     fn is_empty(&self) -> bool {
-        self.leaves.is_empty() && self.root.0.is_none()
+        self.exact.is_empty() && self.regexes.is_none() && self.prefixes.is_empty()
     }
 
-    /// Visits the candidates under each prefix of the path, the longest first, until `visit` returns something.
-    fn visit<'a, R>(
-        &'a self,
-        path: &str,
-        mut visit: impl FnMut(&'a Candidates<T>) -> Option<R>,
-    ) -> Option<R> {
-        if !self.leaves.is_empty() {
-            // A prefix of n slashes ends at the latest before the path's slash n + 1.
-            let mut slashes = memchr::memchr_iter(b'/', path.as_bytes());
-            let mut end = slashes.nth(self.depth).unwrap_or(path.len());
-            while end > 0 {
-                if let Some(leaf) = self.leaves.get(&path[..end])
-                    && let Some(result) = visit(&leaf.candidates)
-                {
-                    return Some(result);
-                }
-                end = memchr::memrchr(b'/', &path.as_bytes()[..end]).unwrap_or(0);
+    /// Takes over what stood alone.
+    fn put(&mut self, kind: Kind, leaf: Leaf<R>) {
+        match kind {
+            Kind::Exact => self.exact.set(leaf),
+            Kind::Regex => self.regexes.get_or_insert_default().put(leaf),
+            Kind::Prefix => self.prefixes.put(leaf),
+        }
+    }
+
+    fn edit(&mut self, spot: Spot, added: Vec<Candidate<R>>, touched: &HashSet<RouteKey>) {
+        match spot.kind {
+            Kind::Exact => Leaf::edit_in(&mut self.exact, spot.text, added, touched),
+            Kind::Regex => {
+                let mut regexes = self.regexes.take().unwrap_or_default();
+                regexes.edit(spot.text, added, touched);
+                self.regexes = (!regexes.is_empty()).then_some(regexes);
             }
+            Kind::Prefix => self.prefixes.edit(spot.text, added, touched),
         }
-        visit(&self.root)
-    }
-
-    fn edit(&mut self, prefix: Arc<str>, added: Vec<Candidate<T>>, touched: &HashSet<RouteKey>) {
-        if prefix.is_empty() {
-            return self.root.edit(added, touched);
-        }
-        self.depth = self.depth.max(memchr::memchr_iter(b'/', prefix.as_bytes()).count());
-        edit_leaf(&mut self.leaves, prefix, added, touched);
     }
 }
 
-fn edit_leaf<T>(
-    leaves: &mut Trie<Leaf<T>>,
-    path: Arc<str>,
-    added: Vec<Candidate<T>>,
-    touched: &HashSet<RouteKey>,
-) {
-    let mut leaf = leaves.get(&path).cloned().unwrap_or(Leaf { path, candidates: Candidates(None) });
-    leaf.candidates.edit(added, touched);
-    match leaf.candidates.0 {
-        Some(_) => leaves.set(leaf),
-        None => leaves.remove(&leaf.path),
-    }
-}
-
-impl<T> Candidates<T> {
-    fn as_slice(&self) -> &[Candidate<T>] {
-        self.0.as_deref().unwrap_or_default()
-    }
-
-    #[inline]
-    fn first_met(&self, probe: &mut Probe<'_>) -> Option<&Candidate<T>> {
-        self.as_slice().iter().find(|candidate| candidate.is_met(probe))
-    }
-
-    fn edit(&mut self, added: Vec<Candidate<T>>, touched: &HashSet<RouteKey>) {
-        let kept =
-            self.as_slice().iter().filter(|candidate| !touched.contains(&candidate.route.key)).cloned();
-        let mut all: Vec<Candidate<T>> = kept.chain(added).collect();
-        all.sort_unstable_by(Candidate::precedence);
-        self.0 = if all.is_empty() { None } else { Some(all.into()) };
-    }
-}
-
-impl<T> Keyed for HostTable<T> {
+impl<R> Keyed for HostTable<R> {
     fn key(&self) -> &str {
         match &self.pattern {
             HostPattern::Any => "",
@@ -204,43 +192,30 @@ impl<T> Keyed for HostTable<T> {
     }
 }
 
-impl<T> Keyed for Leaf<T> {
-    fn key(&self) -> &str {
-        &self.path
+impl<R> Clone for HostTable<R> {
+    fn clone(&self) -> Self {
+        Self { pattern: self.pattern.clone(), paths: self.paths.clone() }
     }
 }
 
-impl<T> Clone for Candidates<T> {
+impl<R> Clone for Paths<R> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T> Clone for Leaf<T> {
-    fn clone(&self) -> Self {
-        Self { path: self.path.clone(), candidates: self.candidates.clone() }
-    }
-}
-
-impl<T> Clone for HostTable<T> {
-    fn clone(&self) -> Self {
-        Self {
-            pattern: self.pattern.clone(),
-            exact: self.exact.clone(),
-            regexes: self.regexes.clone(),
-            prefixes: self.prefixes.clone(),
+        match self {
+            Self::Empty => Self::Empty,
+            Self::One(kind, leaf) => Self::One(*kind, leaf.clone()),
+            Self::Many(tables) => Self::Many(tables.clone()),
         }
     }
 }
 
-impl<T> Clone for Prefixes<T> {
+impl<R> Clone for Tables<R> {
     fn clone(&self) -> Self {
-        Self { leaves: self.leaves.clone(), depth: self.depth, root: self.root.clone() }
+        Self { exact: self.exact.clone(), regexes: self.regexes.clone(), prefixes: self.prefixes.clone() }
     }
 }
 
-impl<T> Default for Prefixes<T> {
+impl<R> Default for Tables<R> {
     fn default() -> Self {
-        Self { leaves: Trie::default(), depth: 0, root: Candidates(None) }
+        Self { exact: Trie::default(), regexes: None, prefixes: Prefixes::default() }
     }
 }

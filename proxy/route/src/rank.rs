@@ -32,34 +32,53 @@ enum Part {
 }
 
 impl Rank {
-    /// The rank of a match whose prefix, if it is one, has lost its trailing slash.
-    pub(crate) fn of(it: &Match) -> Self {
-        let (tier, path_chars, grpc) = match &it.path {
-            PathMatch::Exact(_) => (Tier::Exact, 0, NO_GRPC),
-            PathMatch::Regex(pattern) => (Tier::Regex, chars(pattern), NO_GRPC),
-            PathMatch::Prefix(prefix) => (Tier::Prefix, chars(prefix), NO_GRPC),
-            PathMatch::Grpc(call) => grpc_rank(call),
+    /// The rank of a match whose path is in the form that is compared: a prefix has lost its trailing slash.
+    pub(crate) fn of(it: &Match, path: &PathMatch) -> Self {
+        let place = match path {
+            PathMatch::Exact(_) => Self::of_exact_path(),
+            PathMatch::Regex(pattern) => Self::of_regex(pattern),
+            PathMatch::Prefix(prefix) => Self::of_prefix(prefix),
+            PathMatch::Grpc(call) => Self::of_call(call),
         };
         Self {
-            tier,
-            path_chars,
-            grpc,
-            has_method: it.method.is_some() || matches!(it.path, PathMatch::Grpc(_)),
+            has_method: it.method.is_some() || matches!(path, PathMatch::Grpc(_)),
             headers: count(it.headers.len()),
             query: count(it.query.len()),
+            ..place
         }
+    }
+
+    /// Of an exact path and nothing else.
+    pub(crate) fn of_exact_path() -> Self {
+        Self::of_place(Tier::Exact, 0, NO_GRPC)
+    }
+
+    /// Of a prefix, without its trailing slash, and nothing else.
+    pub(crate) fn of_prefix(prefix: &str) -> Self {
+        Self::of_place(Tier::Prefix, chars(prefix), NO_GRPC)
+    }
+
+    /// Of a regular expression and nothing else.
+    pub(crate) fn of_regex(pattern: &str) -> Self {
+        Self::of_place(Tier::Regex, chars(pattern), NO_GRPC)
+    }
+
+    fn of_call(call: &GrpcMethodMatch) -> Self {
+        match (part(call.service.as_ref()), part(call.method.as_ref())) {
+            (Part::Exact(_), Part::Exact(_)) => Self::of_exact_path(),
+            (Part::Exact(service_chars), method) => {
+                Self::of_place(Tier::Prefix, service_chars + 1, (Part::Absent, method))
+            }
+            (service, method) => Self::of_place(Tier::Prefix, 0, (service, method)),
+        }
+    }
+
+    fn of_place(tier: Tier, path_chars: u32, grpc: (Part, Part)) -> Self {
+        Self { tier, path_chars, grpc, has_method: false, headers: 0, query: 0 }
     }
 }
 
 const NO_GRPC: (Part, Part) = (Part::Absent, Part::Absent);
-
-fn grpc_rank(call: &GrpcMethodMatch) -> (Tier, u32, (Part, Part)) {
-    match (part(call.service.as_ref()), part(call.method.as_ref())) {
-        (Part::Exact(_), Part::Exact(_)) => (Tier::Exact, 0, NO_GRPC),
-        (Part::Exact(service_chars), method) => (Tier::Prefix, service_chars + 1, (Part::Absent, method)),
-        (service, method) => (Tier::Prefix, 0, (service, method)),
-    }
-}
 
 fn part(text: Option<&StringMatch>) -> Part {
     match text {

@@ -5,23 +5,32 @@ use crate::compile::{CompiledMatch, Place};
 use crate::condition::{Probe, Request};
 use crate::host_table::HostTable;
 use crate::trie::{Keyed, Trie};
-use sluice_ir::{HostPattern, RouteKey, RouteKind};
+use sluice_ir::{HostPattern, RouteKey};
 use std::fmt;
 use std::sync::Arc;
 
-/// One route, as one listener serves it.
-#[derive(Clone, Debug)]
-pub struct RouteEntry<T> {
+/// A route in its compiled form, shared by the tables of all listeners that serve it.
+pub trait TableRoute {
+    /// What the search returns of a rule.
+    type Target;
+
     /// `KIND/NAMESPACE/NAME`.
-    pub key: RouteKey,
-    /// HTTPRoute or GRPCRoute.
-    pub kind: RouteKind,
+    fn key(&self) -> &RouteKey;
+
     /// Creation time in seconds since 1970.
-    pub created_s: i64,
+    fn created_s(&self) -> i64;
+
+    /// In the order of the manifest.
+    fn rules(&self) -> &[RuleEntry<Self::Target>];
+}
+
+/// One route, as one listener serves it.
+#[derive(Debug)]
+pub struct RouteEntry<R> {
+    /// The route.
+    pub route: Arc<R>,
     /// Intersection of the listener's and the route's hosts; a route without any is kept but never found.
-    pub hostnames: Vec<HostPattern>,
-    /// In the order of the manifest. Shared by the tables of all listeners.
-    pub rules: Arc<[RuleEntry<T>]>,
+    pub hostnames: Arc<[HostPattern]>,
 }
 
 /// One rule of a route.
@@ -29,33 +38,28 @@ pub struct RouteEntry<T> {
 pub struct RuleEntry<T> {
     /// Position in the manifest, from 0.
     pub index: u32,
-    /// One of them must hold. Shared by the tables of all listeners.
-    pub matches: Arc<[CompiledMatch]>,
+    /// One of them must hold.
+    pub matches: Box<[CompiledMatch]>,
     /// What the search returns.
     pub target: T,
 }
 
 /// The routes of one listener. Immutable: [`RouteTable::with`] makes the next one. A clone costs a few pointers.
-pub struct RouteTable<T> {
-    pub(crate) routes: Trie<Arc<RouteEntry<T>>>,
-    pub(crate) hosts: Trie<Arc<HostTable<T>>>,
-    pub(crate) wildcards: Trie<Arc<HostTable<T>>>,
+pub struct RouteTable<R> {
+    pub(crate) routes: Trie<RouteEntry<R>>,
+    pub(crate) hosts: Trie<Arc<HostTable<R>>>,
+    pub(crate) wildcards: Trie<Arc<HostTable<R>>>,
     /// Dots in the wildcard with the most labels; an upper bound after removals.
     pub(crate) wildcard_dots: usize,
-    pub(crate) any: Option<Arc<HostTable<T>>>,
+    pub(crate) any: Option<Arc<HostTable<R>>>,
 }
 
 /// The winner.
-#[derive(Debug)]
-pub struct Found<'a, T> {
-    /// The rule's target.
-    pub target: &'a T,
+pub struct Found<'a, R: TableRoute> {
     /// The route.
-    pub route: &'a RouteKey,
-    /// HTTPRoute or GRPCRoute.
-    pub kind: RouteKind,
-    /// [`RuleEntry::index`] of the rule.
-    pub rule_index: u32,
+    pub route: &'a Arc<R>,
+    /// Position of the rule in [`TableRoute::rules`].
+    pub rule_position: u32,
     /// Position of the match in the rule.
     pub match_index: u32,
     /// The route's hostname that the request's host matched.
@@ -63,6 +67,18 @@ pub struct Found<'a, T> {
     /// Bytes of the path that a prefix match covers, without a trailing slash: 0 for `/`. The rest of the path is
     /// empty or begins with a slash. `None` for other matches.
     pub matched_prefix_len: Option<usize>,
+}
+
+impl<'a, R: TableRoute> Found<'a, R> {
+    /// The rule.
+    pub fn rule(&self) -> &'a RuleEntry<R::Target> {
+        &self.route.rules()[self.rule_position as usize]
+    }
+
+    /// The rule's target.
+    pub fn target(&self) -> &'a R::Target {
+        &self.rule().target
+    }
 }
 
 /// Why there is no winner.
@@ -74,7 +90,7 @@ pub enum Miss {
     Rule,
 }
 
-impl<T> RouteTable<T> {
+impl<R: TableRoute> RouteTable<R> {
     /// The winning rule (the crate's page has the order).
     ///
     /// Cost: two to three hash look-ups for the host, one for the path and one for each of its slashes, as far as there
@@ -84,7 +100,7 @@ impl<T> RouteTable<T> {
     ///
     /// # Errors
     /// [`Miss`] when no rule matches.
-    pub fn find(&self, request: &Request<'_>) -> Result<Found<'_, T>, Miss> {
+    pub fn find(&self, request: &Request<'_>) -> Result<Found<'_, R>, Miss> {
         let mut probe = Probe::new(*request);
         let mut miss = Miss::Host;
         let winner = self.try_hosts(request.host, |table| {
@@ -95,11 +111,11 @@ impl<T> RouteTable<T> {
     }
 
     /// Visits the tables whose pattern covers the host, the most specific first, until `visit` returns something.
-    pub(crate) fn try_hosts<'a, R>(
+    pub(crate) fn try_hosts<'a, S>(
         &'a self,
         host: &str,
-        mut visit: impl FnMut(&'a HostTable<T>) -> Option<R>,
-    ) -> Option<R> {
+        mut visit: impl FnMut(&'a HostTable<R>) -> Option<S>,
+    ) -> Option<S> {
         if let Some(table) = self.hosts.get(host)
             && let Some(result) = visit(table)
         {
@@ -131,39 +147,47 @@ impl<T> RouteTable<T> {
     }
 
     /// The routes, sorted by key: for dumps.
-    pub fn routes(&self) -> Vec<&RouteEntry<T>> {
+    pub fn routes(&self) -> Vec<&RouteEntry<R>> {
         let mut routes = Vec::with_capacity(self.len());
-        self.routes.for_each(&mut |route| routes.push(&**route));
-        routes.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        self.routes.for_each(&mut |route| routes.push(route));
+        routes.sort_unstable_by(|a, b| a.route.key().cmp(b.route.key()));
         routes
+    }
+
+    /// The route of a key.
+    pub fn route(&self, key: &RouteKey) -> Option<&Arc<R>> {
+        self.routes.get(key.as_str()).map(|entry| &entry.route)
     }
 }
 
-fn found<'a, T>(candidate: &'a Candidate<T>, hostname: &'a HostPattern) -> Found<'a, T> {
-    let rule = candidate.rule();
+fn found<'a, R: TableRoute>(candidate: &'a Candidate<R>, hostname: &'a HostPattern) -> Found<'a, R> {
     let compiled = candidate.compiled();
     let matched_prefix_len = match &compiled.place {
         Place::Prefix(prefix) if !compiled.is_call() => Some(prefix.len()),
         Place::Prefix(_) | Place::Exact(_) | Place::Regex(_) => None,
     };
     Found {
-        target: &rule.target,
-        route: &candidate.route.key,
-        kind: candidate.route.kind,
-        rule_index: rule.index,
+        route: &candidate.route,
+        rule_position: candidate.rule_position(),
         match_index: candidate.match_index(),
         hostname,
         matched_prefix_len,
     }
 }
 
-impl<T> Keyed for RouteEntry<T> {
+impl<R: TableRoute> Keyed for RouteEntry<R> {
     fn key(&self) -> &str {
-        self.key.as_str()
+        self.route.key().as_str()
     }
 }
 
-impl<T> Clone for RouteTable<T> {
+impl<R> Clone for RouteEntry<R> {
+    fn clone(&self) -> Self {
+        Self { route: self.route.clone(), hostnames: self.hostnames.clone() }
+    }
+}
+
+impl<R> Clone for RouteTable<R> {
     fn clone(&self) -> Self {
         Self {
             routes: self.routes.clone(),
@@ -175,7 +199,7 @@ impl<T> Clone for RouteTable<T> {
     }
 }
 
-impl<T> Default for RouteTable<T> {
+impl<R> Default for RouteTable<R> {
     fn default() -> Self {
         Self {
             routes: Trie::default(),
@@ -187,7 +211,7 @@ impl<T> Default for RouteTable<T> {
     }
 }
 
-impl<T> fmt::Debug for RouteTable<T> {
+impl<R: TableRoute> fmt::Debug for RouteTable<R> {
     /// Sizes only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts = self.hosts.len() + self.wildcards.len() + usize::from(self.any.is_some());

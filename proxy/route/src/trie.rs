@@ -32,13 +32,11 @@ impl<V: Keyed> Keyed for Arc<V> {
 }
 
 /// The map.
-#[derive(Clone)]
 pub(crate) struct Trie<V> {
     root: Node<V>,
     len: usize,
 }
 
-#[derive(Clone)]
 enum Node<V> {
     Empty,
     Leaf(Arc<[Slot<V>]>),
@@ -57,7 +55,23 @@ impl<V> Default for Trie<V> {
     }
 }
 
-impl<V: Keyed> Trie<V> {
+impl<V> Clone for Trie<V> {
+    fn clone(&self) -> Self {
+        Self { root: self.root.clone(), len: self.len }
+    }
+}
+
+impl<V> Clone for Node<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Empty => Self::Empty,
+            Self::Leaf(slots) => Self::Leaf(slots.clone()),
+            Self::Branch(children) => Self::Branch(children.clone()),
+        }
+    }
+}
+
+impl<V> Trie<V> {
     /// How many values there are.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -67,7 +81,9 @@ impl<V: Keyed> Trie<V> {
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
+}
 
+impl<V: Keyed> Trie<V> {
     /// The value of a key.
     #[inline]
     pub(crate) fn get(&self, key: &str) -> Option<&V> {

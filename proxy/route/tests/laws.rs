@@ -9,7 +9,7 @@ use proptest::sample::{select, subsequence};
 use sluice_ir::{HostPattern, Match, RouteKey};
 use sluice_route::RouteTable;
 use support::reference::{self, Winner};
-use support::{Ask, Spec, With, ask, exact, grpc, prefix, regex, table};
+use support::{Ask, Spec, TestRoute, With, ask, exact, grpc, prefix, regex, table};
 
 const HOSTS: [&str; 8] = ["*", "*.c", "*.b.c", "*.a.b.c", "c", "b.c", "a.b.c", "x.b.c"];
 const ASKED_HOSTS: [&str; 9] = ["c", "b.c", "a.b.c", "x.b.c", "x.a.b.c", "y.x.a.b.c", "d", "x..b.c", ".b.c"];
@@ -83,12 +83,13 @@ fn last_of_each_key(routes: &[Spec]) -> Vec<Spec> {
     (0..routes.len()).filter(|index| is_last(*index)).map(|index| routes[index].clone()).collect()
 }
 
-fn found(table: &RouteTable<String>, ask: &Ask) -> Result<Winner, sluice_route::Miss> {
+fn found(table: &RouteTable<TestRoute>, ask: &Ask) -> Result<Winner, sluice_route::Miss> {
     table.find(&ask.request()).map(|found| {
-        assert_eq!(*found.target, format!("{}#{}", found.route, found.rule_index));
+        let (key, rule_index) = (found.route.key.clone(), found.rule().index);
+        assert_eq!(*found.target(), format!("{key}#{rule_index}"));
         Winner {
-            route: found.route.clone(),
-            rule_index: found.rule_index,
+            route: key,
+            rule_index,
             match_index: found.match_index,
             hostname: found.hostname.clone(),
             matched_prefix_len: found.matched_prefix_len,

@@ -11,7 +11,7 @@ use support::{With, answer, ask, exact, grpc, prefix, regex, spec, table};
 fn rule_of(rules: Vec<Match>, url: &str) -> usize {
     let rules = rules.into_iter().map(|it| vec![it]).collect();
     let table = table(&[spec("HTTPRoute/ns/a", &["*"], rules)]);
-    table.find(&ask(url).request()).map(|found| found.rule_index as usize).unwrap_or(usize::MAX)
+    table.find(&ask(url).request()).map(|found| found.rule().index as usize).unwrap_or(usize::MAX)
 }
 
 // HTTPRoute hostnames: "Characters in a matching non-wildcard hostname", "Characters in a matching hostname".
@@ -91,7 +91,7 @@ fn method_beats_headers_beat_query_and_more_beat_fewer() {
     ];
     let rules: Vec<_> = rules.into_iter().map(|it| vec![it]).collect();
     let table = table(&[spec("HTTPRoute/ns/a", &["*"], rules)]);
-    let rule = |ask: support::Ask| table.find(&ask.request()).map(|found| found.rule_index);
+    let rule = |ask: support::Ask| table.find(&ask.request()).map(|found| found.rule().index);
     let full = ask("h/a?q=1&r=1").header("x", "1").header("y", "1");
     assert_eq!(rule(full.clone()), Ok(3));
     assert_eq!(rule(full.method("PUT")), Ok(2));
@@ -113,7 +113,7 @@ fn between_equal_matches_the_older_route_then_the_name_then_the_order_decides() 
     let table = table(&[spec("HTTPRoute/ns/a", &["*"], rules)]);
     let ask = ask("h/b");
     let found = table.find(&ask.request()).unwrap();
-    assert_eq!((found.rule_index, found.match_index), (1, 1));
+    assert_eq!((found.rule().index, found.match_index), (1, 1));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn grpc_matches_go_by_service_then_method_then_headers() {
     ];
     let rules: Vec<_> = rules.into_iter().map(|it| vec![it]).collect();
     let table = table(&[spec("GRPCRoute/ns/a", &["*"], rules)]);
-    let rule = |ask: support::Ask| table.find(&ask.request()).map(|found| found.rule_index);
+    let rule = |ask: support::Ask| table.find(&ask.request()).map(|found| found.rule().index);
     assert_eq!(rule(ask("h/p.S/M").grpc().header("v", "2")), Ok(8));
     assert_eq!(rule(ask("h/p.S/M").grpc()), Ok(7));
     assert_eq!(rule(ask("h/p.S/MM").grpc()), Ok(6));

@@ -2,7 +2,7 @@
 
 use super::context::RequestContext;
 use super::failure::failure;
-use crate::snapshot::RuleRuntime;
+use crate::snapshot::RuleHandle;
 use crate::telemetry::Outcome;
 use crate::upstream::{EjectPolicy, for_upgrade, peer};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -20,7 +20,7 @@ const TRIES: u32 = 3;
 pub(super) async fn back_off(context: &RequestContext) -> Result<()> {
     let backoff = match (&context.rule, context.attempts) {
         (_, 0) => return Ok(()),
-        (Some(rule), _) => rule.retry.as_ref().map(|retry| retry.backoff).unwrap_or_default(),
+        (Some(rule), _) => rule.retry().map(|retry| retry.backoff).unwrap_or_default(),
         (None, _) => Duration::ZERO,
     };
     let bounded =
@@ -43,10 +43,10 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
         return Err(failure(context, Outcome::Internal));
     };
     if context.attempts > 1 {
-        rule.route.metrics.retried();
+        rule.route().metrics(context.metrics()).retried();
     }
     let settings = &port.gateway.settings;
-    context.try_deadline = rule.backend_timeout.and_then(|timeout| now.checked_add(timeout));
+    context.try_deadline = rule.timeouts().backend_request.and_then(|timeout| now.checked_add(timeout));
     let Some(picked) = target.pool.pick(settings.balancing, &context.tried, context.session.as_ref()) else {
         return Err(failure(context, Outcome::NoEndpoint));
     };
@@ -102,11 +102,8 @@ pub(super) fn judge(
     context.upstream_duration = context.try_started.map(|started| now.saturating_duration_since(started));
     let unwell = matches!(status, 502..=504);
     report(context, !unwell, now);
-    let listed = context
-        .rule
-        .as_ref()
-        .and_then(|rule| rule.retry.as_ref())
-        .is_some_and(|it| it.codes.contains(&status));
+    let listed =
+        context.rule.as_ref().and_then(|rule| rule.retry()).is_some_and(|it| it.codes.contains(&status));
     if listed && may_retry(session, context, now) {
         next_endpoint(context);
         let mut error = Error::explain(ErrorType::HTTPStatus(status), "listed for retry");
@@ -124,9 +121,9 @@ pub(super) fn connect_failed(
 ) -> Box<Error> {
     report(context, false, now);
     next_endpoint(context);
-    let tries = retries(context.rule.as_deref()).map_or(TRIES, |retries| TRIES.max(retries + 1));
+    let tries = retries(context.rule.as_ref()).map_or(TRIES, |retries| TRIES.max(retries + 1));
     let others = context.target().is_some_and(|target| target.pool.len() > context.tried.len());
-    let policy = retries(context.rule.as_deref()).is_some_and(|retries| context.attempts <= retries);
+    let policy = retries(context.rule.as_ref()).is_some_and(|retries| context.attempts <= retries);
     let again = context.attempts < tries
         && (others || policy)
         && context.overdue(now) != Some(Outcome::RequestTimeout);
@@ -161,7 +158,7 @@ pub(super) fn failed(
     }
     let harmless = ended && (session.req_header().method.is_idempotent() || unprocessed(&error));
     // A rule's own policy counts the tries of its endpoints, kept connections aside.
-    let own = stale || retries(context.rule.as_deref()).is_none();
+    let own = stale || retries(context.rule.as_ref()).is_none();
     let again = (harmless && own && context.attempts < TRIES && replayable(session, context, now))
         || may_retry(session, context, now);
     if again {
@@ -188,7 +185,7 @@ fn unprocessed(error: &Error) -> bool {
 
 /// Whether the rule's policy has a try left and the request can be sent again.
 fn may_retry(session: &Session, context: &RequestContext, now: Instant) -> bool {
-    retries(context.rule.as_deref()).is_some_and(|retries| context.attempts <= retries)
+    retries(context.rule.as_ref()).is_some_and(|retries| context.attempts <= retries)
         && replayable(session, context, now)
 }
 
@@ -197,8 +194,8 @@ fn replayable(session: &Session, context: &RequestContext, now: Instant) -> bool
     untouched(session) && context.overdue(now) != Some(Outcome::RequestTimeout)
 }
 
-fn retries(rule: Option<&RuleRuntime>) -> Option<u32> {
-    rule?.retry.as_ref().map(|retry| retry.attempts)
+fn retries(rule: Option<&RuleHandle>) -> Option<u32> {
+    rule?.retry().map(|retry| retry.attempts)
 }
 
 /// Nothing of an answer has gone to the client, and the body is still at hand (Pingora keeps 64 KiB).

@@ -1,7 +1,7 @@
 //! What one request remembers between its phases.
 
 use crate::listen::ConnInfo;
-use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleRuntime};
+use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
 use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::{MirrorBody, Permit, Picked, SessionId};
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ impl Drop for InFlight {
 
 /// Created when a request's head is complete, dropped when its answer is.
 pub struct RequestContext {
-    _in_flight: InFlight,
+    in_flight: InFlight,
     /// When the head was complete.
     pub(super) started: Instant,
     /// The connection.
@@ -36,7 +36,7 @@ pub struct RequestContext {
     /// The listener that answers for the host.
     pub(super) listener: Option<Arc<ListenerRuntime>>,
     /// The rule that matched.
-    pub(super) rule: Option<Arc<RuleRuntime>>,
+    pub(super) rule: Option<RuleHandle>,
     /// Length of the path prefix that the rule matched.
     pub(super) matched_prefix: Option<usize>,
     /// Position in the rule's backends.
@@ -74,7 +74,7 @@ pub struct RequestContext {
 impl RequestContext {
     pub(super) fn new(now: Instant, in_flight: InFlight) -> Self {
         Self {
-            _in_flight: in_flight,
+            in_flight,
             started: now,
             connection: None,
             port: None,
@@ -97,6 +97,11 @@ impl RequestContext {
             grpc: false,
             upgraded: false,
         }
+    }
+
+    /// Where everything is counted.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.in_flight.0
     }
 
     /// The chosen backendRef.

@@ -8,7 +8,7 @@ use sluice_ir as ir;
 
 /// A compiled [`ir::Cors`].
 #[derive(Debug)]
-pub struct Cors {
+pub(crate) struct Cors {
     origins: Vec<ir::CorsOrigin>,
     credentials: bool,
     methods: AllowList,

@@ -1,6 +1,6 @@
 //! From a request's head to a rule, or to the answer in its place. Pure: `sluice explain` runs the same function.
 
-use crate::snapshot::{ListenerRuntime, Port, RuleRuntime};
+use crate::snapshot::{ListenerRuntime, Port, RouteRuntime};
 use crate::telemetry::Outcome;
 use http::HeaderMap;
 use sluice_route::{Found, Request, host, path};
@@ -37,7 +37,7 @@ pub struct Matched<'p, 'a> {
     /// The listener.
     pub listener: &'p Arc<ListenerRuntime>,
     /// The rule and the match.
-    pub found: Found<'p, Arc<RuleRuntime>>,
+    pub found: Found<'p, RouteRuntime>,
     /// Host without port, lower case.
     pub host: Cow<'a, str>,
     /// Normalised path: matched here and forwarded to the backend alike, so that both see the same.

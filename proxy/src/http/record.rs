@@ -18,7 +18,8 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
     let duration = now.saturating_duration_since(context.started);
     let sent = session.body_bytes_sent() as u64;
     let Some(port) = &context.port else { return };
-    let metrics = context.rule.as_ref().map_or(&port.metrics, |rule| &rule.route.metrics);
+    let rule = context.rule.as_ref();
+    let metrics = rule.map_or(&port.metrics, |rule| rule.route().metrics(context.metrics()));
     metrics.finished(outcome, status, duration, context.request_body_bytes, sent);
     let settings = &port.gateway.settings;
     if settings.access_log == ir::AccessLog::Off {
@@ -28,12 +29,11 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
     let Some(connection) = &context.connection else { return };
     let client = forwarded::client(header, connection.peer.ip(), settings.trusted_hops);
     let field = |name: &str| header.headers.get(name).map(|value| value.as_bytes());
-    let rule = context.rule.as_ref();
     let record = AccessRecord {
         time: SystemTime::now(),
         gateway: port.gateway.key.as_str(),
         listener: context.listener.as_ref().and_then(|it| it.listener.origin.section.as_deref()),
-        route: rule.map(|rule| &*rule.route.name),
+        route: rule.map(|_| metrics.name()),
         rule: rule.and_then(|rule| rule.rule()?.name.as_deref()),
         method: header.method.as_str(),
         host: request::authority(header),

@@ -8,7 +8,7 @@ use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
 use super::{Cors, cookies, forwarded};
 use crate::listen::ConnInfo;
-use crate::snapshot::{MirrorRuntime, Port, RuleRuntime, Runtime};
+use crate::snapshot::{MirrorRuntime, Port, RuleHandle, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
 use crate::upstream::{MirrorClient, MirrorRequest};
 use arc_swap::ArcSwap;
@@ -87,7 +87,7 @@ fn route(
     connection: &ConnInfo,
     header: &mut RequestHeader,
     context: &mut RequestContext,
-) -> Result<std::result::Result<Arc<RuleRuntime>, Outcome>> {
+) -> Result<std::result::Result<RuleHandle, Outcome>> {
     let view = RequestView {
         method: header.method.as_str(),
         authority: authority(header),
@@ -100,7 +100,7 @@ fn route(
         Decision::Rule(matched) => matched,
         Decision::Answer(outcome) => return Ok(Err(outcome)),
     };
-    let rule = matched.found.target.clone();
+    let rule = RuleHandle::of(&matched.found);
     context.listener = Some(matched.listener.clone());
     context.matched_prefix = matched.found.matched_prefix_len;
     let absolute = !header.raw_path().starts_with(b"/") && header.raw_path() != b"*";
@@ -128,20 +128,20 @@ fn answered_by_rule(
     header: &RequestHeader,
     context: &mut RequestContext,
 ) -> Next {
-    if rule.fail.is_some() {
+    if rule.fail().is_some() {
         return Next::Answer(Outcome::InvalidFilter);
     }
-    if let Some(cors) = &rule.cors
+    if let Some(cors) = rule.cors()
         && Cors::is_preflight(&header.method, &header.headers)
     {
         let (status, fields) = cors.preflight(&header.headers);
         return Next::Text { outcome: Outcome::Preflight, status, fields };
     }
-    if let Some(redirect) = &rule.redirect {
+    if let Some(redirect) = rule.redirect() {
         return redirected(port, connection, redirect, header, context);
     }
     let now = context.started;
-    context.deadline = rule.request_timeout.and_then(|timeout| now.checked_add(timeout));
+    context.deadline = rule.timeouts().request.and_then(|timeout| now.checked_add(timeout));
     choose_backend(rule, header, context)
 }
 
@@ -173,8 +173,7 @@ fn redirected(
 
 /// A session's endpoint wins over weights, also over weight 0 (GEP-1619).
 fn choose_backend(rule: &RuleRuntime, header: &RequestHeader, context: &mut RequestContext) -> Next {
-    context.session =
-        rule.sessions.as_ref().and_then(|sessions| sessions.read(&header.headers, SystemTime::now()));
+    context.session = rule.sessions().and_then(|sessions| sessions.read(&header.headers, SystemTime::now()));
     let held = context.session.as_ref().and_then(|session| {
         rule.backends
             .iter()
@@ -216,9 +215,9 @@ pub(super) fn for_backend(
             trusted_hops: port.gateway.settings.trusted_hops,
         },
     )?;
-    rule.filters.request(header, context.matched_prefix)?;
-    if let Some(backend) = rule.backends.get(context.backend) {
-        backend.filters.request(header, context.matched_prefix)?;
+    let of_backend = rule.backends.get(context.backend).and_then(|backend| backend.filters());
+    for filters in rule.filters().into_iter().chain(of_backend) {
+        filters.request(header, context.matched_prefix)?;
     }
     Ok(())
 }
@@ -234,8 +233,8 @@ pub(super) fn start_mirrors(
         return;
     }
     let Some(rule) = context.rule.clone() else { return };
-    let of_backend = rule.backends.get(context.backend).map(|backend| &*backend.mirrors).unwrap_or_default();
-    for mirror in rule.mirrors.iter().chain(of_backend) {
+    let of_backend = rule.backends.get(context.backend).map(|backend| backend.mirrors()).unwrap_or_default();
+    for mirror in rule.mirrors().iter().chain(of_backend) {
         if mirror.sampler.take() {
             context.mirrors.extend(start_mirror(client, mirror, header, !session.is_body_empty(), context));
         }

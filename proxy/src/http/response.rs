@@ -27,16 +27,16 @@ pub(super) fn filter(
         session.set_keepalive(None);
     }
     let Some(rule) = &context.rule else { return Ok(()) };
-    if let Some(backend) = rule.backends.get(context.backend) {
-        backend.filters.response(header)?;
+    let of_backend = rule.backends.get(context.backend).and_then(|backend| backend.filters());
+    for filters in of_backend.into_iter().chain(rule.filters()) {
+        filters.response(header)?;
     }
-    rule.filters.response(header)?;
-    if let Some(cors) = &rule.cors
+    if let Some(cors) = rule.cors()
         && let Some(origin) = session.req_header().headers.get(header::ORIGIN)
     {
         cors.mark(origin, header)?;
     }
-    if let (Some(sessions), Some(picked)) = (&rule.sessions, &context.picked) {
+    if let (Some(sessions), Some(picked)) = (rule.sessions(), &context.picked) {
         let tls = context.connection.as_ref().is_some_and(|connection| connection.tls.is_some());
         let known = context.session.as_ref().is_some_and(|session| *session == picked.session_id());
         if !known && let Some((name, value)) = sessions.write(picked.session_id(), tls, SystemTime::now()) {

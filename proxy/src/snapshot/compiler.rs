@@ -3,14 +3,14 @@
 
 use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::{self, Backends};
-use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, RuleRuntime, Runtime};
+use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, Runtime};
 use crate::hosts::HostTable;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
 use crate::upstream::Upstreams;
 use ahash::{AHashMap, AHashSet};
 use sluice_ir::{self as ir, Resource, ResourceKey};
-use sluice_route::{RouteEntry, RouteTable, RuleEntry};
+use sluice_route::{RouteEntry, RouteTable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -33,7 +33,6 @@ pub struct Compiler {
     upstreams: Arc<Upstreams>,
     metrics: Arc<Metrics>,
     backends: AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
-    routes: AHashMap<ir::RouteKey, Arc<[RuleEntry<Arc<RuleRuntime>>]>>,
     listeners: BTreeMap<ir::ListenerKey, Arc<ListenerRuntime>>,
     ports: Ports,
     runtime: Arc<Runtime>,
@@ -45,6 +44,9 @@ impl Backends for AHashMap<ir::BackendKey, Arc<BackendRuntime>> {
         self.get(key).cloned()
     }
 }
+
+/// Routes that were compiled for a delta.
+type Fresh = AHashMap<ir::RouteKey, Arc<RouteRuntime>>;
 
 /// What a delta touches, by kind.
 #[derive(Default)]
@@ -64,7 +66,6 @@ impl Compiler {
             upstreams,
             metrics,
             backends: AHashMap::new(),
-            routes: AHashMap::new(),
             listeners: BTreeMap::new(),
             ports: Ports::default(),
             runtime: Arc::default(),
@@ -88,8 +89,8 @@ impl Compiler {
             self.upstreams.apply(&self.snapshot.endpoint_sets);
         }
         self.compile_backends(&mut touched);
-        self.compile_routes(&touched.routes);
-        self.update_tables(&touched.routes, &before);
+        let mut fresh = self.compile_routes(&touched.routes);
+        self.update_tables(&touched.routes, &before, &mut fresh);
         if touched.ports {
             self.ports = Ports::plan(self.plan, &self.snapshot, &self.ports);
             let limit = self.pending_requests();
@@ -108,18 +109,19 @@ impl Compiler {
     fn retire(&self, delta: &ir::Delta) {
         let any = |kind: fn(&ResourceKey) -> bool| delta.removals.iter().any(kind);
         if any(|key| matches!(key, ResourceKey::Route(_) | ResourceKey::Gateway(_))) {
-            let served: AHashSet<_> = self
-                .routes
-                .values()
-                .filter_map(|rules| rules.first())
-                .map(|rule| &*rule.target.route.name)
-                .collect();
-            self.metrics.retire_routes_except(|_, route| served.contains(route));
+            self.metrics.retire_routes_except(|gateway, route| self.serves(gateway, route));
         }
         if any(|key| matches!(key, ResourceKey::Backend(_))) {
             let keys: AHashSet<_> = self.backends.keys().map(ir::BackendKey::as_str).collect();
             self.metrics.retire_backends_except(|backend| keys.contains(backend));
         }
+    }
+
+    /// Whether a Gateway serves a route, by the names that metrics have: `NAMESPACE/NAME`, `HTTPRoute shop/cart`.
+    fn serves(&self, gateway: &str, route: &str) -> bool {
+        let key = ir::RouteKey::new(route.replacen(' ', "/", 1));
+        let route = self.snapshot.routes.get(&key);
+        route.is_some_and(|route| self.gateway_of(route).as_str() == gateway)
     }
 
     /// Rebuilds the backends that changed and marks the routes that name them.
@@ -158,36 +160,42 @@ impl Compiler {
         limits.max().unwrap_or_else(|| ir::Limits::default().pending_requests)
     }
 
-    fn compile_routes(&mut self, keys: &BTreeSet<ir::RouteKey>) {
-        for key in keys {
-            let Some(route) = self.snapshot.routes.get(key) else {
-                self.routes.remove(key);
-                continue;
-            };
-            let name = route.origin.to_string();
-            let gateway = self.gateway_of(route);
-            let runtime = Arc::new(RouteRuntime {
-                metrics: self.metrics.route(&gateway, &name),
-                route: route.clone(),
-                name: name.into(),
-            });
-            self.routes.insert(key.clone(), rule::compile(&runtime, &self.backends));
-        }
+    fn compile_routes(&self, keys: &BTreeSet<ir::RouteKey>) -> Fresh {
+        let routes = keys.iter().filter_map(|key| self.snapshot.routes.get(key));
+        routes.map(|route| (route.key.clone(), self.compile_route(route))).collect()
     }
 
-    /// `NAMESPACE/NAME` of the Gateway that serves a route, for its metrics; the first where there are several.
-    fn gateway_of(&self, route: &ir::Route) -> String {
-        route
-            .attachments
-            .iter()
-            .find_map(|attachment| self.snapshot.listeners.get(&attachment.listener))
-            .map(|listener| listener.gateway.to_string())
-            .unwrap_or_default()
+    fn compile_route(&self, route: &Arc<ir::Route>) -> Arc<RouteRuntime> {
+        Arc::new(rule::compile(route, self.gateway_of(route), &self.backends))
+    }
+
+    /// The Gateway that serves a route; the first where there are several.
+    fn gateway_of(&self, route: &ir::Route) -> ir::GatewayKey {
+        let mut listeners =
+            route.attachments.iter().filter_map(|it| self.snapshot.listeners.get(&it.listener));
+        listeners.next().map_or_else(|| ir::GatewayKey::new(""), |listener| listener.gateway.clone())
+    }
+
+    /// The compiled form of a route: the one of this delta, else that of the tables.
+    fn compiled(&self, route: &Arc<ir::Route>, fresh: &mut Fresh) -> Arc<RouteRuntime> {
+        if let Some(compiled) = fresh.get(&route.key) {
+            return compiled.clone();
+        }
+        let mut tables = route.attachments.iter().filter_map(|it| self.listeners.get(&it.listener));
+        let known = tables.find_map(|listener| listener.table.route(&route.key).cloned());
+        let compiled = known.unwrap_or_else(|| self.compile_route(route));
+        fresh.insert(route.key.clone(), compiled.clone());
+        compiled
     }
 
     /// Puts changed routes into the tables of the listeners they are or were attached to, and builds the tables of
     /// new listeners.
-    fn update_tables(&mut self, keys: &BTreeSet<ir::RouteKey>, before: &[(ir::RouteKey, Arc<ir::Route>)]) {
+    fn update_tables(
+        &mut self,
+        keys: &BTreeSet<ir::RouteKey>,
+        before: &[(ir::RouteKey, Arc<ir::Route>)],
+        fresh: &mut Fresh,
+    ) {
         self.listeners.retain(|key, _| self.snapshot.listeners.contains_key(key));
         let new: Vec<_> = self
             .snapshot
@@ -211,14 +219,16 @@ impl Compiler {
             let changed = keys.contains(&route.key);
             for attachment in &route.attachments {
                 if changed || new.contains(&attachment.listener) {
-                    let entry = self.entry(route, attachment);
+                    let route = self.compiled(route, fresh);
+                    let entry = RouteEntry { route, hostnames: attachment.hostnames.clone() };
                     edits.entry(&attachment.listener).or_default().upserts.push(entry);
                 }
             }
         }
         let mut tables = Vec::with_capacity(edits.len());
         for (key, mut edit) in edits {
-            edit.removals.retain(|removed| !edit.upserts.iter().any(|entry| entry.key == *removed));
+            let kept: AHashSet<_> = edit.upserts.iter().map(|entry| &entry.route.route.key).collect();
+            edit.removals.retain(|removed| !kept.contains(removed));
             let table = match self.listeners.get(key) {
                 Some(listener) => listener.table.with(edit.upserts, &edit.removals),
                 None => RouteTable::build(edit.upserts),
@@ -228,7 +238,7 @@ impl Compiler {
         self.store_tables(tables);
     }
 
-    fn store_tables(&mut self, tables: Vec<(ir::ListenerKey, RouteTable<Arc<RuleRuntime>>)>) {
+    fn store_tables(&mut self, tables: Vec<(ir::ListenerKey, RouteTable<RouteRuntime>)>) {
         let mut tables: AHashMap<_, _> = tables.into_iter().collect();
         for (key, listener) in &self.snapshot.listeners {
             let current = self.listeners.get(key);
@@ -240,16 +250,6 @@ impl Compiler {
             let table = table.or_else(|| current.map(|current| current.table.clone())).unwrap_or_default();
             self.listeners
                 .insert(key.clone(), Arc::new(ListenerRuntime { listener: listener.clone(), table }));
-        }
-    }
-
-    fn entry(&self, route: &ir::Route, attachment: &ir::Attachment) -> RouteEntry<Arc<RuleRuntime>> {
-        RouteEntry {
-            key: route.key.clone(),
-            kind: route.kind,
-            created_s: route.created_s,
-            hostnames: attachment.hostnames.clone(),
-            rules: self.routes.get(&route.key).cloned().unwrap_or_default(),
         }
     }
 
@@ -282,7 +282,7 @@ impl Compiler {
 
 #[derive(Default)]
 struct Edits {
-    upserts: Vec<RouteEntry<Arc<RuleRuntime>>>,
+    upserts: Vec<RouteEntry<RouteRuntime>>,
     removals: Vec<ir::RouteKey>,
 }
 

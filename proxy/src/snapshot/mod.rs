@@ -11,5 +11,6 @@ mod runtime;
 pub use compiler::{Compiled, Compiler};
 pub use ports::{BindPlan, PlannedPort};
 pub use runtime::{
-    BackendRuntime, ListenerRuntime, MirrorRuntime, Port, RouteRuntime, RuleBackend, RuleRuntime, Runtime,
+    BackendRuntime, ListenerRuntime, MirrorRuntime, Port, RouteRuntime, RuleBackend, RuleHandle, RuleRuntime,
+    Runtime,
 };

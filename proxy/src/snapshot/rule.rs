@@ -1,6 +1,8 @@
 //! Compiles one route: matches, filters, weights.
 
-use super::runtime::{BackendRuntime, MirrorRuntime, RouteRuntime, RuleBackend, RuleRuntime};
+use super::runtime::{
+    BackendExtras, BackendRuntime, MirrorRuntime, RouteRuntime, RuleBackend, RuleExtras, RuleRuntime,
+};
 use crate::http::{CompiledFilters, Cors};
 use crate::upstream::{Sampler, Sessions, Weights};
 use sluice_ir as ir;
@@ -12,25 +14,22 @@ pub(super) trait Backends {
     fn backend(&self, key: &ir::BackendKey) -> Option<Arc<BackendRuntime>>;
 }
 
-/// The rules of a route, ready for any table. A match that does not compile is left out and said in the log: the
-/// translation has refused it before, so this is a fault of ours, and the other matches still serve.
+/// A route, ready for any table. A match that does not compile is left out and said in the log: the translation has
+/// refused it before, so this is a fault of ours, and the other matches still serve.
 pub(super) fn compile(
-    route: &Arc<RouteRuntime>,
+    route: &Arc<ir::Route>,
+    gateway: ir::GatewayKey,
     backends: &impl Backends,
-) -> Arc<[RuleEntry<Arc<RuleRuntime>>]> {
-    route
-        .route
-        .rules
-        .iter()
-        .map(|rule| RuleEntry {
-            index: rule.index,
-            matches: matches(&route.route, rule),
-            target: Arc::new(runtime(route, rule, backends)),
-        })
-        .collect()
+) -> RouteRuntime {
+    let rules = route.rules.iter().map(|rule| RuleEntry {
+        index: rule.index,
+        matches: matches(route, rule),
+        target: runtime(rule, backends),
+    });
+    RouteRuntime::new(route.clone(), gateway, rules.collect())
 }
 
-fn matches(route: &ir::Route, rule: &ir::Rule) -> Arc<[CompiledMatch]> {
+fn matches(route: &ir::Route, rule: &ir::Rule) -> Box<[CompiledMatch]> {
     rule.matches
         .iter()
         .filter_map(|it| match CompiledMatch::compile(it) {
@@ -43,54 +42,62 @@ fn matches(route: &ir::Route, rule: &ir::Rule) -> Arc<[CompiledMatch]> {
         .collect()
 }
 
-fn runtime(route: &Arc<RouteRuntime>, rule: &ir::Rule, backends: &impl Backends) -> RuleRuntime {
-    let mut compiled = RuleRuntime {
-        route: route.clone(),
-        index: rule.index,
-        fail: None,
-        redirect: None,
-        cors: None,
-        filters: CompiledFilters::compile(&rule.filters),
-        mirrors: mirrors(&rule.filters, backends),
+fn runtime(rule: &ir::Rule, backends: &impl Backends) -> RuleRuntime {
+    RuleRuntime {
         backends: rule.backends.iter().map(|it| rule_backend(it, backends)).collect(),
         weights: Weights::new(&rule.backends.iter().map(|backend| backend.weight).collect::<Vec<_>>()),
-        request_timeout: rule.timeouts.request,
-        backend_timeout: rule.timeouts.backend_request,
+        extras: extras(rule, backends),
+    }
+}
+
+fn extras(rule: &ir::Rule, backends: &impl Backends) -> Option<Box<RuleExtras>> {
+    let is_plain = rule.filters.is_empty()
+        && rule.timeouts == ir::Timeouts::default()
+        && rule.retry.is_none()
+        && rule.session_persistence.is_none();
+    if is_plain {
+        return None;
+    }
+    let mut extras = RuleExtras {
+        filters: CompiledFilters::compile(&rule.filters),
+        mirrors: mirrors(&rule.filters, backends),
+        timeouts: rule.timeouts.clone(),
         retry: rule.retry.clone(),
         sessions: rule.session_persistence.as_deref().and_then(Sessions::new).map(Box::new),
+        ..RuleExtras::default()
     };
     for filter in &rule.filters {
         match filter {
-            ir::Filter::Fail(fail) => compiled.fail = Some(Box::new(fail.clone())),
-            ir::Filter::Redirect(redirect) => compiled.redirect = Some(Box::new(redirect.clone())),
-            ir::Filter::Cors(cors) => compiled.cors = Some(Box::new(Cors::compile(cors))),
+            ir::Filter::Fail(fail) => extras.fail = Some(Box::new(fail.clone())),
+            ir::Filter::Redirect(redirect) => extras.redirect = Some(Box::new(redirect.clone())),
+            ir::Filter::Cors(cors) => extras.cors = Some(Box::new(Cors::compile(cors))),
             ir::Filter::Mirror(_)
             | ir::Filter::RequestHeaders(_)
             | ir::Filter::ResponseHeaders(_)
             | ir::Filter::Rewrite(_) => {}
         }
     }
-    compiled
+    Some(Box::new(extras))
 }
 
 fn rule_backend(backend: &ir::WeightedBackend, backends: &impl Backends) -> RuleBackend {
     let failed = backend.filters.iter().find_map(|filter| match filter {
-        ir::Filter::Fail(fail) => Some(fail.clone()),
+        ir::Filter::Fail(fail) => Some(Box::new(fail.clone())),
         _ => None,
     });
     let target = match (failed, &backend.target) {
-        (Some(fail), _) => Err(Box::new(fail)),
-        (None, ir::BackendTarget::Fail(fail)) => Err(Box::new(fail.clone())),
+        (Some(fail), _) => Err(fail),
+        (None, ir::BackendTarget::Fail(fail)) => Err(fail.clone()),
         (None, ir::BackendTarget::Backend(key)) => backends.backend(key).ok_or_else(|| {
             let reason = format!("backend {key} is not part of the configuration");
             Box::new(ir::Fail { status: 500, reason })
         }),
     };
-    RuleBackend {
-        target,
+    let extras = || BackendExtras {
         filters: CompiledFilters::compile(&backend.filters),
         mirrors: mirrors(&backend.filters, backends),
-    }
+    };
+    RuleBackend { target, extras: (!backend.filters.is_empty()).then(|| Box::new(extras())) }
 }
 
 /// A mirror whose backend does not resolve copies nothing; the route's status says so.

@@ -2,15 +2,15 @@
 
 use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
-use crate::telemetry::RouteMetrics;
+use crate::telemetry::{Metrics, RouteMetrics};
 use crate::upstream::{EndpointPool, Permits, Sampler, Sessions, Weights};
 use ::http::HeaderValue;
 use ahash::AHashMap;
 use sluice_ir as ir;
-use sluice_route::RouteTable;
+use sluice_route::{Found, RouteTable, RuleEntry, TableRoute};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 /// Everything that requests read, by bound address.
 #[derive(Default)]
@@ -50,53 +50,149 @@ pub struct ListenerRuntime {
     /// The IR.
     pub listener: Arc<ir::Listener>,
     /// Where its requests go.
-    pub table: RouteTable<Arc<RuleRuntime>>,
+    pub table: RouteTable<RouteRuntime>,
 }
 
-/// What the rules of one route share.
+/// A route and its compiled rules, in one place: what one request reads of it stands together, and there are thousands.
 pub struct RouteRuntime {
-    /// The IR, for `explain`, logs and dumps.
+    /// The IR, for the table, `explain`, logs and dumps.
     pub route: Arc<ir::Route>,
-    /// `HTTPRoute shop/cart`, written once.
-    pub name: Box<str>,
-    /// Counters of the route.
-    pub metrics: Arc<RouteMetrics>,
+    /// The Gateway that serves the route, for its metrics; the first where there are several.
+    pub gateway: ir::GatewayKey,
+    /// In the order of the manifest.
+    pub rules: Box<[RuleEntry<RuleRuntime>]>,
+    /// Counters, made by the first request: most of many routes are seldom called.
+    metrics: OnceLock<Arc<RouteMetrics>>,
 }
 
-/// A compiled rule. What few rules have is boxed: there are thousands of rules.
+impl RouteRuntime {
+    /// A route that no request has met.
+    pub(super) fn new(
+        route: Arc<ir::Route>,
+        gateway: ir::GatewayKey,
+        rules: Box<[RuleEntry<RuleRuntime>]>,
+    ) -> Self {
+        Self { route, gateway, rules, metrics: OnceLock::new() }
+    }
+
+    /// Counters of the route among `all`.
+    pub fn metrics(&self, all: &Metrics) -> &Arc<RouteMetrics> {
+        self.metrics.get_or_init(|| all.route(self.gateway.as_str(), &self.route.origin.to_string()))
+    }
+}
+
+impl TableRoute for RouteRuntime {
+    type Target = RuleRuntime;
+
+    fn key(&self) -> &ir::RouteKey {
+        &self.route.key
+    }
+
+    fn created_s(&self) -> i64 {
+        self.route.created_s
+    }
+
+    fn rules(&self) -> &[RuleEntry<RuleRuntime>] {
+        &self.rules
+    }
+}
+
+/// A compiled rule.
 pub struct RuleRuntime {
-    /// The route.
-    pub route: Arc<RouteRuntime>,
-    /// Position in the route.
-    pub index: u32,
-    /// Answers every request in place of the backends, when a filter could not be resolved.
-    pub fail: Option<Box<ir::Fail>>,
-    /// Answers every request with a redirect.
-    pub redirect: Option<Box<ir::Redirect>>,
-    /// CORS.
-    pub cors: Option<Box<Cors>>,
-    /// Header edits and rewrites of the rule.
-    pub filters: CompiledFilters,
-    /// Copies.
-    pub mirrors: Box<[MirrorRuntime]>,
     /// Where to, in the order of the manifest.
     pub backends: Box<[RuleBackend]>,
     /// Positions of `backends` by weight.
     pub weights: Weights,
-    /// Whole request.
-    pub request_timeout: Option<Duration>,
-    /// One try.
-    pub backend_timeout: Option<Duration>,
-    /// Tries after the first, and when.
-    pub retry: Option<Box<ir::Retry>>,
-    /// Keeps clients at their endpoints.
-    pub sessions: Option<Box<Sessions>>,
+    /// What few rules have.
+    pub(super) extras: Option<Box<RuleExtras>>,
+}
+
+/// The rarer parts of a rule.
+#[derive(Default)]
+pub(super) struct RuleExtras {
+    pub(super) fail: Option<Box<ir::Fail>>,
+    pub(super) redirect: Option<Box<ir::Redirect>>,
+    pub(super) cors: Option<Box<Cors>>,
+    pub(super) filters: CompiledFilters,
+    pub(super) mirrors: Box<[MirrorRuntime]>,
+    pub(super) timeouts: ir::Timeouts,
+    pub(super) retry: Option<Box<ir::Retry>>,
+    pub(super) sessions: Option<Box<Sessions>>,
 }
 
 impl RuleRuntime {
+    /// Answers every request in place of the backends, when a filter could not be resolved.
+    pub fn fail(&self) -> Option<&ir::Fail> {
+        self.extras.as_ref()?.fail.as_deref()
+    }
+
+    /// Answers every request with a redirect.
+    pub fn redirect(&self) -> Option<&ir::Redirect> {
+        self.extras.as_ref()?.redirect.as_deref()
+    }
+
+    /// CORS.
+    pub(crate) fn cors(&self) -> Option<&Cors> {
+        self.extras.as_ref()?.cors.as_deref()
+    }
+
+    /// Header edits and rewrites of the rule; `None`: nothing to change.
+    pub fn filters(&self) -> Option<&CompiledFilters> {
+        self.extras.as_ref().map(|it| &it.filters)
+    }
+
+    /// Copies.
+    pub fn mirrors(&self) -> &[MirrorRuntime] {
+        self.extras.as_ref().map_or(&[], |it| &it.mirrors)
+    }
+
+    /// Bounds of the whole request and of one try.
+    pub fn timeouts(&self) -> ir::Timeouts {
+        self.extras.as_ref().map(|it| it.timeouts.clone()).unwrap_or_default()
+    }
+
+    /// Tries after the first, and when.
+    pub fn retry(&self) -> Option<&ir::Retry> {
+        self.extras.as_ref()?.retry.as_deref()
+    }
+
+    /// Keeps clients at their endpoints.
+    pub fn sessions(&self) -> Option<&Sessions> {
+        self.extras.as_ref()?.sessions.as_deref()
+    }
+}
+
+/// A rule of a route, held for as long as a request needs it.
+#[derive(Clone)]
+pub struct RuleHandle {
+    route: Arc<RouteRuntime>,
+    position: usize,
+}
+
+impl RuleHandle {
+    /// The rule that a search found.
+    pub fn of(found: &Found<'_, RouteRuntime>) -> Self {
+        Self { route: found.route.clone(), position: found.rule_position as usize }
+    }
+
+    /// The route.
+    pub fn route(&self) -> &RouteRuntime {
+        &self.route
+    }
+
     /// The rule of the IR.
     pub fn rule(&self) -> Option<&ir::Rule> {
-        self.route.route.rules.iter().find(|rule| rule.index == self.index)
+        let index = self.route.rules[self.position].index;
+        self.route.route.rules.iter().find(|rule| rule.index == index)
+    }
+}
+
+impl Deref for RuleHandle {
+    type Target = RuleRuntime;
+
+    fn deref(&self) -> &RuleRuntime {
+        // A search found it there.
+        &self.route.rules[self.position].target
     }
 }
 
@@ -112,10 +208,26 @@ pub struct MirrorRuntime {
 pub struct RuleBackend {
     /// The backend, or the answer in its place.
     pub target: Result<Arc<BackendRuntime>, Box<ir::Fail>>,
-    /// Filters of the backendRef, after the rule's.
-    pub filters: CompiledFilters,
+    /// What few have.
+    pub(super) extras: Option<Box<BackendExtras>>,
+}
+
+/// The rarer parts of a backendRef.
+pub(super) struct BackendExtras {
+    pub(super) filters: CompiledFilters,
+    pub(super) mirrors: Box<[MirrorRuntime]>,
+}
+
+impl RuleBackend {
+    /// Filters of the backendRef, after the rule's; `None`: nothing to change.
+    pub fn filters(&self) -> Option<&CompiledFilters> {
+        self.extras.as_ref().map(|it| &it.filters)
+    }
+
     /// Copies of what goes to this backend.
-    pub mirrors: Box<[MirrorRuntime]>,
+    pub fn mirrors(&self) -> &[MirrorRuntime] {
+        self.extras.as_ref().map_or(&[], |it| &it.mirrors)
+    }
 }
 
 /// A backend, shared by all routes that name it.

@@ -8,9 +8,24 @@
 use sluice_ir::Ratio;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Weighted choice between indexes; see the module.
+/// Weighted choice between indexes; see the module. Two words where there is nothing to choose, as in most rules.
+#[derive(Debug, Default)]
+pub struct Weights(Choice);
+
+#[derive(Debug, Default)]
+enum Choice {
+    /// Nothing has weight.
+    #[default]
+    Nothing,
+    /// One index has all the weight: nothing to count.
+    Single(usize),
+    /// Several have some.
+    Several(Box<Circle>),
+}
+
+/// Slots in a circle, and how far the picks have come.
 #[derive(Debug)]
-pub struct Weights {
+struct Circle {
     /// Weights divided by their greatest common divisor.
     slots: Slots,
     /// How many slots one pick moves on; coprime to the number of slots, so that each is visited once a round.
@@ -22,8 +37,6 @@ pub struct Weights {
 /// Which index a slot belongs to.
 #[derive(Debug)]
 enum Slots {
-    /// One index has all the weight: nothing to count. `None`: nothing has weight.
-    Single(Option<usize>),
     /// Indexes 0 to n - 1 have the same weight.
     Even(u64),
     /// `ends[i]` is the first slot after those of index i; the last entry is the number of slots.
@@ -38,56 +51,64 @@ impl Weights {
 
     /// As [`Weights::new`], but starts after `picks` picks, so that a changed list does not begin again at its head.
     pub(super) fn continuing(weights: &[u32], picks: u64) -> Self {
-        let slots = Slots::new(weights);
-        let stride = match &slots {
-            Slots::Single(_) | Slots::Even(_) => 1,
-            Slots::Uneven(_) => golden_stride(slots.count()),
-        };
-        Self { slots, stride, cursor: AtomicU64::new(picks) }
+        let mut positive = weights.iter().enumerate().filter(|(_, weight)| **weight > 0);
+        Self(match (positive.next(), positive.next()) {
+            (None, _) => Choice::Nothing,
+            (Some((index, _)), None) => Choice::Single(index),
+            (Some(_), Some(_)) => Choice::Several(Box::new(Circle::new(weights, picks))),
+        })
     }
 
     /// The next index; `None` when no weight is above 0. Costs one atomic addition and a binary search.
     pub fn next(&self) -> Option<usize> {
-        match &self.slots {
-            Slots::Single(index) => *index,
-            slots => {
-                let count = u128::from(slots.count());
-                let tick = u128::from(self.cursor.fetch_add(1, Ordering::Relaxed)) % count;
-                let slot = tick * u128::from(self.stride) % count;
-                Some(slots.index_of(u64::try_from(slot).unwrap_or(0)))
-            }
+        match &self.0 {
+            Choice::Nothing => None,
+            Choice::Single(index) => Some(*index),
+            Choice::Several(circle) => Some(circle.next()),
         }
     }
 
     /// An index by chance, by weight.
     pub(super) fn random(&self) -> Option<usize> {
-        match &self.slots {
-            Slots::Single(index) => *index,
-            slots => Some(slots.index_of(super::random::below(slots.count()))),
+        match &self.0 {
+            Choice::Nothing => None,
+            Choice::Single(index) => Some(*index),
+            Choice::Several(circle) => {
+                Some(circle.slots.index_of(super::random::below(circle.slots.count())))
+            }
         }
     }
 
-    /// How often [`Weights::next`] was asked; for [`Weights::continuing`].
+    /// How often [`Weights::next`] chose between several; for [`Weights::continuing`].
     pub(super) fn picks(&self) -> u64 {
-        self.cursor.load(Ordering::Relaxed)
+        match &self.0 {
+            Choice::Nothing | Choice::Single(_) => 0,
+            Choice::Several(circle) => circle.cursor.load(Ordering::Relaxed),
+        }
     }
 }
 
-impl Default for Weights {
-    /// No index at all.
-    fn default() -> Self {
-        Self::new(&[])
+impl Circle {
+    fn new(weights: &[u32], picks: u64) -> Self {
+        let slots = Slots::new(weights);
+        let stride = match &slots {
+            Slots::Even(_) => 1,
+            Slots::Uneven(_) => golden_stride(slots.count()),
+        };
+        Self { slots, stride, cursor: AtomicU64::new(picks) }
+    }
+
+    fn next(&self) -> usize {
+        let count = u128::from(self.slots.count());
+        let tick = u128::from(self.cursor.fetch_add(1, Ordering::Relaxed)) % count;
+        let slot = tick * u128::from(self.stride) % count;
+        self.slots.index_of(u64::try_from(slot).unwrap_or(0))
     }
 }
 
 impl Slots {
     fn new(weights: &[u32]) -> Self {
         let divisor = weights.iter().fold(0, |divisor, weight| greatest_common_divisor(divisor, *weight));
-        let mut positive = weights.iter().enumerate().filter(|(_, weight)| **weight > 0);
-        let first = positive.next().map(|(index, _)| index);
-        if positive.next().is_none() {
-            return Self::Single(first);
-        }
         if weights.iter().all(|weight| *weight == divisor) {
             return Self::Even(u64::try_from(weights.len()).unwrap_or(u64::MAX));
         }
@@ -100,7 +121,6 @@ impl Slots {
 
     fn count(&self) -> u64 {
         match self {
-            Self::Single(_) => 1,
             Self::Even(count) => *count,
             Self::Uneven(ends) => ends.last().copied().unwrap_or(1),
         }
@@ -108,7 +128,6 @@ impl Slots {
 
     fn index_of(&self, slot: u64) -> usize {
         match self {
-            Self::Single(index) => index.unwrap_or(0),
             Self::Even(_) => usize::try_from(slot).unwrap_or(0),
             Self::Uneven(ends) => ends.partition_point(|end| *end <= slot),
         }

@@ -3,7 +3,7 @@
 //! A byte chooses from a small alphabet, so that routes collide; paths, hosts and queries can also be raw text.
 
 use crate::support::reference::{self, Winner};
-use crate::support::{Ask, Spec, With, ask, compiled, exact, grpc, prefix, regex};
+use crate::support::{Ask, Spec, TestRoute, With, ask, compiled, exact, grpc, prefix, regex};
 use sluice_ir::{HostPattern, Match, RouteKey};
 use sluice_route::{Miss, RouteTable};
 
@@ -39,11 +39,11 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-fn found(table: &RouteTable<String>, ask: &Ask) -> Result<Winner, Miss> {
+fn found(table: &RouteTable<TestRoute>, ask: &Ask) -> Result<Winner, Miss> {
     let found = table.find(&ask.request())?;
     Ok(Winner {
-        route: found.route.clone(),
-        rule_index: found.rule_index,
+        route: found.route.key.clone(),
+        rule_index: found.rule().index,
         match_index: found.match_index,
         hostname: found.hostname.clone(),
         matched_prefix_len: found.matched_prefix_len,

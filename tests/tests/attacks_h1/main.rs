@@ -79,7 +79,7 @@ impl Target {
 /// Only `/public` is routed.
 fn snapshot(backend: SocketAddr, edit: impl FnOnce(&mut ir::Settings)) -> ir::Snapshot {
     let mut snapshot = ir_samples::with_settings(ir_samples::everything_to(backend), edit);
-    let public = ir::Match { path: ir::PathMatch::Prefix("/public".to_owned()), ..ir::Match::default() };
+    let public = ir::Match { path: ir::PathMatch::Prefix("/public".into()), ..ir::Match::default() };
     let route = ir_samples::route("all", vec![ir_samples::rule(0, public, "main")]);
     snapshot.routes.insert(route.key.clone(), route);
     snapshot

@@ -38,7 +38,7 @@ impl Target {
     ) -> Self {
         let backend = Recorder::scripted(script).await;
         let mut snapshot = ir_samples::with_settings(ir_samples::everything_to(backend.address()), edit);
-        let public = ir::Match { path: ir::PathMatch::Prefix("/public".to_owned()), ..ir::Match::default() };
+        let public = ir::Match { path: ir::PathMatch::Prefix("/public".into()), ..ir::Match::default() };
         let route = ir_samples::route("all", vec![ir_samples::rule(0, public, "main")]);
         snapshot.routes.insert(route.key.clone(), route);
         Self { stand: Stand::of_snapshot(snapshot).await, backend }

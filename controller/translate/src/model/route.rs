@@ -12,13 +12,14 @@ use std::sync::Arc;
 pub(crate) struct RouteModel {
     pub(crate) meta: Meta,
     pub(crate) kind: RouteKind,
-    pub(crate) parents: Box<[Arc<ParentRef>]>,
-    /// Empty: every host.
-    pub(crate) hostnames: Box<[HostPattern]>,
+    /// Shared by the routes that write the same.
+    pub(crate) parents: Arc<[Arc<ParentRef>]>,
+    /// Empty: every host. Shared with the IR where a listener takes all of them.
+    pub(crate) hostnames: Arc<[HostPattern]>,
     /// Without those whose matches could not be read.
     pub(crate) rules: Box<[RuleModel]>,
     /// How many rules the object has.
-    pub(crate) rule_count: usize,
+    pub(crate) rule_count: u32,
     /// What is wrong with the object by itself.
     pub(crate) faults: Box<[Fault]>,
     /// Whether `useDefaultGateways` is set.
@@ -30,7 +31,6 @@ pub(crate) struct RouteModel {
 pub(crate) struct RuleModel {
     pub(crate) index: u32,
     pub(crate) matches: Arc<[Match]>,
-    pub(crate) filters: Box<[FilterModel]>,
     pub(crate) backends: Box<[BackendModel]>,
     /// What most rules don't have.
     pub(crate) extras: Option<Box<RuleExtras>>,
@@ -39,12 +39,19 @@ pub(crate) struct RuleModel {
 /// The rarer parts of a rule.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RuleExtras {
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) filters: Vec<FilterModel>,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Option<Retry>,
     pub(crate) session_persistence: Option<SessionPersistence>,
     /// Requests that match are answered with an error, because part of the rule could not be read.
     pub(crate) refused: Option<String>,
+}
+
+impl RuleModel {
+    pub(crate) fn filters(&self) -> &[FilterModel] {
+        self.extras.as_ref().map_or(&[], |it| &it.filters)
+    }
 }
 
 impl RuleExtras {

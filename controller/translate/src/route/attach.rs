@@ -5,6 +5,7 @@ use crate::status::ParentRef;
 use crate::view::View;
 use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef};
 use sluice_ir::{HostPattern, ListenerKey};
+use std::sync::Arc;
 
 /// What a parentRef names.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(crate) enum Named {
 pub(crate) struct Taken {
     pub(crate) listener: ListenerKey,
     pub(crate) gateway: ObjectRef,
-    pub(crate) hostnames: Vec<HostPattern>,
+    pub(crate) hostnames: Arc<[HostPattern]>,
     pub(crate) is_served: bool,
 }
 
@@ -131,13 +132,13 @@ fn no_match(written: &ParentRef, parent: &ObjectRef, offered: &crate::gateway::P
 }
 
 /// The hosts for which the route answers on a listener; a route without hostnames takes the listener's.
-fn intersection(listener: &HostPattern, route: &[HostPattern]) -> Vec<HostPattern> {
+fn intersection(listener: &HostPattern, route: &Arc<[HostPattern]>) -> Arc<[HostPattern]> {
     if route.is_empty() {
-        return vec![listener.clone()];
+        return Arc::from([listener.clone()]);
     }
     let mut hosts: Vec<HostPattern> = route.iter().filter_map(|it| listener.intersection(it)).collect();
     hosts.sort();
     hosts.dedup();
-    hosts.shrink_to_fit();
-    hosts
+    // Mostly the route's own list: it is shared.
+    if *hosts == **route { route.clone() } else { hosts.into() }
 }

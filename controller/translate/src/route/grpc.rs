@@ -15,7 +15,7 @@ use sluice_crds::grpcroutes::{
     GrpcRouteRulesSessionPersistenceType as SessionType,
 };
 use sluice_crds::{GrpcRoute, Kind};
-use sluice_ir::{GrpcMethodMatch, Match, PathMatch, RouteKind};
+use sluice_ir::{Match, PathMatch, RouteKind};
 use std::sync::Arc;
 
 macro_rules! raw_filter {
@@ -78,9 +78,9 @@ pub(crate) fn read(it: &GrpcRoute) -> RouteModel {
                 })
             })
             .collect(),
-        hostnames: hostnames.into(),
+        hostnames,
         rules: rules.into(),
-        rule_count: written.len(),
+        rule_count: u32::try_from(written.len()).unwrap_or(u32::MAX),
         faults: faults.list.into(),
         wants_default_gateways: it.spec.use_default_gateways.is_some(),
         meta,
@@ -97,7 +97,7 @@ fn rule(rules: &[GrpcRouteRules], meta: &Meta, index: usize, faults: &mut Faults
         read.push(matches::grpc(it, &format!("{field}.matches[{position}]"), faults));
     }
     if read.is_empty() {
-        read.push(Match { path: PathMatch::Grpc(GrpcMethodMatch::default()), ..Match::default() });
+        read.push(Match { path: PathMatch::Grpc(Box::default()), ..Match::default() });
     }
     if faults.hard_count() > before {
         return None;
@@ -124,7 +124,8 @@ fn rule(rules: &[GrpcRouteRules], meta: &Meta, index: usize, faults: &mut Faults
     }
     rule_status::warn_if_idle(&backends, &filters, &field, faults);
     let extras = RuleExtras {
-        name: it.name.clone(),
+        name: it.name.as_deref().map(Into::into),
+        filters,
         session_persistence,
         refused: faults.latest_hard(before),
         ..RuleExtras::default()
@@ -132,7 +133,6 @@ fn rule(rules: &[GrpcRouteRules], meta: &Meta, index: usize, faults: &mut Faults
     Some(RuleModel {
         index: u32::try_from(index).unwrap_or(u32::MAX),
         matches: read.into(),
-        filters: filters.into(),
         backends: backends.into(),
         extras: extras.boxed(),
     })

@@ -118,9 +118,9 @@ pub(crate) fn read(it: &HttpRoute) -> RouteModel {
                 })
             })
             .collect(),
-        hostnames: hostnames.into(),
+        hostnames,
         rules: rules.into(),
-        rule_count: written.len(),
+        rule_count: u32::try_from(written.len()).unwrap_or(u32::MAX),
         faults: faults.list.into(),
         wants_default_gateways: it.spec.use_default_gateways.is_some(),
         meta,
@@ -182,7 +182,8 @@ fn rule(rules: &[HttpRouteRules], meta: &Meta, index: usize, faults: &mut Faults
         .collect();
     rule_status::warn_if_idle(&backends, &filters, &field, faults);
     let extras = RuleExtras {
-        name: it.name.clone(),
+        name: it.name.as_deref().map(Into::into),
+        filters,
         timeouts,
         retry,
         session_persistence,
@@ -191,7 +192,6 @@ fn rule(rules: &[HttpRouteRules], meta: &Meta, index: usize, faults: &mut Faults
     Some(RuleModel {
         index: u32::try_from(index).unwrap_or(u32::MAX),
         matches: read.into(),
-        filters: filters.into(),
         backends: backends.into(),
         extras: extras.boxed(),
     })

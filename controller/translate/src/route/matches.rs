@@ -32,7 +32,7 @@ pub(crate) fn http(it: &HttpRouteRulesMatches, field: &str, faults: &mut Faults)
     });
     Match {
         path: it.path.as_ref().map_or_else(all_paths, |it| path(it, &format!("{field}.path"), faults)),
-        method: it.method.as_ref().map(|it| method(it).to_owned()),
+        method: it.method.as_ref().map(|it| method(it).into()),
         headers: header_list(headers, field, faults),
         query,
     }
@@ -65,7 +65,7 @@ pub(crate) fn grpc(it: &GrpcRouteRulesMatches, field: &str, faults: &mut Faults)
         (it.name.as_str(), it.value.as_str(), is_regex)
     });
     Match {
-        path: PathMatch::Grpc(method),
+        path: PathMatch::Grpc(Box::new(method)),
         method: None,
         headers: header_list(headers, field, faults),
         query: Vec::new(),
@@ -74,7 +74,7 @@ pub(crate) fn grpc(it: &GrpcRouteRulesMatches, field: &str, faults: &mut Faults)
 
 /// The default of an HTTPRoute.
 pub(crate) fn all_paths() -> PathMatch {
-    PathMatch::Prefix("/".to_owned())
+    PathMatch::Prefix("/".into())
 }
 
 /// GRPCMethodMatch: letters, digits, `_`; services also `.` between parts.
@@ -92,15 +92,15 @@ fn path(it: &HttpRouteRulesMatchesPath, field: &str, faults: &mut Faults) -> Pat
     match it.r#type {
         Some(HttpRouteRulesMatchesPathType::Exact) => {
             faults.check(field, syntax::path(&value));
-            PathMatch::Exact(value)
+            PathMatch::Exact(value.into())
         }
         Some(HttpRouteRulesMatchesPathType::PathPrefix) | None => {
             faults.check(field, syntax::path(&value));
-            PathMatch::Prefix(value)
+            PathMatch::Prefix(value.into())
         }
         Some(HttpRouteRulesMatchesPathType::RegularExpression) => {
             faults.check(field, syntax::regex(&value));
-            PathMatch::Regex(value)
+            PathMatch::Regex(value.into())
         }
     }
 }

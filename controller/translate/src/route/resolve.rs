@@ -40,7 +40,7 @@ fn references(rule: &RuleModel) -> impl Iterator<Item = &BackendReference> {
     rule.backends
         .iter()
         .flat_map(|it| std::iter::once(&*it.reference).chain(mirror_references(&it.filters)))
-        .chain(mirror_references(&rule.filters))
+        .chain(mirror_references(rule.filters()))
 }
 
 fn mirror_references(filters: &[FilterModel]) -> impl Iterator<Item = &BackendReference> {
@@ -92,7 +92,7 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
     }
     let verdict = judge(model);
     let mut resolver = Resolver { view, model, failures: Vec::new(), problems: &mut problems };
-    let rules: Vec<Rule> = model.rules.iter().map(|it| resolver.rule(it)).collect();
+    let rules: Box<[Rule]> = model.rules.iter().map(|it| resolver.rule(it)).collect();
     let failures = resolver.failures;
     let resolved = resolved_refs(model, &failures);
     let mut output = RouteOutput::default();
@@ -116,8 +116,6 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
             parent_ref: written.clone(),
         });
     }
-    parents.shrink_to_fit();
-    output.accepted.shrink_to_fit();
     if !parents.is_empty() {
         output.status = Some(RouteStatus { parents });
     }
@@ -127,19 +125,12 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
             origin: Origin::new(reference.kind.name(), reference.namespace.clone(), reference.name.clone()),
             kind: model.kind,
             created_s: model.meta.created_s,
-            attachments: tight(attachments.into_values()),
+            attachments: attachments.into_values().collect(),
             rules,
         });
     }
     output.problems = problems.into_list();
     output
-}
-
-/// A list without spare room: there is one for each of many routes.
-fn tight<T>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut list: Vec<T> = items.collect();
-    list.shrink_to_fit();
-    list
 }
 
 /// What the object alone says.
@@ -166,7 +157,7 @@ fn judge(model: &RouteModel) -> Verdict {
     rules.sort_unstable();
     rules.dedup();
     let message = format!("{}: {}", first.field, first.message);
-    if first.rule.is_none() || rules.len() >= model.rule_count {
+    if first.rule.is_none() || rules.len() >= model.rule_count as usize {
         return Verdict {
             refused: Some(Condition::no("Accepted", reason, message, generation)),
             partial: None,
@@ -267,7 +258,7 @@ struct Resolver<'a, 'b> {
 
 impl Resolver<'_, '_> {
     fn rule(&mut self, rule: &RuleModel) -> Rule {
-        let mut filters = self.filters(&rule.filters);
+        let mut filters = self.filters(rule.filters());
         let mut backends = Vec::with_capacity(rule.backends.len());
         for (index, it) in rule.backends.iter().enumerate() {
             let field = format!("spec.rules[{}].backendRefs[{index}]", rule.index);
@@ -277,7 +268,7 @@ impl Resolver<'_, '_> {
         let extras = rule.extras.as_deref().cloned().unwrap_or_default();
         if let Some(reason) = extras.refused {
             // The rule keeps its requests, so that they don't fall to a rule that was not meant for them.
-            filters = vec![Filter::Fail(Fail { status: 500, reason })];
+            filters = [Filter::Fail(Fail { status: 500, reason })].into();
             backends = Vec::new();
         }
         Rule {
@@ -285,14 +276,14 @@ impl Resolver<'_, '_> {
             name: extras.name,
             matches: rule.matches.clone(),
             filters,
-            backends,
+            backends: backends.into(),
             timeouts: extras.timeouts,
             retry: extras.retry.map(Box::new),
             session_persistence: extras.session_persistence.map(Box::new),
         }
     }
 
-    fn filters(&mut self, models: &[FilterModel]) -> Vec<Filter> {
+    fn filters(&mut self, models: &[FilterModel]) -> Box<[Filter]> {
         let mut filters = Vec::with_capacity(models.len());
         for it in models {
             filters.push(match it {
@@ -304,7 +295,7 @@ impl Resolver<'_, '_> {
                 }
             });
         }
-        filters
+        filters.into()
     }
 
     fn target(&mut self, reference: &BackendReference, field: &str) -> BackendTarget {
@@ -315,7 +306,7 @@ impl Resolver<'_, '_> {
                 self.problems.error(place, failure.message.clone(), failure.next_step.clone());
                 let fail = Fail { status: 500, reason: failure.message.clone() };
                 self.failures.push(failure);
-                BackendTarget::Fail(fail)
+                BackendTarget::Fail(Box::new(fail))
             }
         }
     }

@@ -4,12 +4,13 @@ use super::faults::Faults;
 use crate::model::{BackendModel, FaultReason, FilterModel};
 use crate::syntax;
 use sluice_ir::{Filter, HostPattern};
+use std::sync::Arc;
 
 /// Largest weight (BackendRef.weight).
 const MAX_WEIGHT: i32 = 1_000_000;
 
 /// Reads `hostnames`.
-pub(crate) fn hostnames(written: &[String], faults: &mut Faults) -> Vec<HostPattern> {
+pub(crate) fn hostnames(written: &[String], faults: &mut Faults) -> Arc<[HostPattern]> {
     let mut read = Vec::with_capacity(written.len());
     for (index, text) in written.iter().enumerate() {
         if faults.check(format!("spec.hostnames[{index}]"), syntax::hostname(text, true)) {
@@ -19,8 +20,7 @@ pub(crate) fn hostnames(written: &[String], faults: &mut Faults) -> Vec<HostPatt
             }
         }
     }
-    read.shrink_to_fit();
-    read
+    read.into()
 }
 
 /// Rule names must be unique (GEP-995).

@@ -10,7 +10,8 @@ use crate::gateway::{GatewayOutput, GatewayPlan, Infrastructure};
 use crate::output::Output;
 use crate::problem::Problem;
 use crate::reads::{Graph, Key, Node};
-use crate::status::Status;
+use crate::shared::{Shared, compact_map};
+use crate::status::{RouteStatus, Status};
 use crate::store::Store;
 use crate::view::State;
 use sluice_crds::{Kind, Object, ObjectRef};
@@ -39,6 +40,8 @@ impl Default for Options {
 pub enum Change {
     /// The object is new or has changed.
     Upsert(Object),
+    /// The same, from one who keeps the object's reference: the translator keeps the same one.
+    UpsertAs(ObjectRef, Object),
     /// The object is gone.
     Remove(ObjectRef),
     /// The newest version of the object could not be read.
@@ -70,6 +73,9 @@ pub struct Update {
     pub plans: Vec<ObjectRef>,
 }
 
+/// So many changes at once, and a quarter of all there is, are followed by a look at how the maps are filled.
+const MANY: usize = 256;
+
 /// Objects in, IR and statuses out.
 #[derive(Debug)]
 pub struct Translator {
@@ -79,13 +85,16 @@ pub struct Translator {
     /// Which Gateways serve a certificate.
     certificate_users: BTreeMap<CertificateKey, BTreeSet<ObjectRef>>,
     /// Where each route is attached, and how many routes each listener has.
-    accepted: BTreeMap<ObjectRef, Box<[(ListenerKey, ObjectRef)]>>,
+    accepted: BTreeMap<ObjectRef, Arc<[(ListenerKey, ObjectRef)]>>,
     attached: BTreeMap<ListenerKey, u32>,
     /// Which backends have an endpoint set or a key: different references can come to the same.
     backends_by_key: BTreeMap<BackendKey, BTreeSet<Arc<BackendId>>>,
     backends_by_endpoints: BTreeMap<EndpointSetKey, BTreeSet<Arc<BackendId>>>,
     /// How many backendRefs of attached routes name each backend.
     backend_users: BTreeMap<BackendKey, u32>,
+    /// Where most routes are attached, and how they are: the same for many.
+    shared_places: Shared<[(ListenerKey, ObjectRef)]>,
+    shared_statuses: Shared<RouteStatus>,
     bind_failures: BTreeMap<ListenerKey, String>,
     /// In a cluster: what is known of each Gateway's infrastructure.
     infrastructure: BTreeMap<ObjectRef, Infrastructure>,
@@ -125,6 +134,8 @@ impl Translator {
             backends_by_key: BTreeMap::new(),
             backends_by_endpoints: BTreeMap::new(),
             backend_users: BTreeMap::new(),
+            shared_places: Shared::default(),
+            shared_statuses: Shared::default(),
             bind_failures: BTreeMap::new(),
             infrastructure: BTreeMap::new(),
             rendered: BTreeMap::new(),
@@ -136,9 +147,12 @@ impl Translator {
     /// Takes changes in; several of them at once cost less than one after the other. What comes out does not depend
     /// on their order, as long as the last word on each object is the same.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Update {
+        let mut count = 0_usize;
         for change in changes {
+            count += 1;
             let touched = match change {
                 Change::Upsert(object) => self.state.store.upsert(object),
+                Change::UpsertAs(reference, object) => self.state.store.upsert_as(reference, object),
                 Change::Remove(reference) => {
                     if reference.kind == Kind::Gateway {
                         self.infrastructure.remove(&reference);
@@ -149,10 +163,22 @@ impl Translator {
             };
             self.dirty.extend(touched.nodes);
             for key in &touched.keys {
-                self.dirty.extend(self.graph.readers(key).cloned());
+                self.dirty.extend(self.graph.readers(key));
             }
         }
-        self.run()
+        let update = self.run();
+        if count >= MANY && count * 4 >= self.output.snapshot.len() {
+            self.compact();
+        }
+        update
+    }
+
+    /// Fills half-empty nodes of the maps: the first load leaves them so.
+    fn compact(&mut self) {
+        self.state.store.compact();
+        self.graph.compact();
+        self.output.compact();
+        compact_map(&mut self.accepted);
     }
 
     /// Tells which listeners the data plane can't bind at the moment, and why: the whole list each time, empty when
@@ -266,6 +292,6 @@ impl Translator {
     }
 
     fn mark_readers(&mut self, key: &Key) {
-        self.dirty.extend(self.graph.readers(key).cloned());
+        self.dirty.extend(self.graph.readers(key));
     }
 }

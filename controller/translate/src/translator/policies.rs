@@ -27,7 +27,7 @@ impl Translator {
         let reads = if computed.is_some() { view.into_reads() } else { Vec::new() };
         let (status, problems) = computed.unwrap_or_default();
         self.note_reads(node, reads);
-        self.output.set_status(reference, status.map(Status::Policy));
+        self.output.set_status(reference, status.map(|it| Status::Policy(Box::new(it))));
         self.output.set_problems(node, problems);
     }
 
@@ -40,7 +40,7 @@ impl Translator {
             Key::Backend(id) => Some(id.clone()),
             _ => None,
         });
-        let accepted = self.accepted.get(reference).into_iter().flatten();
+        let accepted = self.accepted.get(reference).into_iter().flat_map(|it| it.iter());
         Some(RouteUse { backends: reads.collect(), gateways: accepted.map(|it| it.1.clone()).collect() })
     }
 
@@ -79,7 +79,7 @@ impl Translator {
         for id in ids.filter(is_meant) {
             for node in self.graph.readers(&Key::Backend(id.clone())) {
                 let Node::Route(route) = node else { continue };
-                let accepted = self.accepted.get(route).into_iter().flatten();
+                let accepted = self.accepted.get(&route).into_iter().flat_map(|it| it.iter());
                 for (_, gateway) in accepted {
                     if !gateways.contains(gateway) {
                         gateways.insert(gateway.clone());

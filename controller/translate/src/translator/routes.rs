@@ -45,7 +45,8 @@ impl Translator {
 
     pub(super) fn install_route(&mut self, node: &Node, reference: &ObjectRef, output: RouteOutput) {
         self.output.set_problems(node, output.problems);
-        self.output.set_status(reference, output.status.map(Status::Route));
+        let status = output.status.map(|it| Status::Route(self.shared_statuses.get(Arc::new(it))));
+        self.output.set_status(reference, status);
         let key = RouteKey::new(format!("{}/{}/{}", reference.kind, reference.namespace, reference.name));
         let old = self.output.snapshot.routes.get(&key).cloned();
         if old.as_deref() != output.route.as_ref() {
@@ -55,9 +56,9 @@ impl Translator {
                 None => self.output.remove(ResourceKey::Route(key)),
             }
         }
-        let old = self.accepted.remove(reference).unwrap_or_default();
+        let old = self.accepted.get(reference).cloned().unwrap_or_default();
         if *old != *output.accepted {
-            for (listener, gateway) in &old {
+            for (listener, gateway) in old.iter() {
                 self.dirty.insert(Node::Render(gateway.clone()));
                 leave_count(&mut self.attached, listener);
             }
@@ -65,9 +66,12 @@ impl Translator {
                 self.dirty.insert(Node::Render(gateway.clone()));
                 *self.attached.entry(listener.clone()).or_default() += 1;
             }
-        }
-        if !output.accepted.is_empty() {
-            self.accepted.insert(reference.clone(), output.accepted.into());
+            if output.accepted.is_empty() {
+                self.accepted.remove(reference);
+            } else {
+                let places = self.shared_places.get(output.accepted.into());
+                self.accepted.insert(reference.clone(), places);
+            }
         }
     }
 

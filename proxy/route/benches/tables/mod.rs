@@ -2,8 +2,33 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::expect_used)]
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sluice_ir::{HeaderMatch, HostPattern, Match, PathMatch, RouteKey, RouteKind, StringMatch};
-use sluice_route::{CompiledMatch, Request, RouteEntry, RouteTable, RuleEntry};
+use sluice_ir::{HeaderMatch, HostPattern, Match, PathMatch, RouteKey, StringMatch};
+use sluice_route::{CompiledMatch, Request, RouteEntry, RouteTable, RuleEntry, TableRoute};
+use std::sync::Arc;
+
+/// A route with one target for each rule.
+#[derive(Clone, Debug)]
+pub struct NumberedRoute {
+    pub key: RouteKey,
+    pub created_s: i64,
+    pub rules: Vec<RuleEntry<u64>>,
+}
+
+impl TableRoute for NumberedRoute {
+    type Target = u64;
+
+    fn key(&self) -> &RouteKey {
+        &self.key
+    }
+
+    fn created_s(&self) -> i64 {
+        self.created_s
+    }
+
+    fn rules(&self) -> &[RuleEntry<u64>] {
+        &self.rules
+    }
+}
 
 /// How routes differ.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +48,7 @@ pub enum Shape {
 }
 
 /// Route number `index`.
-pub fn entry(shape: Shape, index: usize) -> RouteEntry<u64> {
+pub fn entry(shape: Shape, index: usize) -> RouteEntry<NumberedRoute> {
     let one_host = || HostPattern::Exact("shop.example.com".into());
     let host = || HostPattern::Exact(host(index).into());
     let (host, path) = match shape {
@@ -32,9 +57,9 @@ pub fn entry(shape: Shape, index: usize) -> RouteEntry<u64> {
             HostPattern::Wildcard(format!("tenant-{index}.example.com").into()),
             PathMatch::Prefix("/".into()),
         ),
-        Shape::Prefixes => (one_host(), PathMatch::Prefix(path(index))),
-        Shape::Exacts => (one_host(), PathMatch::Exact(path(index))),
-        Shape::Regexes => (one_host(), PathMatch::Regex(format!("{}/v[0-9]+/.*", path(index)))),
+        Shape::Prefixes => (one_host(), PathMatch::Prefix(path(index).into())),
+        Shape::Exacts => (one_host(), PathMatch::Exact(path(index).into())),
+        Shape::Regexes => (one_host(), PathMatch::Regex(format!("{}/v[0-9]+/.*", path(index)).into())),
     };
     let mut it = Match { path, ..Match::default() };
     if let Shape::Conditions = shape {
@@ -42,18 +67,16 @@ pub fn entry(shape: Shape, index: usize) -> RouteEntry<u64> {
         it.headers.push(HeaderMatch { name: "x-version".into(), value: StringMatch::Exact("2".into()) });
         it.query.push(sluice_ir::QueryMatch { name: "beta".into(), value: StringMatch::Exact("yes".into()) });
     }
-    RouteEntry {
+    let route = NumberedRoute {
         key: RouteKey::new(format!("HTTPRoute/shop/route-{index}")),
-        kind: RouteKind::Http,
         created_s: 1_700_000_000,
-        hostnames: vec![host],
-        rules: [RuleEntry {
+        rules: vec![RuleEntry {
             index: 0,
             matches: [CompiledMatch::compile(&it).expect("a valid match")].into(),
             target: index as u64,
-        }]
-        .into(),
-    }
+        }],
+    };
+    RouteEntry { route: Arc::new(route), hostnames: [host].into() }
 }
 
 pub fn host(index: usize) -> String {
@@ -64,7 +87,7 @@ pub fn path(index: usize) -> String {
     format!("/api/{}/resource-{index}", index % 50)
 }
 
-pub fn table(shape: Shape, routes: usize) -> RouteTable<u64> {
+pub fn table(shape: Shape, routes: usize) -> RouteTable<NumberedRoute> {
     RouteTable::build((0..routes).map(|index| entry(shape, index)))
 }
 

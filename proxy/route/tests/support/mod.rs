@@ -5,11 +5,36 @@ pub mod reference;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sluice_ir::{
-    GrpcMethodMatch, HeaderMatch, HostPattern, Match, PathMatch, QueryMatch, RouteKey, RouteKind, StringMatch,
+    GrpcMethodMatch, HeaderMatch, HostPattern, Match, PathMatch, QueryMatch, RouteKey, StringMatch,
 };
-use sluice_route::{CompiledMatch, Miss, Request, RouteEntry, RouteTable, RuleEntry};
+use sluice_route::{CompiledMatch, Miss, Request, RouteEntry, RouteTable, RuleEntry, TableRoute};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A route with one target for each rule.
+#[derive(Clone, Debug)]
+pub struct TestRoute {
+    pub key: RouteKey,
+    pub created_s: i64,
+    pub rules: Vec<RuleEntry<String>>,
+}
+
+impl TableRoute for TestRoute {
+    type Target = String;
+
+    fn key(&self) -> &RouteKey {
+        &self.key
+    }
+
+    fn created_s(&self) -> i64 {
+        self.created_s
+    }
+
+    fn rules(&self) -> &[RuleEntry<String>] {
+        &self.rules
+    }
+}
 
 /// A route before it is compiled; the target of a rule is `NAME#RULE`.
 #[derive(Clone, Debug)]
@@ -31,19 +56,18 @@ impl Spec {
         self
     }
 
-    pub fn entry(&self) -> RouteEntry<String> {
+    pub fn entry(&self) -> RouteEntry<TestRoute> {
         let rules = (0_u32..).zip(&self.rules).map(|(index, matches)| RuleEntry {
             index,
             matches: matches.iter().map(|it| compiled(it).unwrap()).collect(),
             target: format!("{}#{index}", self.key),
         });
-        RouteEntry {
+        let route = TestRoute {
             key: RouteKey::new(self.key.as_str()),
-            kind: if self.key.starts_with("GRPC") { RouteKind::Grpc } else { RouteKind::Http },
             created_s: self.created_s,
-            hostnames: self.hosts.clone(),
             rules: rules.collect(),
-        }
+        };
+        RouteEntry { route: Arc::new(route), hostnames: self.hosts.clone().into() }
     }
 }
 
@@ -59,7 +83,7 @@ pub fn compiled(it: &Match) -> Option<CompiledMatch> {
     })
 }
 
-pub fn table(specs: &[Spec]) -> RouteTable<String> {
+pub fn table(specs: &[Spec]) -> RouteTable<TestRoute> {
     RouteTable::build(specs.iter().map(Spec::entry))
 }
 
@@ -78,7 +102,7 @@ pub fn regex(pattern: &str) -> Match {
 /// `""` leaves a part out, `~` in front makes it an expression.
 pub fn grpc(service: &str, method: &str) -> Match {
     let part = |text: &str| (!text.is_empty()).then(|| string(text));
-    let path = PathMatch::Grpc(GrpcMethodMatch { service: part(service), method: part(method) });
+    let path = PathMatch::Grpc(Box::new(GrpcMethodMatch { service: part(service), method: part(method) }));
     Match { path, ..Match::default() }
 }
 
@@ -162,6 +186,6 @@ impl Ask {
 }
 
 /// The target, or the kind of miss.
-pub fn answer(table: &RouteTable<String>, ask: &Ask) -> Result<String, Miss> {
-    table.find(&ask.request()).map(|found| found.target.clone())
+pub fn answer(table: &RouteTable<TestRoute>, ask: &Ask) -> Result<String, Miss> {
+    table.find(&ask.request()).map(|found| found.target().clone())
 }

@@ -95,7 +95,7 @@ fn match_order(it: &Match) -> impl Ord + use<> {
 
 fn holds(it: &Match, ask: &Ask) -> bool {
     path_holds(&it.path, ask)
-        && it.method.as_ref().is_none_or(|method| *method == ask.method)
+        && it.method.as_ref().is_none_or(|method| **method == *ask.method)
         && it.headers.iter().all(|header| {
             let values: Vec<&[u8]> =
                 ask.headers.get_all(&header.name).iter().map(|value| value.as_bytes()).collect();

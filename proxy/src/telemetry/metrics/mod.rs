@@ -1,6 +1,6 @@
 //! Metrics of a data plane: handles that the request path writes, and their exposition as OpenMetrics text.
 //!
-//! A handle is looked up once, when a configuration is compiled or a port is bound, and then held: a request costs a
+//! A handle is looked up once, by the first request of a route or when a port is bound, and then held: a request costs a
 //! few atomic additions, without look-up or lock. Handles of objects that are gone are retired, so that the
 //! exposition is as large as the configuration, not as its history. All names stand in [`names`].
 
@@ -82,7 +82,7 @@ impl Metrics {
     /// The handle of a route: the same for the same labels, until it is retired. `route` names the object in words
     /// of `kubectl`, `HTTPRoute shop/cart`, or is [`NONE`].
     pub fn route(&self, gateway: &str, route: &str) -> Arc<RouteMetrics> {
-        self.state.routes.get(self.labels(gateway, route))
+        self.state.routes.get_or(self.labels(gateway, route), || RouteMetrics::named(route))
     }
 
     /// Takes a route out of the exposition. Who still holds the handle may go on writing to it unseen.
@@ -182,7 +182,8 @@ impl Metrics {
     }
 }
 
-/// Handles by label, created on demand. Locked when a configuration changes and at a scrape, never by a request.
+/// Handles by label, created on demand. Locked when a configuration changes, at a scrape, and by the
+/// first request of a route.
 struct Handles<K, H>(RwLock<BTreeMap<K, Arc<H>>>);
 
 impl<K, H> Default for Handles<K, H> {
@@ -193,10 +194,14 @@ impl<K, H> Default for Handles<K, H> {
 
 impl<K: Ord + Clone, H: Default> Handles<K, H> {
     fn get(&self, key: K) -> Arc<H> {
+        self.get_or(key, H::default)
+    }
+
+    fn get_or(&self, key: K, make: impl FnOnce() -> H) -> Arc<H> {
         if let Some(handle) = self.0.read().get(&key) {
             return handle.clone();
         }
-        self.0.write().entry(key).or_default().clone()
+        self.0.write().entry(key).or_insert_with(|| Arc::new(make())).clone()
     }
 
     fn remove(&self, key: &K) {

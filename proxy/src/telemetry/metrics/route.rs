@@ -16,10 +16,11 @@ type ByClass = [AtomicU64; CLASSES.len()];
 
 /// Counters of one route of one Gateway.
 ///
-/// A route that no request has met holds about 100 bytes. Each stripe adds 192 bytes when a thread first uses it, and the first
-/// request that is not served adds one table for the whole route.
+/// Each stripe adds 192 bytes when a thread first uses it, and the first request that is not served adds one table for
+/// the whole route.
 #[derive(Default)]
 pub struct RouteMetrics {
+    name: Box<str>,
     stripes: [OnceLock<Box<Stripe>>; STRIPES],
     rare: OnceLock<Box<[ByClass; OUTCOMES]>>,
     retries: AtomicU64,
@@ -36,6 +37,15 @@ struct Stripe {
 }
 
 impl RouteMetrics {
+    pub(super) fn named(name: &str) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// `HTTPRoute shop/cart`, as metrics and log have it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Counts a request that ended; `status` is what the client got, 0 for nothing.
     ///
     /// Cost: three to five atomic additions on lines that this thread's stripe owns; no look-up, no allocation but
