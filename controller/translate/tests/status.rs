@@ -175,3 +175,61 @@ fn a_class_says_whether_the_release_of_the_crds_is_known() {
     }
     assert_eq!(translator.release(None).statuses, std::slice::from_ref(&class));
 }
+
+/// Every condition of every object is of the generation that was judged: the conformance tests of observedGeneration
+/// read all of them, also those that a change did not touch.
+#[test]
+fn every_condition_carries_the_newest_generation() {
+    let authority = rcgen::generate_simple_self_signed(vec!["ca.test".to_owned()]).unwrap().cert.pem();
+    let api = "gateway.networking.k8s.io/v1";
+    let world = |generation: i64| {
+        let meta = |name: &str| json!({"name": name, "generation": generation});
+        let listener = |name: &str, port: u16| json!({"name": name, "port": port, "protocol": "HTTP"});
+        // The spec differs too, as in life: a generation only moves with it.
+        let port = u16::try_from(8000 + generation).unwrap();
+        let rules = json!([{"timeouts": {"request": format!("{generation}s")}, "backendRefs": [{"name": "cart", "port": 443}]}]);
+        let route = |kind: &str, rules: &Value| {
+            json!({"apiVersion": api, "kind": kind, "metadata": meta("r"),
+                   "spec": {"parentRefs": [{"name": "web"}, {"name": "web", "sectionName": "none"},
+                                           {"kind": "ListenerSet", "name": "more"}], "rules": rules}})
+        };
+        [
+            json!({"apiVersion": api, "kind": "GatewayClass", "metadata": meta("sluice"),
+                   "spec": {"controllerName": "sluice.dev/gateway-controller", "description": generation.to_string()}}),
+            json!({"apiVersion": api, "kind": "Gateway", "metadata": meta("web"),
+                   "spec": {"gatewayClassName": "sluice", "allowedListeners": {"namespaces": {"from": "Same"}},
+                            "tls": {"backend": {"clientCertificateRef": {"name": "none"}},
+                                    "frontend": {"default": {"validation": {"mode": "AllowInsecureFallback",
+                                        "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}]}}}},
+                            "listeners": [listener("a", 80), listener("b", port), {"name": "c", "port": 1, "protocol": "ODD"}]}}),
+            json!({"apiVersion": api, "kind": "ListenerSet", "metadata": meta("more"),
+                   "spec": {"parentRef": {"name": "web"}, "listeners": [listener("a", 80), listener("c", port + 100)]}}),
+            route("HTTPRoute", &rules),
+            route(
+                "GRPCRoute",
+                &json!([{"name": format!("rule-{generation}"), "backendRefs": [{"name": "cart", "port": 443}]}]),
+            ),
+            json!({"apiVersion": api, "kind": "BackendTLSPolicy", "metadata": meta("p"),
+                   "spec": {"targetRefs": [{"group": "", "kind": "Service", "name": "cart"}],
+                            "validation": {"hostname": format!("v{generation}.test"),
+                                           "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}]}}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ca"}, "data": {"ca.crt": authority}}),
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"},
+                   "spec": {"ports": [{"name": "https", "port": 443, "appProtocol": "https"}]}}),
+        ]
+    };
+    let mut translator = Translator::new(Options { standalone: true, ..Options::default() });
+    for generation in [1, 2, 7] {
+        translator.apply(world(generation).map(object).map(Change::Upsert));
+        let mut seen = 0;
+        for (object, status) in translator.statuses() {
+            for (part, condition) in status.conditions() {
+                let observed = condition.observed_generation;
+                assert_eq!(observed, Some(generation), "{object} {part} {}", condition.r#type);
+                seen += 1;
+            }
+        }
+        assert_eq!(translator.statuses().len(), 6, "{:?}", translator.statuses().keys());
+        assert!(seen >= 30, "only {seen} conditions");
+    }
+}

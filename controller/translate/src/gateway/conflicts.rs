@@ -24,16 +24,16 @@ struct Family {
 pub(crate) fn mark(groups: &mut [Vec<Judged<'_>>]) {
     let mut standing = PortUse::new();
     for group in groups {
-        let mut own = PortUse::new();
-        group.iter().for_each(|it| add(&mut own, it));
-        let refusals: Vec<Option<Refusal>> =
-            group.iter().map(|it| conflict(&standing, it).or_else(|| conflict(&own, it))).collect();
-        for (listener, refusal) in group.iter_mut().zip(refusals) {
-            listener.conflicted = refusal;
-            if listener.conflicted.is_none() {
-                add(&mut standing, listener);
-            }
+        // Who loses against an earlier object takes no other listener of its own object down.
+        for listener in group.iter_mut() {
+            listener.conflicted = conflict(&standing, listener);
         }
+        let mut own = PortUse::new();
+        group.iter().filter(|it| it.conflicted.is_none()).for_each(|it| add(&mut own, it));
+        for listener in group.iter_mut().filter(|it| it.conflicted.is_none()) {
+            listener.conflicted = conflict(&own, listener);
+        }
+        group.iter().filter(|it| it.conflicted.is_none()).for_each(|it| add(&mut standing, it));
     }
 }
 
