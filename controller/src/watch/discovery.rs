@@ -10,6 +10,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sluice_crds::Kind;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Longest time of one question.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is known of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +136,8 @@ async fn absent_or_unsure(client: &Client, kind: Kind) -> Presence {
 async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, Failure> {
     let request = http::Request::get(path).body(Vec::new());
     let request = request.map_err(|error| Failure::Refused(error.to_string()))?;
-    Ok(client.request(request).await?)
+    let answer = tokio::time::timeout(TIMEOUT, client.request(request)).await;
+    Ok(answer.map_err(|_| Failure::Silent)??)
 }
 
 #[cfg(test)]

@@ -33,9 +33,14 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Sends the request.
-    pub(crate) async fn open(client: &Client, request: http::Request<Vec<u8>>) -> Result<Self, Failure> {
-        let stream = client.request_stream(request).await.map_err(Failure::from)?;
+    /// Sends the request; the answer must begin within `patience`.
+    pub(crate) async fn open(
+        client: &Client,
+        request: http::Request<Vec<u8>>,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
+        let stream = tokio::time::timeout(patience, client.request_stream(request)).await;
+        let stream = stream.map_err(|_| Failure::Silent)??;
         Ok(Self { stream: Box::pin(stream), buffer: Vec::new() })
     }
 

@@ -26,6 +26,13 @@ const RESUMES: u32 = 8;
 /// Failures after which the log speaks up; shorter disturbances are ordinary.
 const LOUD_AFTER: u32 = 3;
 
+/// How long the server may take to begin an answer, at first. A server that is just starting may keep a request waiting
+/// for seconds when it would take the next at once.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+/// The same for a server that is that slow: each wait in vain doubles it.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(32);
+/// Longest time for a page of a list.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A watch that ends sooner was cut off, not over.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -49,6 +56,7 @@ pub(crate) struct Watcher {
     streams: bool,
     backoff: Backoff,
     failures: u32,
+    patience: Duration,
 }
 
 /// Where to go on.
@@ -82,7 +90,8 @@ struct PageMetadata {
 impl Watcher {
     /// Tells on from objects that an earlier watcher of the kind told.
     pub(crate) fn new(tools: Tools, source: Source, known: HashSet<ObjectRef>) -> Self {
-        Self { tools, source, known, streams: true, backoff: Backoff::of_api(), failures: 0 }
+        let (backoff, patience) = (Backoff::of_api(), FIRST_PATIENCE);
+        Self { tools, source, known, streams: true, backoff, failures: 0, patience }
     }
 
     /// Watches until `stop`; gives back the names of the objects that were told.
@@ -160,6 +169,7 @@ impl Watcher {
             tracing::info!(kind = %self.source.kind, "the watch goes on");
         }
         self.failures = 0;
+        self.patience = FIRST_PATIENCE;
         self.backoff.reset();
     }
 
@@ -185,7 +195,8 @@ impl Watcher {
 
     async fn page(&self, continued: Option<&str>) -> Result<Page, Failure> {
         let request = self.source.page(continued).map_err(|it| Failure::Refused(it.to_string()))?;
-        Ok(self.tools.client.request(request).await?)
+        let answer = tokio::time::timeout(PAGE_TIMEOUT, self.tools.client.request(request)).await;
+        Ok(answer.map_err(|_| Failure::Silent)??)
     }
 
     /// Watches behind `version`, which moves along; with `is_start` all objects there are come first.
@@ -195,12 +206,17 @@ impl Watcher {
         // Spread, so that the watches of many controllers don't end together.
         let timeout_s = 240 + (rand::random::<f64>() * 50.0) as u32;
         let opened = match self.source.watch(from, timeout_s) {
-            Ok(request) => Lines::open(&self.tools.client, request).await,
+            Ok(request) => Lines::open(&self.tools.client, request, self.patience).await,
             Err(error) => Err(Failure::Refused(error.to_string())),
         };
         let mut lines = match opened {
             Ok(lines) => lines,
-            Err(failure) => return Ok(Err(failure)),
+            Err(failure) => {
+                if matches!(failure, Failure::Silent) {
+                    self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
+                }
+                return Ok(Err(failure));
+            }
         };
         let opened_at = Instant::now();
         loop {
