@@ -27,6 +27,7 @@ const BASE: [&str; 9] = [
     include_str!("../../../deploy/base/deployment.yaml"),
 ];
 const BUDGET: &str = include_str!("../../../deploy/base/pod-disruption-budget.yaml");
+const PARAMETERS: &str = include_str!("../../../deploy/base/gateway-parameters.yaml");
 const GATEWAY_CLASS: &str = include_str!("../../../deploy/base/gateway-class.yaml");
 const DEMO: &str = include_str!("../../../deploy/base/demo.yaml");
 
@@ -93,6 +94,7 @@ pub fn render(settings: &Settings) -> anyhow::Result<Vec<Manifest>> {
     if settings.holds(Key::PodDisruptionBudget) {
         manifests.extend(parse(BUDGET)?);
     }
+    manifests.extend(parse(PARAMETERS)?);
     manifests.extend(parse(GATEWAY_CLASS)?);
     if settings.holds(Key::Demo) {
         manifests.extend(parse(DEMO)?);
@@ -130,8 +132,15 @@ fn fit(manifest: &mut Manifest, settings: &Settings) -> anyhow::Result<()> {
             manifest.put(&format!("{container}/image"), json!(settings.get(Key::DemoImage)))?;
             manifest.put(&format!("{container}/imagePullPolicy"), json!(settings.get(Key::ImagePullPolicy)))
         }
+        ("GatewayParameters", _) => {
+            let replicas =
+                settings.get(Key::GatewayReplicas).parse::<u32>().context("replicas of gateways")?;
+            manifest.put("/spec/deployment/replicas", json!(replicas))?;
+            manifest.put("/spec/service/type", json!(settings.get(Key::ServiceType)))
+        }
         ("GatewayClass", _) => {
             manifest.put("/metadata/name", json!(settings.get(Key::GatewayClass)))?;
+            manifest.put("/spec/parametersRef/namespace", json!(settings.namespace))?;
             manifest.put("/spec/controllerName", json!(settings.get(Key::ControllerName)))
         }
         ("Gateway", _) => manifest.put("/spec/gatewayClassName", json!(settings.get(Key::GatewayClass))),
@@ -229,7 +238,8 @@ mod tests {
         };
         let other = |key: Key| match key {
             Key::ControllerImage | Key::GatewayImage | Key::DemoImage => "registry.example.com/other:1",
-            Key::Replicas => "5",
+            Key::Replicas | Key::GatewayReplicas => "5",
+            Key::ServiceType => "NodePort",
             Key::PodDisruptionBudget | Key::Demo => "false",
             Key::CpuRequest | Key::CpuLimit => "77m",
             Key::MemoryRequest | Key::MemoryLimit => "77Mi",

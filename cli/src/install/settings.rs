@@ -44,6 +44,10 @@ pub enum Key {
     GatewayClass,
     /// Image of gateways.
     GatewayImage,
+    /// Replicas of gateways.
+    GatewayReplicas,
+    /// Type of gateways' Services.
+    ServiceType,
     /// Pull policy.
     ImagePullPolicy,
     /// Secret of the registry, none by default.
@@ -69,7 +73,7 @@ pub struct Facts {
 
 impl Key {
     /// Every key, in the order in which it is shown.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::ControllerImage,
         Self::Replicas,
         Self::PodDisruptionBudget,
@@ -83,6 +87,8 @@ impl Key {
         Self::ControllerName,
         Self::GatewayClass,
         Self::GatewayImage,
+        Self::GatewayReplicas,
+        Self::ServiceType,
         Self::ImagePullPolicy,
         Self::ImagePullSecret,
         Self::Demo,
@@ -164,6 +170,18 @@ impl Key {
                 Type::Image,
                 concat!("sluice-gateway:", env!("CARGO_PKG_VERSION")),
                 "image of the gateways that the controller makes",
+            ),
+            Self::GatewayReplicas => facts(
+                "gateway.replicas",
+                Type::Count { least: 1, most: 1_000 },
+                "2",
+                "replicas of a gateway whose own parameters say nothing",
+            ),
+            Self::ServiceType => facts(
+                "gateway.serviceType",
+                Type::Choice(&["LoadBalancer", "NodePort", "ClusterIP"]),
+                "LoadBalancer",
+                "who reaches a gateway whose own parameters say nothing",
             ),
             Self::ImagePullPolicy => facts(
                 "imagePullPolicy",

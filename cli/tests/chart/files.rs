@@ -59,8 +59,8 @@ helm install sluice deploy/chart --namespace sluice-system --create-namespace
 
 `values.yaml` is the profile `default`; `-f deploy/chart/values-minimal.yaml` and `values-demo.yaml` are the others. Helm
 makes the namespace without labels: `kubectl label namespace sluice-system
-pod-security.kubernetes.io/enforce=restricted` holds its pods to the restricted standard, which they meet. The CRD of
-GatewayParameters stays when the chart is uninstalled.
+pod-security.kubernetes.io/enforce=restricted` holds its pods to the restricted standard, which they meet. Helm never
+changes or removes the CRD of GatewayParameters: before an upgrade `kubectl apply --server-side -f deploy/chart/crds`.
 
 | value | default | meaning |
 |---|---|---|

@@ -33,8 +33,12 @@ fn chart() -> BTreeMap<String, String> {
     };
     let mut files = files::all();
     for (file, manifests) in group(file_of) {
-        let text = template::of(file, &manifests);
-        files.insert(format!("templates/{file}.yaml"), text);
+        let (path, text) = match file {
+            // Helm must know the kind before it meets an object of it.
+            "crd" => (format!("crds/{file}.yaml"), template::plain(&manifests)),
+            _ => (format!("templates/{file}.yaml"), template::of(file, &manifests)),
+        };
+        files.insert(path, text);
     }
     files
 }

@@ -15,6 +15,16 @@ pub(crate) fn placeholder(key: Key) -> String {
     }
 }
 
+/// Objects that Helm takes as they are.
+pub(crate) fn plain(manifests: &[&Manifest]) -> String {
+    let manifests: Vec<Manifest> = manifests.iter().map(|it| (*it).clone()).collect();
+    let yaml = to_yaml(&manifests).unwrap();
+    format!(
+        "# Made by UPDATE_CHART=1 cargo test -p sluice --test chart\n{}",
+        yaml.replace("managed-by: sluice", "managed-by: Helm")
+    )
+}
+
 /// The template of a group of objects.
 pub(crate) fn of(file: &str, manifests: &[&Manifest]) -> String {
     let manifests: Vec<Manifest> = manifests.iter().map(|it| (*it).clone()).collect();
@@ -36,9 +46,6 @@ pub(crate) fn of(file: &str, manifests: &[&Manifest]) -> String {
         }
         body.push_str(&fill(line));
         body.push('\n');
-        if file == "crd" && line == "metadata:" {
-            body.push_str("  annotations:\n    helm.sh/resource-policy: keep\n");
-        }
     }
     let condition = match file {
         "pod-disruption-budget" => Some(Key::PodDisruptionBudget),
