@@ -11,6 +11,7 @@ use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 /// Kinds of routes, with the versions that may be served, the preferred one first.
 const ROUTES: [(&str, &[&str]); 5] = [
@@ -60,7 +61,7 @@ pub async fn gather(
     if report.controller.is_some() {
         let leader = report.controller.as_ref().and_then(|it| it.leader.clone());
         match sync::fetch(client, controller_namespace, leader.as_deref()).await {
-            Ok(syncs) => sync::enter(&mut report, &syncs),
+            Ok(syncs) => sync::enter(&mut report, &syncs, SystemTime::now()),
             Err(why) => report.notes.push(format!("how far the proxies are is not known: {why:#}")),
         }
     }

@@ -3,12 +3,13 @@
 use super::report::{Behind, GatewayReport, Problem, ProxiesReport, Report};
 use crate::cluster;
 use crate::install::CONTROLLER;
+use crate::output::counted;
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use serde::Deserialize;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Port of the controller's admin server.
 const ADMIN_PORT: u16 = 15014;
@@ -35,8 +36,10 @@ pub struct GatewaySync {
 pub struct ProxySync {
     /// Name of its pod.
     pub name: String,
-    /// Resources that it has been sent and has not acknowledged.
-    pub behind: u64,
+    /// Resources that are newer than what it acknowledged.
+    pub behind: usize,
+    /// Since when, in seconds since 1970.
+    pub behind_since_s: Option<u64>,
     /// Resources that it refused.
     pub refusals: Vec<Refusal>,
 }
@@ -81,31 +84,24 @@ async fn ask(client: &Client, path: &str) -> anyhow::Result<Syncs> {
     parse(&answer.map_err(cluster::told)?)
 }
 
+/// A list of pairs: the Gateway's `namespace/name`, and how its proxies stand.
 fn parse(answer: &str) -> anyhow::Result<Syncs> {
-    #[derive(Deserialize)]
-    struct Entry {
-        gateway: String,
-        #[serde(flatten)]
-        sync: GatewaySync,
-    }
-    let entries: Vec<Entry> =
-        serde_json::from_str(answer).context("the controller's answer can't be read")?;
-    Ok(entries.into_iter().map(|it| (it.gateway, it.sync)).collect())
+    serde_json::from_str(answer).context("the controller's answer can't be read; is it of another version?")
 }
 
 /// Puts what the controller knows beside each Gateway.
-pub(super) fn enter(report: &mut Report, syncs: &Syncs) {
+pub(super) fn enter(report: &mut Report, syncs: &Syncs, now: SystemTime) {
     for gateway in &mut report.gateways {
         let name = format!("{}/{}", gateway.namespace, gateway.name);
         let sync = syncs.iter().find(|(it, _)| *it == name).map(|(_, sync)| sync.clone()).unwrap_or_default();
-        let proxies = proxies(&sync);
+        let proxies = proxies(&sync, now);
         report.problems.extend(problems(gateway, &proxies));
         gateway.proxies = Some(proxies);
     }
 }
 
-fn proxies(sync: &GatewaySync) -> ProxiesReport {
-    let behind = sync.proxies.iter().map(|proxy| Behind { name: proxy.name.clone(), why: why(proxy) });
+fn proxies(sync: &GatewaySync, now: SystemTime) -> ProxiesReport {
+    let behind = sync.proxies.iter().map(|proxy| Behind { name: proxy.name.clone(), why: why(proxy, now) });
     ProxiesReport {
         connected: sync.connected,
         in_sync: sync.in_sync,
@@ -113,14 +109,17 @@ fn proxies(sync: &GatewaySync) -> ProxiesReport {
     }
 }
 
-fn why(proxy: &ProxySync) -> Vec<String> {
+fn why(proxy: &ProxySync, now: SystemTime) -> Vec<String> {
     let refusals = proxy.refusals.iter().map(|refusal| {
         let what = refusal.origin.as_deref().unwrap_or(&refusal.resource);
         format!("refused {what}: {}", refusal.message)
     });
     let mut why: Vec<String> = refusals.collect();
     if why.is_empty() && proxy.behind > 0 {
-        why.push(format!("{} resources are not acknowledged yet", proxy.behind));
+        let since = proxy.behind_since_s.map(|it| UNIX_EPOCH + Duration::from_secs(it));
+        let time = since.and_then(|it| now.duration_since(it).ok());
+        let time = time.map(|it| format!(" for {}s", it.as_secs())).unwrap_or_default();
+        why.push(format!("has not acknowledged {}{time}", counted(proxy.behind, "resource")));
     }
     why
 }
@@ -143,14 +142,16 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::{enter, parse};
     use crate::status::{GatewayReport, Report};
+    use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
     fn a_proxy_that_refused_something_is_a_problem_with_its_reason() {
         let syncs = parse(
-            r#"[{"gateway": "shop/web", "connected": 2, "in_sync": 1, "programmed": true, "proxies": [
-                {"name": "web-a", "behind": 0, "refusals": []},
-                {"name": "web-b", "behind": 1, "refusals": [
-                    {"resource": "Route/shop/cart", "origin": "HTTPRoute shop/cart rule 2", "message": "bad regex"}]}]}]"#,
+            r#"[["shop/web", {"connected": 3, "in_sync": 1, "programmed": true, "settling": false, "proxies": [
+                {"name": "web-a", "version": "1", "behind": 0},
+                {"name": "web-b", "version": "1", "behind": 1, "refusals": [
+                    {"resource": "Route HTTPRoute/shop/cart", "origin": "HTTPRoute shop/cart", "message": "bad regex"}]},
+                {"name": "web-c", "version": "1", "behind": 2, "behind_since_s": 100}]}]]"#,
         )
         .unwrap();
         let gateway = |name: &str| GatewayReport {
@@ -160,13 +161,14 @@ mod tests {
             ..GatewayReport::default()
         };
         let mut report = Report { gateways: vec![gateway("web"), gateway("new")], ..Report::default() };
-        enter(&mut report, &syncs);
+        enter(&mut report, &syncs, UNIX_EPOCH + Duration::from_secs(112));
         let told: Vec<_> =
             report.problems.iter().map(|it| format!("{}: {}", it.object, it.message)).collect();
         assert_eq!(
             told,
             [
-                "Gateway shop/web proxy web-b: refused HTTPRoute shop/cart rule 2: bad regex",
+                "Gateway shop/web proxy web-b: refused HTTPRoute shop/cart: bad regex",
+                "Gateway shop/web proxy web-c: has not acknowledged 2 resources for 12s",
                 "Gateway shop/new: no proxy is connected to the controller; kubectl -n shop get pods tells why",
             ]
         );
