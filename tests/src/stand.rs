@@ -80,6 +80,11 @@ impl Stand {
         self.backends.fix(service, address);
     }
 
+    /// An echo of this name at an address of its own, for a test that puts something in front of it.
+    pub async fn echo(&mut self, name: &str) -> SocketAddr {
+        self.backends.start(name.to_owned()).await
+    }
+
     /// Serves these manifests in place of the ones before.
     pub async fn apply(&mut self, yaml: &str) {
         self.serve(manifests::parse(yaml)).await;
