@@ -56,8 +56,12 @@ impl Stand {
     /// A gateway without configuration.
     pub async fn empty(endpoints: Endpoints) -> Self {
         let bind = loopback();
-        let options =
-            GatewayOptions { bind, port_offset: PORT_OFFSET, admin: Some(SocketAddr::new(bind, 0)) };
+        let options = GatewayOptions {
+            bind,
+            port_offset: PORT_OFFSET,
+            admin: Some(SocketAddr::new(bind, 0)),
+            ..GatewayOptions::default()
+        };
         let translator = Translator::new(Options {
             controller_name: "sluice.dev/gateway-controller".to_owned(),
             standalone: true,

@@ -128,5 +128,6 @@ fn options(args: &RunArgs) -> GatewayOptions {
         bind: args.bind,
         port_offset: args.port_offset,
         admin: (!args.no_admin).then_some(args.admin),
+        ..GatewayOptions::default()
     }
 }

@@ -13,11 +13,13 @@
 //! * a refusal names its resources in the details of `error_detail` ([`Refusal`]): the others of the batch are served.
 //!
 //! [`peers`] is the small second service by which replicas of the controller tell each other what their data planes
-//! have acknowledged. Everything here is messages and plumbing: who may connect, what is sent when and what is kept
+//! have acknowledged. Everything here is messages and
+//! plumbing, with the one way to [`connect`]: who may connect, what is sent when and what is kept
 //! is decided by `controller/src/serve` and `proxy/src/sync`.
 
 mod batch;
 pub mod client;
+pub mod connect;
 mod message;
 pub mod peers;
 mod resource;
