@@ -56,12 +56,12 @@ impl<V> HostTable<V> {
         self.any.as_ref()
     }
 
-    /// Whether this very pattern has a value.
-    pub(crate) fn contains(&self, host: &HostPattern) -> bool {
+    /// The value of this very pattern.
+    pub(crate) fn get(&self, host: &HostPattern) -> Option<&V> {
         match host {
-            HostPattern::Exact(host) => self.exact.contains_key(&**host),
-            HostPattern::Wildcard(suffix) => self.wildcard.contains_key(&**suffix),
-            HostPattern::Any => self.any.is_some(),
+            HostPattern::Exact(host) => self.exact.get(&**host),
+            HostPattern::Wildcard(suffix) => self.wildcard.get(&**suffix),
+            HostPattern::Any => self.any.as_ref(),
         }
     }
 

@@ -4,8 +4,7 @@
 //! talks to an API server and holds no credential but the certificates of its listeners.
 //!
 //! The way of a request: [`listen`] accepts, sniffs and terminates TLS ([`tls`]); [`http`] decides, filters and
-//! answers; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read, and [`sync`]
-//! fetches it from a controller.
+//! answers; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read.
 
 pub mod admin;
 mod hosts;
@@ -13,7 +12,6 @@ pub mod http;
 pub mod listen;
 mod proxy;
 pub mod snapshot;
-pub mod sync;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -1,6 +1,6 @@
 //! A running proxy: a compiler, bound ports and the engine between them.
 
-use crate::http::Engine;
+use crate::http::{Engine, Handler, handler};
 use crate::listen::{PortConfig, Ports};
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
 use crate::telemetry::{AccessLogger, Metrics};
@@ -8,9 +8,9 @@ use crate::upstream::{MirrorClient, MirrorLimits, PoolSnapshot, Resolver, Upstre
 use crate::watcher::Watcher;
 use arc_swap::ArcSwap;
 use pingora_core::server::configuration::ServerConf;
-use pingora_proxy::{HttpProxy, http_proxy};
 use sluice_ir as ir;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub struct Proxy {
     /// Held while a delta is applied, so that deltas take effect one after the other.
     planned: Mutex<BTreeMap<SocketAddr, Arc<PortConfig>>>,
     runtime: Arc<ArcSwap<Runtime>>,
-    ports: Ports<HttpProxy<Engine>>,
+    ports: Ports<Handler>,
     upstreams: Arc<Upstreams>,
     metrics: Arc<Metrics>,
     log: AccessLogger,
@@ -49,7 +49,10 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy without configuration: nothing is bound yet. Must be called within a tokio runtime.
-    pub fn new(options: ProxyOptions) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// When the system gives no socket on loopback or no thread.
+    pub fn new(options: ProxyOptions) -> io::Result<Arc<Self>> {
         let metrics = Metrics::new();
         metrics.set_access_log(&options.log);
         let upstreams = Upstreams::new(options.resolver);
@@ -69,7 +72,8 @@ impl Proxy {
             metrics: metrics.clone(),
             log: options.log.clone(),
         });
-        Arc::new(Self {
+        let handler = handler(&conf, engine)?;
+        Ok(Arc::new(Self {
             compiler: parking_lot::Mutex::new(Compiler::new(
                 options.plan,
                 upstreams.clone(),
@@ -77,11 +81,11 @@ impl Proxy {
             )),
             planned: Mutex::default(),
             runtime,
-            ports: Ports::new(Arc::new(http_proxy(&conf, engine)), observer),
+            ports: Ports::new(handler, observer),
             upstreams,
             metrics,
             log: options.log,
-        })
+        }))
     }
 
     /// Applies a delta: new requests see it when this returns, running ones end as they began. Returns the listeners
@@ -94,6 +98,8 @@ impl Proxy {
         let wanted = port_configs(&ports, &planned);
         if !same(&wanted, &planned) {
             let refused = self.ports.apply(wanted.clone()).await;
+            let bound = self.ports.bound();
+            self.metrics.retire_ports_except(|address| bound.iter().any(|(planned, _)| *planned == address));
             *planned = wanted;
             for (address, error) in refused {
                 // Not planned, so that the next change tries it again and reports it until it succeeds.

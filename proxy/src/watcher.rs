@@ -23,7 +23,7 @@ impl Observer for Watcher {
     }
 
     fn closed(&self, port: SocketAddr) {
-        self.metrics.port(port).closed();
+        self.metrics.connection_closed(port);
     }
 
     fn refused(&self, refused: &Refused<'_>) {

@@ -116,6 +116,7 @@ impl Reloader {
 
     fn unreadable(&mut self, cause: &std::io::Error) {
         if std::mem::replace(&mut self.readable, false) {
+            self.gateway.proxy().metrics().config_failed();
             let folder = self.project.folder().root().display();
             error!(%cause, %folder, "the folder can't be read; what was served stays");
         }

@@ -1,8 +1,7 @@
 //! The admin server: probes, metrics and debug pages on an address of its own.
 //!
 //! In: a bound listener (loopback unless the operator says otherwise) and an [`AdminState`]. It only reads: every
-//! page is a GET without parameters, and no page shows a secret. Pages below `/debug` are for this machine only, since
-//! probes and scrapes make an operator open the port to a network. Connections are few, short and bounded in time, so
+//! page is a GET without parameters, and no page shows a secret. Connections are few, short and bounded in time, so
 //! that a stuck scraper costs nothing; pages are made off the request path's threads.
 
 mod pages;
@@ -50,10 +49,10 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: Cancella
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            (Ok(permit), Ok((stream, peer))) => {
+            (Ok(permit), Ok((stream, _))) => {
                 let state = state.clone();
                 connections.spawn(async move {
-                    connection(stream, state, peer.ip().to_canonical().is_loopback()).await;
+                    connection(stream, state).await;
                     drop(permit);
                 });
             }
@@ -69,10 +68,10 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: Cancella
 }
 
 /// One request: probes and scrapes come seconds apart, so that keeping the connection saves nothing.
-async fn connection(stream: TcpStream, state: Arc<AdminState>, local: bool) {
+async fn connection(stream: TcpStream, state: Arc<AdminState>) {
     let service = service_fn(move |request| {
         let state = state.clone();
-        async move { Ok::<_, Infallible>(pages::answer(&state, &request, local).await) }
+        async move { Ok::<_, Infallible>(pages::answer(&state, &request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -10,6 +10,7 @@ use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use sluice_ir::BackendProtocol;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Tries that a request without a retry policy may make in all: to find an endpoint that accepts a connection, and after
@@ -45,6 +46,9 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
     if context.attempts > 1 {
         rule.route().metrics(context.metrics()).retried();
     }
+    let Ok(client) = target.client(&port.gateway) else {
+        return Err(failure(context, Outcome::UpstreamTls));
+    };
     let settings = &port.gateway.settings;
     context.try_deadline = rule.timeouts().backend_request.and_then(|timeout| now.checked_add(timeout));
     let Some(picked) = target.pool.pick(settings.balancing, &context.tried, context.session.as_ref()) else {
@@ -59,7 +63,9 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
         bound(&mut peer, left);
     }
     if session.is_upgrade_req() && target.backend.protocol == BackendProtocol::Http1 {
-        for_upgrade(&mut peer);
+        for_upgrade(&mut peer, client.map(Arc::as_ref));
+    } else if let Some(client) = client {
+        client.prepare(&mut peer);
     }
     context.picked = Some(picked);
     context.try_started = Some(now);

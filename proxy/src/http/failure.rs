@@ -30,8 +30,8 @@ fn upstream(kind: &ErrorType, context: &RequestContext, now: Instant) -> Outcome
         | ErrorType::ConnectProxyFailure
         | ErrorType::BindError
         | ErrorType::SocketError
-        | ErrorType::TLSHandshakeFailure
         | ErrorType::TLSHandshakeTimedout => context.overdue(now).unwrap_or(Outcome::ConnectFailed),
+        ErrorType::TLSHandshakeFailure => Outcome::UpstreamTls,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
             context.overdue(now).unwrap_or(Outcome::BackendTimeout)
         }

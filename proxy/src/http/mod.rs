@@ -14,6 +14,7 @@ mod failure;
 mod filters;
 mod forwarded;
 mod guard;
+mod handler;
 mod headers;
 mod record;
 mod redirect;
@@ -29,3 +30,4 @@ pub use rewrite::edit_path;
 
 pub(crate) use cors::Cors;
 pub(crate) use filters::CompiledFilters;
+pub(crate) use handler::{Handler, handler};

@@ -248,10 +248,13 @@ fn start_mirror(
     has_body: bool,
     context: &RequestContext,
 ) -> Option<crate::upstream::MirrorBody> {
-    let settings = &context.port.as_ref()?.gateway.settings;
-    let picked = mirror.backend.pool.pick(settings.balancing, &[], None)?;
+    let gateway = &context.port.as_ref()?.gateway;
+    // A backend that can't be spoken to gets no copies; the log has said why.
+    let tls = mirror.backend.client(gateway).ok()?.cloned();
+    let picked = mirror.backend.pool.pick(gateway.settings.balancing, &[], None)?;
     Some(client.start(MirrorRequest {
         address: picked.address,
+        tls,
         protocol: mirror.backend.backend.protocol,
         method: header.method.clone(),
         uri: header.uri.clone(),

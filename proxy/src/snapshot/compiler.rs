@@ -4,6 +4,7 @@
 use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::{self, Backends};
 use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, Runtime};
+use super::tls::BackendTls;
 use crate::hosts::HostTable;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
@@ -126,6 +127,13 @@ impl Compiler {
 
     /// Rebuilds the backends that changed and marks the routes that name them.
     fn compile_backends(&mut self, touched: &mut Touched) {
+        if touched.ports {
+            // Gateways may show their backends other certificates now.
+            let outdated = self.backends.iter().filter(|(_, backend)| {
+                backend.tls.as_ref().is_some_and(|tls| !tls.is_current(&self.snapshot))
+            });
+            touched.backends.extend(outdated.map(|(key, _)| key.clone()));
+        }
         if touched.backends.is_empty() {
             return;
         }
@@ -150,6 +158,11 @@ impl Compiler {
             pool,
             permits: self.upstreams.permits(&backend.key, self.pending_requests()),
             group: self.hasher.hash_one(backend.key.as_str()),
+            tls: BackendTls::compile(
+                backend,
+                &self.snapshot,
+                self.backends.get(&backend.key).map(Arc::as_ref),
+            ),
             backend: backend.clone(),
         }))
     }

@@ -7,6 +7,7 @@ mod compiler;
 mod ports;
 mod rule;
 mod runtime;
+mod tls;
 
 pub use compiler::{Compiled, Compiler};
 pub use ports::{BindPlan, PlannedPort};
@@ -14,3 +15,4 @@ pub use runtime::{
     BackendRuntime, ListenerRuntime, MirrorRuntime, Port, RouteRuntime, RuleBackend, RuleHandle, RuleRuntime,
     Runtime,
 };
+pub use tls::BackendTls;

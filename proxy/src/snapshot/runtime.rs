@@ -1,9 +1,10 @@
 //! The shapes of a compiled configuration.
 
+use super::tls::BackendTls;
 use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
 use crate::telemetry::{Metrics, RouteMetrics};
-use crate::upstream::{EndpointPool, Permits, Sampler, Sessions, Weights};
+use crate::upstream::{EndpointPool, Permits, Sampler, Sessions, TlsClient, Weights};
 use ::http::HeaderValue;
 use ahash::AHashMap;
 use sluice_ir as ir;
@@ -240,4 +241,16 @@ pub struct BackendRuntime {
     pub permits: Arc<Permits>,
     /// Keeps connections of different backends and protocols apart in the connection pool.
     pub group: u64,
+    /// TLS towards its endpoints; `None`: plain.
+    pub tls: Option<BackendTls>,
+}
+
+impl BackendRuntime {
+    /// Who speaks TLS to it for that Gateway; `Ok(None)`: it is spoken to plainly.
+    ///
+    /// # Errors
+    /// Why it can't be spoken to at all.
+    pub fn client(&self, gateway: &ir::Gateway) -> Result<Option<&Arc<TlsClient>>, &str> {
+        self.tls.as_ref().map(|tls| tls.client(gateway)).transpose()
+    }
 }

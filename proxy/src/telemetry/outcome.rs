@@ -77,6 +77,8 @@ outcomes! {
         "Connections of the port or of the client address, or pending requests of the backend, reached their limit.";
     ConnectFailed "connect_failed" Some(502), 14,
         "No endpoint accepted a connection.";
+    UpstreamTls "upstream_tls" Some(502), 14,
+        "TLS to the endpoint failed: it is not whom the policy names, it refused us, or the policy can't be used.";
     UpstreamReset "upstream_reset" Some(502), 14,
         "The endpoint closed or reset before a whole answer.";
     UpstreamInvalid "upstream_invalid" Some(502), 14,

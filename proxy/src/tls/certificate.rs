@@ -74,7 +74,11 @@ fn content(certificate: &Certificate) -> ContentId {
     hash.finalize().into()
 }
 
-fn certified(certificate: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+/// Chain and key, if they belong together.
+pub(crate) fn certified(
+    certificate: &Certificate,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
     let named = || certificate.key.clone();
     let chain = CertificateDer::pem_slice_iter(certificate.chain.expose())
         .collect::<Result<Vec<_>, _>>()

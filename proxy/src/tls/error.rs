@@ -41,6 +41,12 @@ pub enum TlsError {
         /// The listener's host.
         host: HostPattern,
     },
+    /// The authorities of client certificates can't be used: handshakes for the listener's host are refused.
+    #[error("authorities of client certificates: {reason}")]
+    Authorities {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// rustls refuses the settings.
     #[error("TLS configuration: {source}")]
     Config {

@@ -5,19 +5,28 @@
 //! is shared with the table before it: parsed certificates, whole configurations, ticket keys and sessions, so that
 //! a reload neither parses a key again nor ends resumption.
 
+mod authorities;
 mod certificate;
+mod clients;
 mod error;
 mod resolver;
 
 pub use error::TlsError;
 
+pub(crate) use authorities::roots;
+pub(crate) use certificate::certified;
+
 use crate::hosts::HostTable;
 use certificate::{Certificates, ContentId, Parsed};
 use resolver::ByName;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion};
-use sluice_ir::{Certificate, CertificateKey, HostPattern, Tls, TlsVersion};
+use sha2::{Digest as _, Sha256};
+use sluice_ir::{
+    Certificate, CertificateKey, ClientValidation, ClientValidationMode, HostPattern, Tls, TlsVersion,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -31,18 +40,24 @@ const FROM_1_3: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 /// The TLS side of one port: configurations by server name.
 pub struct PortTls {
-    hosts: HostTable<Arc<ServerConfig>>,
+    /// `None`: the host's own listener can't be served, and no other answers in its place.
+    hosts: HostTable<Option<Arc<ServerConfig>>>,
     configs: BTreeMap<ConfigId, Arc<ServerConfig>>,
     certificates: Certificates,
-    resumption: Resumption,
+    resumption: BTreeMap<ValidationId, Resumption>,
     problems: Vec<TlsError>,
 }
 
-/// What makes two listeners' configurations the same: certificates in order, and oldest version.
-type ConfigId = (Vec<ContentId>, TlsVersion);
+/// What makes two listeners' configurations the same: certificates in order, oldest version, and what is asked of
+/// clients.
+type ConfigId = (Vec<ContentId>, TlsVersion, ValidationId);
 
-/// What lets a client resume; shared by all configurations of a port and over reloads. rustls resumes a session
-/// only under the server name that it was made for (RFC 6066 §3).
+/// What is asked of clients: nothing, or a certificate of these authorities, perhaps in vain.
+type ValidationId = Option<(bool, [u8; 32])>;
+
+/// What lets a client resume; shared by all configurations of a port that ask the same of clients, and over reloads.
+/// A resumed session shows no certificate again, so one that began under other terms is none. rustls resumes a
+/// session only under the server name that it was made for (RFC 6066 §3).
 #[derive(Clone)]
 struct Resumption {
     tickets: Arc<dyn ProducesTickets>,
@@ -62,21 +77,20 @@ impl PortTls {
         previous: Option<&Self>,
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let resumption = match previous {
-            Some(previous) => previous.resumption.clone(),
-            None => Resumption::new()?,
-        };
         let mut table = Self {
             hosts: HostTable::default(),
             configs: BTreeMap::new(),
             certificates: Certificates::default(),
-            resumption,
+            resumption: BTreeMap::new(),
             problems: Vec::new(),
         };
         for (host, tls) in listeners {
             match table.config(tls, &certificate, previous, &provider) {
-                Ok(config) => table.hosts.insert(host, config),
-                Err(error) => table.problems.push(error.at(host)),
+                Ok(config) => table.hosts.insert(host, Some(config)),
+                Err(error) => {
+                    table.hosts.insert(host, None);
+                    table.problems.push(error.at(host));
+                }
             }
         }
         Ok(table)
@@ -84,14 +98,15 @@ impl PortTls {
 
     /// The configuration for a server name (lower case, without trailing dot): the exact host, else the longest
     /// wildcard, else the listener for every host. `None`: no listener, refuse the handshake. A client that names
-    /// no server gets the listener for every host. Cost: one hash per label.
+    /// no server gets the listener for every host. A listener that can't be served refuses its host. Cost: one hash
+    /// per label.
     pub fn choose(&self, server_name: Option<&str>) -> Option<&Arc<ServerConfig>> {
-        self.hosts.find(server_name)
+        self.hosts.find(server_name)?.as_ref()
     }
 
     /// Whether the listener of this very host has a configuration.
     pub fn serves(&self, host: &HostPattern) -> bool {
-        self.hosts.contains(host)
+        self.hosts.get(host).is_some_and(Option::is_some)
     }
 
     /// What could not be used and why, in the order of the listeners.
@@ -119,15 +134,44 @@ impl PortTls {
         if usable.is_empty() {
             return Err(TlsError::NoCertificate { host: HostPattern::Any });
         }
-        let id = (usable.iter().map(|parsed| parsed.id).collect::<Vec<_>>(), tls.minimum_version);
+        let validation = tls.client_validation.as_deref();
+        let asked = validation_id(validation);
+        let id = (usable.iter().map(|parsed| parsed.id).collect::<Vec<_>>(), tls.minimum_version, asked);
         let known = self.configs.get(&id).or_else(|| previous.and_then(|previous| previous.configs.get(&id)));
         let config = match known {
             Some(config) => config.clone(),
-            None => Arc::new(self.resumption.config(usable, tls.minimum_version, provider)?),
+            None => {
+                let verifier = match validation {
+                    Some(validation) => clients::verifier(validation, provider)?,
+                    None => WebPkiClientVerifier::no_client_auth(),
+                };
+                let resumption = self.resumption(asked, previous)?;
+                Arc::new(resumption.config(usable, tls.minimum_version, verifier, provider)?)
+            }
         };
+        // Kept also where the configuration is known already: the next reload asks for it.
+        self.resumption(asked, previous)?;
         self.configs.insert(id, config.clone());
         Ok(config)
     }
+
+    /// Tickets and sessions of those who are asked the same.
+    fn resumption(&mut self, asked: ValidationId, previous: Option<&Self>) -> Result<Resumption, TlsError> {
+        let known = self.resumption.get(&asked).or_else(|| previous.and_then(|it| it.resumption.get(&asked)));
+        let resumption = match known {
+            Some(known) => known.clone(),
+            None => Resumption::new()?,
+        };
+        self.resumption.insert(asked, resumption.clone());
+        Ok(resumption)
+    }
+}
+
+fn validation_id(validation: Option<&ClientValidation>) -> ValidationId {
+    validation.map(|it| {
+        let needed = it.mode == ClientValidationMode::AllowValidOnly;
+        (needed, Sha256::digest(it.authorities.expose()).into())
+    })
 }
 
 impl Resumption {
@@ -142,6 +186,7 @@ impl Resumption {
         &self,
         certificates: Vec<Parsed>,
         minimum: TlsVersion,
+        clients: Arc<dyn ClientCertVerifier>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<ServerConfig, TlsError> {
         let versions = match minimum {
@@ -151,7 +196,7 @@ impl Resumption {
         let mut config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions)
             .map_err(|source| TlsError::Config { source })?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::new(ByName::new(certificates)));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.ticketer = self.tickets.clone();

@@ -15,6 +15,8 @@ mod pool;
 mod random;
 mod registry;
 mod session;
+mod socket;
+mod tls;
 mod weights;
 
 pub use dns::{Answer, Pace, ResolveError, Resolver};
@@ -26,4 +28,9 @@ pub use permits::{Permit, Permits};
 pub use pool::{EndpointPool, EndpointSnapshot, PoolSnapshot};
 pub use registry::Upstreams;
 pub use session::{SessionId, Sessions};
+pub use tls::{ClientError, TlsClient};
 pub use weights::{Sampler, Weights};
+
+pub(crate) use tls::TlsConnector;
+
+use socket::{keep_alive, kind_of, socket_option};

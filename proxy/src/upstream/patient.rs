@@ -6,6 +6,8 @@
 //! first bytes only after a few polls of the task, in which the end of the body is always taken. The delay is a few
 //! microseconds, once a connection; the connection is Pingora's in everything else, but it is never used again.
 
+use super::socket_option;
+use super::tls::{DialError, Dialer, TlsClient, TlsStream, new_key};
 use async_trait::async_trait;
 use pingora_core::connectors::l4::Connect;
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -13,7 +15,7 @@ use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
-use socket2::{SockRef, TcpKeepalive};
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,21 +27,22 @@ use tokio::net::TcpStream;
 /// Polls of the task before the first byte is given. Two would do.
 const POLLS: u8 = 4;
 
-/// Keeps these connections apart from those that are used again.
-const GROUP: u64 = 0x5570_6772_6164_6500;
-
 /// How long Pingora keeps a connection whose upgrade was refused; it is not used again.
 const KEPT: Duration = Duration::from_millis(100);
 
-/// Makes the peer one for a request that asks for an upgrade.
-pub fn for_upgrade(peer: &mut HttpPeer) {
-    peer.group_key ^= GROUP;
+/// Makes the peer one for a request that asks for an upgrade; `tls`: over TLS.
+pub fn for_upgrade(peer: &mut HttpPeer, tls: Option<&TlsClient>) {
+    // Plain connections are kept by a hash of the backend instead.
+    peer.options.second_keyshare = false;
+    peer.group_key = new_key();
     peer.options.idle_timeout = Some(KEPT);
-    peer.options.custom_l4 = Some(Arc::new(Connector));
+    peer.options.custom_l4 = Some(Arc::new(Connector { tls: tls.map(|client| client.dialer().clone()) }));
 }
 
 #[derive(Debug)]
-struct Connector;
+struct Connector {
+    tls: Option<Arc<Dialer>>,
+}
 
 #[async_trait]
 impl Connect for Connector {
@@ -48,46 +51,52 @@ impl Connect for Connector {
         let Some(address) = address.as_inet() else {
             return Error::e_explain(ErrorType::ConnectError, "not an address of the internet family");
         };
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                Ok(VirtualSocketStream::new(Box::new(Patient { stream, polls: POLLS, given: false })).into())
-            }
-            Err(error) => Error::e_because(kind_of(&error), "connect for an upgrade", error),
-        }
+        let opened = match &self.tls {
+            Some(dialer) => dialer.dial(*address).await.map(Patient::socket),
+            None => TcpStream::connect(address).await.map(Patient::socket).map_err(DialError::Connect),
+        };
+        opened.map(Stream::from).map_err(DialError::into_pingora)
     }
 }
 
-fn kind_of(error: &io::Error) -> ErrorType {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-        io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ErrorType::ConnectNoRoute,
-        _ => ErrorType::ConnectError,
+/// What can be set on a socket.
+trait Options {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Options for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
     }
 }
 
-/// A socket that gives its first bytes late.
+impl Options for Box<TlsStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// A connection that gives its first bytes late.
 #[derive(Debug)]
-struct Patient {
-    stream: TcpStream,
+struct Patient<S> {
+    stream: S,
     polls: u8,
     given: bool,
 }
 
-impl VirtualSocket for Patient {
-    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        match option {
-            VirtualSockOpt::NoDelay => self.stream.set_nodelay(true),
-            VirtualSockOpt::KeepAlive(wanted) => {
-                let keepalive = TcpKeepalive::new().with_time(wanted.idle).with_interval(wanted.interval);
-                SockRef::from(&self.stream).set_tcp_keepalive(&keepalive)
-            }
-            _ => Ok(()),
-        }
+impl<S: AsyncRead + AsyncWrite + Options + Unpin + Send + Sync + fmt::Debug + 'static> Patient<S> {
+    fn socket(stream: S) -> VirtualSocketStream {
+        VirtualSocketStream::new(Box::new(Self { stream, polls: POLLS, given: false }))
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + AsyncWrite + Options + Unpin + Send + Sync + fmt::Debug> VirtualSocket for Patient<S> {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        socket_option(self.stream.tcp(), option)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -105,7 +114,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -120,18 +129,6 @@ impl AsyncWrite for Patient {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 

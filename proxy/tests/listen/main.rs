@@ -1,6 +1,7 @@
 //! Ports, connections and TLS against real sockets on loopback, with a small application in place of the proxy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod client_certificates;
 mod corpus;
 mod drain;
 mod http1;

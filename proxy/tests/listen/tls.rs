@@ -5,7 +5,8 @@ use rcgen::{CertificateParams, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED2
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sluice_ir::{Certificate, CertificateKey, HostPattern, Origin, SecretBytes, Tls, TlsVersion};
 use sluice_proxy::listen::PortConfig;
 use sluice_proxy::tls::PortTls;
@@ -19,24 +20,36 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// An authority and the certificates it has issued.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     roots: Arc<RootCertStore>,
-    issued: BTreeMap<CertificateKey, Arc<Certificate>>,
+    /// The authority itself, in PEM.
+    pub(crate) pem: String,
+    pub(crate) issued: BTreeMap<CertificateKey, Arc<Certificate>>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let root = params.self_signed(&key).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(root.der().clone()).unwrap();
-        Self { issuer: Issuer::new(params, key), roots: Arc::new(roots), issued: BTreeMap::new() }
+        Self {
+            issuer: Issuer::new(params, key),
+            roots: Arc::new(roots),
+            pem: root.pem(),
+            issued: BTreeMap::new(),
+        }
     }
 
-    fn issue(&mut self, key: &str, names: &[&str], algorithm: &'static SignatureAlgorithm) -> CertificateKey {
+    pub(crate) fn issue(
+        &mut self,
+        key: &str,
+        names: &[&str],
+        algorithm: &'static SignatureAlgorithm,
+    ) -> CertificateKey {
         let pair = KeyPair::generate_for(algorithm).unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let leaf = CertificateParams::new(names.clone()).unwrap().signed_by(&pair, &self.issuer).unwrap();
@@ -69,22 +82,43 @@ impl Authority {
     }
 
     fn client(&self, alpn: &[&str], versions: &[&'static rustls::SupportedProtocolVersion]) -> TlsConnector {
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        self.client_showing(None, alpn, versions)
+    }
+
+    /// A client with a certificate.
+    pub(crate) fn client_showing(
+        &self,
+        certificate: Option<&Certificate>,
+        alpn: &[&str],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> TlsConnector {
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(versions)
             .unwrap()
-            .with_root_certificates(self.roots.clone())
-            .with_no_client_auth();
+            .with_root_certificates(self.roots.clone());
+        let mut config = match certificate {
+            Some(certificate) => {
+                let chain = CertificateDer::pem_slice_iter(certificate.chain.expose()).map(Result::unwrap);
+                let key = PrivateKeyDer::from_pem_slice(certificate.private_key.expose()).unwrap();
+                builder.with_client_auth_cert(chain.collect(), key).unwrap()
+            }
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.resumption = Resumption::in_memory_sessions(32);
         TlsConnector::from(Arc::new(config))
     }
 }
 
-fn config(tls: Arc<PortTls>) -> PortConfig {
+pub(crate) fn config(tls: Arc<PortTls>) -> PortConfig {
     PortConfig { tls: Some(tls), ..PortConfig::default() }
 }
 
-async fn connect(connector: &TlsConnector, server: &Server, name: &str) -> io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(
+    connector: &TlsConnector,
+    server: &Server,
+    name: &str,
+) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     within(connector.connect(name, server.connect().await)).await
 }
@@ -95,11 +129,10 @@ fn shown(stream: &TlsStream<TcpStream>) -> Vec<u8> {
 }
 
 fn der(authority: &Authority, key: &CertificateKey) -> Vec<u8> {
-    use rustls_pki_types::{CertificateDer, pem::PemObject};
     CertificateDer::from_pem_slice(authority.issued[key].chain.expose()).unwrap().to_vec()
 }
 
-const P256: &SignatureAlgorithm = &PKCS_ECDSA_P256_SHA256;
+pub(crate) const P256: &SignatureAlgorithm = &PKCS_ECDSA_P256_SHA256;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_name_chooses_exact_then_wildcard_then_default() {

@@ -104,7 +104,7 @@ impl Metrics {
 
     /// Retires every route for which `keep(gateway, route)` is false; routes named [`NONE`] are always kept.
     pub fn retire_routes_except(&self, keep: impl Fn(&str, &str) -> bool) {
-        self.state.routes.retain(|(gateway, route)| **route == *NONE || keep(gateway, route));
+        self.state.routes.retain(|(gateway, route), _| **route == *NONE || keep(gateway, route));
     }
 
     /// The handle of a bound address.
@@ -112,9 +112,22 @@ impl Metrics {
         self.state.ports.get(address)
     }
 
-    /// Takes an address out of the exposition.
-    pub fn retire_port(&self, address: SocketAddr) {
-        self.state.ports.remove(&address);
+    /// A connection of the address ended; with the last one, an address that is no longer bound leaves the exposition.
+    pub fn connection_closed(&self, address: SocketAddr) {
+        let port = self.port(address);
+        port.closed();
+        if port.is_retired() {
+            self.state.ports.retain(|_, port| !port.is_over());
+        }
+    }
+
+    /// Retires every address for which `bound` is false: it leaves the exposition with its last connection. One that
+    /// is bound again counts on.
+    pub fn retire_ports_except(&self, bound: impl Fn(SocketAddr) -> bool) {
+        for (address, port) in self.state.ports.list() {
+            port.set_retired(!bound(address));
+        }
+        self.state.ports.retain(|_, port| !port.is_over());
     }
 
     /// A connection to an endpoint of a backend, named by its key `Service/shop/cart:8080`, could not be opened.
@@ -125,7 +138,7 @@ impl Metrics {
 
     /// Retires every backend for which `keep` is false.
     pub fn retire_backends_except(&self, keep: impl Fn(&str) -> bool) {
-        self.state.connect_failures.retain(|backend| keep(backend));
+        self.state.connect_failures.retain(|backend, _| keep(backend));
     }
 
     /// Shows the endpoints of these upstreams from now on, as long as they live. Costs requests nothing: a scrape
@@ -208,8 +221,8 @@ impl<K: Ord + Clone, H: Default> Handles<K, H> {
         self.0.write().remove(key);
     }
 
-    fn retain(&self, keep: impl Fn(&K) -> bool) {
-        self.0.write().retain(|key, _| keep(key));
+    fn retain(&self, keep: impl Fn(&K, &H) -> bool) {
+        self.0.write().retain(|key, handle| keep(key, handle));
     }
 
     fn list(&self) -> Vec<(K, Arc<H>)> {

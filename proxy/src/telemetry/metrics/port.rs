@@ -2,7 +2,7 @@
 
 use crate::telemetry::Outcome;
 use crate::telemetry::stripe::StripedGauge;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Counters of one bound address.
 #[derive(Default)]
@@ -11,6 +11,8 @@ pub struct PortMetrics {
     open: StripedGauge,
     refused: [AtomicU64; Outcome::ALL.len()],
     tls_failures: AtomicU64,
+    /// No longer bound; connections may still be open.
+    retired: AtomicBool,
 }
 
 impl PortMetrics {
@@ -33,6 +35,19 @@ impl PortMetrics {
     /// A TLS handshake failed.
     pub fn tls_failed(&self) {
         self.tls_failures.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn set_retired(&self, retired: bool) {
+        self.retired.store(retired, Relaxed);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    /// Neither bound nor in use.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_retired() && self.open() <= 0
     }
 
     pub(super) fn accepted(&self) -> u64 {

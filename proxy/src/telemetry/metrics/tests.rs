@@ -62,12 +62,38 @@ fn what_is_retired_is_not_shown() {
     metrics.connect_failed("Service/shop/gone:80");
     let address = "0.0.0.0:8080".parse().unwrap();
     metrics.port(address).opened();
+    metrics.connection_closed(address);
+    assert!(metrics.encode().contains("8080"), "a bound port without connections");
     metrics.retire_routes_except(|_, route| route == CART);
     metrics.retire_backends_except(|_| false);
-    metrics.retire_port(address);
+    metrics.retire_ports_except(|_| false);
     let text = metrics.encode();
     assert!(!text.contains("gone") && !text.contains("8080"), "{text}");
     assert!(text.contains(CART) && text.contains(r#"route="none""#), "{text}");
+}
+
+/// Connections may outlive their port's binding: it is shown as long as they do, and counts on when it is bound again.
+#[test]
+fn a_port_leaves_with_its_last_connection() {
+    let metrics = Metrics::new();
+    let address = "0.0.0.0:8080".parse().unwrap();
+    let shown = |count| {
+        let line = format!("sluice_connections_open{{address=\"0.0.0.0:8080\"}} {count}\n");
+        metrics.encode().contains(&line)
+    };
+    metrics.port(address).opened();
+    metrics.port(address).opened();
+    metrics.retire_ports_except(|_| false);
+    assert!(shown(2));
+    metrics.connection_closed(address);
+    assert!(shown(1));
+    metrics.retire_ports_except(|it| it == address);
+    metrics.connection_closed(address);
+    assert!(shown(0), "bound again");
+    metrics.port(address).opened();
+    metrics.retire_ports_except(|_| false);
+    metrics.connection_closed(address);
+    assert!(!metrics.encode().contains("8080"));
 }
 
 #[test]
@@ -139,6 +165,7 @@ fn copies_are_read_from_their_client() {
     // Outside a tokio runtime a copy fails at once.
     let copy = MirrorRequest {
         address: ([127, 0, 0, 1], 1).into(),
+        tls: None,
         protocol: BackendProtocol::Http1,
         method: http::Method::GET,
         uri: http::Uri::from_static("http://shop.example.com/"),

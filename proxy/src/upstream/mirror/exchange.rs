@@ -2,13 +2,12 @@
 
 use super::MirrorLimits;
 use super::body::CopyBody;
-use super::pool::{ConnectError, Connections};
+use super::pool::{ConnectError, Connections, Peer};
 use super::request::{MirrorRequest, Unfit, build};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use sluice_ir::BackendProtocol;
-use std::net::SocketAddr;
 
 /// Why a copy did not get through.
 #[derive(Debug, thiserror::Error)]
@@ -29,28 +28,29 @@ pub(super) async fn run(
     request: MirrorRequest,
     body: CopyBody,
 ) -> Result<(), CopyError> {
-    let (address, protocol) = (request.address, request.protocol);
+    let protocol = request.protocol;
+    let peer = Peer { address: request.address, tls: request.tls.clone() };
     let request = build(request, body)?;
     match protocol {
-        BackendProtocol::Http1 => over_http1(connections, limits, address, request).await,
-        BackendProtocol::H2c => over_http2(connections, limits, address, request).await,
+        BackendProtocol::Http1 => over_http1(connections, limits, &peer, request).await,
+        BackendProtocol::H2c => over_http2(connections, limits, &peer, request).await,
     }
 }
 
 async fn over_http1(
     connections: &Connections,
     limits: &MirrorLimits,
-    address: SocketAddr,
+    peer: &Peer,
     mut request: Request<CopyBody>,
 ) -> Result<(), CopyError> {
     // A kept connection may be closed by its peer at any time. A request that did not get out goes to the next one;
     // each round uses one up, so this ends.
-    while let Some(mut connection) = connections.take_idle(address) {
+    while let Some(mut connection) = connections.take_idle(peer) {
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
                 if drained(response, limits.response_bytes).await? && connection.sender.ready().await.is_ok()
                 {
-                    connections.keep(address, connection);
+                    connections.keep(peer, connection);
                 }
                 return Ok(());
             }
@@ -60,10 +60,10 @@ async fn over_http1(
             },
         }
     }
-    let mut connection = connections.connect_http1(address).await?;
+    let mut connection = connections.connect_http1(peer).await?;
     let response = connection.sender.send_request(request).await?;
     if drained(response, limits.response_bytes).await? && connection.sender.ready().await.is_ok() {
-        connections.keep(address, connection);
+        connections.keep(peer, connection);
     }
     Ok(())
 }
@@ -71,10 +71,10 @@ async fn over_http1(
 async fn over_http2(
     connections: &Connections,
     limits: &MirrorLimits,
-    address: SocketAddr,
+    peer: &Peer,
     request: Request<CopyBody>,
 ) -> Result<(), CopyError> {
-    let connection = connections.http2(address).await?;
+    let connection = connections.http2(peer).await?;
     let response = connection.sender.clone().send_request(request).await?;
     drained(response, limits.response_bytes).await?;
     Ok(())

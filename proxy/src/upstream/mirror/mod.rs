@@ -15,6 +15,8 @@ mod tests;
 pub use body::MirrorBody;
 pub use request::MirrorRequest;
 
+pub(super) use request::{host, strip, wants_trailers};
+
 use pool::Connections;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,14 +5,18 @@
 
 use super::MirrorLimits;
 use super::body::CopyBody;
+use crate::upstream::TlsClient;
+use crate::upstream::tls::DialError;
 use ahash::AHashMap;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -29,12 +33,43 @@ pub(super) struct Connection<S> {
 pub(super) type Http1 = Connection<http1::SendRequest<CopyBody>>;
 pub(super) type Http2 = Arc<Connection<http2::SendRequest<CopyBody>>>;
 
+/// Whom a connection belongs to: connections of different TLS clients are never exchanged.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) tls: Option<Arc<TlsClient>>,
+}
+
+impl Peer {
+    fn client(&self) -> *const TlsClient {
+        self.tls.as_ref().map_or(std::ptr::null(), Arc::as_ptr)
+    }
+}
+
+impl PartialEq for Peer {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address && self.client() == other.client()
+    }
+}
+
+impl Eq for Peer {}
+
+impl Hash for Peer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.address.hash(state);
+        self.client().hash(state);
+    }
+}
+
 /// No connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     /// Nobody listens, or the network is down.
     #[error("connect: {0}")]
     Io(#[from] std::io::Error),
+    /// TLS failed.
+    #[error(transparent)]
+    Tls(#[from] DialError),
     /// The limit passed.
     #[error("connect: no answer in time")]
     Timeout,
@@ -43,13 +78,29 @@ pub(super) enum ConnectError {
     Handshake(#[from] hyper::Error),
 }
 
-/// Idle and shared connections by address.
+/// What hyper reads and writes.
+type Stream = Box<dyn Wire>;
+
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+async fn open(peer: &Peer) -> Result<Stream, ConnectError> {
+    if let Some(client) = &peer.tls {
+        return Ok(client.dialer().dial(peer.address).await?);
+    }
+    let stream = TcpStream::connect(peer.address).await?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
+}
+
+/// Idle and shared connections by peer.
 #[derive(Debug)]
 pub(super) struct Connections {
     me: Weak<Self>,
     limits: MirrorLimits,
-    idle: Mutex<AHashMap<SocketAddr, Vec<(Http1, Instant)>>>,
-    shared: Mutex<AHashMap<SocketAddr, (Http2, Instant)>>,
+    idle: Mutex<AHashMap<Peer, Vec<(Http1, Instant)>>>,
+    shared: Mutex<AHashMap<Peer, (Http2, Instant)>>,
     /// Whether the task that closes old connections runs.
     sweeping: AtomicBool,
 }
@@ -65,10 +116,10 @@ impl Connections {
         })
     }
 
-    /// The connection to `address` that was used last, if it still stands.
-    pub(super) fn take_idle(&self, address: SocketAddr) -> Option<Http1> {
+    /// The connection to the peer that was used last, if it still stands.
+    pub(super) fn take_idle(&self, peer: &Peer) -> Option<Http1> {
         let mut idle = self.idle.lock();
-        let connections = idle.get_mut(&address)?;
+        let connections = idle.get_mut(peer)?;
         while let Some((connection, since)) = connections.pop() {
             if !connection.sender.is_closed() && since.elapsed() < self.limits.idle_timeout {
                 return Some(connection);
@@ -78,9 +129,9 @@ impl Connections {
     }
 
     /// Keeps a connection whose exchange is over.
-    pub(super) fn keep(&self, address: SocketAddr, connection: Http1) {
+    pub(super) fn keep(&self, peer: &Peer, connection: Http1) {
         let mut idle = self.idle.lock();
-        let connections = idle.entry(address).or_default();
+        let connections = idle.entry(peer.clone()).or_default();
         if connections.len() < self.limits.idle_connections {
             connections.push((connection, Instant::now()));
         }
@@ -89,8 +140,8 @@ impl Connections {
     }
 
     /// A new HTTP/1.1 connection.
-    pub(super) async fn connect_http1(&self, address: SocketAddr) -> Result<Http1, ConnectError> {
-        let stream = self.stream(address).await?;
+    pub(super) async fn connect_http1(&self, peer: &Peer) -> Result<Http1, ConnectError> {
+        let stream = self.stream(peer).await?;
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move { drop(driver.await) });
         Ok(Connection { sender, _driver: AbortOnDropHandle::new(driver) })
@@ -98,29 +149,27 @@ impl Connections {
 
     /// The shared HTTP/2 connection, or a new one. When several connect at once, the last stays and the others end
     /// with their streams.
-    pub(super) async fn http2(&self, address: SocketAddr) -> Result<Http2, ConnectError> {
-        if let Some((connection, used)) = self.shared.lock().get_mut(&address)
+    pub(super) async fn http2(&self, peer: &Peer) -> Result<Http2, ConnectError> {
+        if let Some((connection, used)) = self.shared.lock().get_mut(peer)
             && !connection.sender.is_closed()
         {
             *used = Instant::now();
             return Ok(connection.clone());
         }
-        let stream = self.stream(address).await?;
+        let stream = self.stream(peer).await?;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
         let (sender, driver) = builder.handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move { drop(driver.await) });
         let connection = Arc::new(Connection { sender, _driver: AbortOnDropHandle::new(driver) });
-        self.shared.lock().insert(address, (connection.clone(), Instant::now()));
+        self.shared.lock().insert(peer.clone(), (connection.clone(), Instant::now()));
         self.start_sweeping();
         Ok(connection)
     }
 
-    async fn stream(&self, address: SocketAddr) -> Result<TcpStream, ConnectError> {
-        let connecting = tokio::time::timeout(self.limits.connect_timeout, TcpStream::connect(address));
-        let stream = connecting.await.map_err(|_| ConnectError::Timeout)??;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+    async fn stream(&self, peer: &Peer) -> Result<Stream, ConnectError> {
+        let connecting = tokio::time::timeout(self.limits.connect_timeout, open(peer));
+        connecting.await.map_err(|_| ConnectError::Timeout)?
     }
 
     /// Closes connections that broke or were idle for too long.

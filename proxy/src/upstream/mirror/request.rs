@@ -1,11 +1,13 @@
 //! The head of a copy, in the form that its protocol wants.
 
 use super::body::CopyBody;
+use crate::upstream::TlsClient;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Version};
 use sluice_ir::BackendProtocol;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The request to copy, as it goes to the backend: after filters, with its hop-by-hop fields or without.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub struct MirrorRequest {
     pub address: SocketAddr,
     /// What is spoken there.
     pub protocol: BackendProtocol,
+    /// Who speaks TLS there; `None`: the copy goes plainly.
+    pub tls: Option<Arc<TlsClient>>,
     /// Method of the request; CONNECT is never copied.
     pub method: Method,
     /// Path and query count; the authority is the Host when `headers` have none.
@@ -53,7 +57,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// The request that hyper sends.
 pub(super) fn build(request: MirrorRequest, body: CopyBody) -> Result<Request<CopyBody>, Unfit> {
-    let MirrorRequest { protocol, method, uri, mut headers, .. } = request;
+    let MirrorRequest { protocol, method, uri, mut headers, tls, .. } = request;
     if method == Method::CONNECT {
         return Err(Unfit::Connect);
     }
@@ -75,7 +79,8 @@ pub(super) fn build(request: MirrorRequest, body: CopyBody) -> Result<Request<Co
             if trailers {
                 headers.insert(header::TE, HeaderValue::from_static("trailers"));
             }
-            let uri = Uri::builder().scheme(Scheme::HTTP).authority(host).path_and_query(path);
+            let scheme = if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+            let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path);
             *copy.uri_mut() = uri.build().map_err(|_| Unfit::Path)?;
             *copy.version_mut() = Version::HTTP_2;
         }
@@ -84,20 +89,22 @@ pub(super) fn build(request: MirrorRequest, body: CopyBody) -> Result<Request<Co
     Ok(copy)
 }
 
-fn host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
+/// The Host, else the authority.
+pub(in crate::upstream) fn host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
     match headers.get(header::HOST) {
         Some(value) => Authority::try_from(value.as_bytes()).ok(),
         None => uri.authority().cloned(),
     }
 }
 
-fn wants_trailers(headers: &HeaderMap) -> bool {
+/// Whether the client takes trailers (RFC 9110 §10.1.4).
+pub(in crate::upstream) fn wants_trailers(headers: &HeaderMap) -> bool {
     let mut fields = headers.get_all(header::TE).into_iter().filter_map(|value| value.to_str().ok());
     fields.any(|field| field.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
 }
 
 /// Removes what belongs to one connection, and `Expect`: the body follows without being asked for.
-fn strip(headers: &mut HeaderMap) {
+pub(in crate::upstream) fn strip(headers: &mut HeaderMap) {
     let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .into_iter()
@@ -134,7 +141,7 @@ mod tests {
         let address = "127.0.0.1:1".parse().unwrap();
         let uri = uri.parse().unwrap();
         let (_, body) = channel(false, 0, Arc::default());
-        let request = MirrorRequest { address, protocol, method, uri, headers, has_body: false };
+        let request = MirrorRequest { address, protocol, tls: None, method, uri, headers, has_body: false };
         build(request, body).map(|copy| copy.map(|_| ()))
     }
 

@@ -65,7 +65,15 @@ impl Server {
 fn request(address: SocketAddr, protocol: BackendProtocol, method: Method) -> MirrorRequest {
     let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("shop.example.com"))]);
     let has_body = method == Method::POST;
-    MirrorRequest { address, protocol, method, uri: "/cart?a=b".parse().unwrap(), headers, has_body }
+    MirrorRequest {
+        address,
+        protocol,
+        tls: None,
+        method,
+        uri: "/cart?a=b".parse().unwrap(),
+        headers,
+        has_body,
+    }
 }
 
 async fn until(client: &MirrorClient, what: &str, holds: impl Fn(MirrorStats) -> bool) {

@@ -1,0 +1,82 @@
+//! Certificates of clients: who is asked for one, and what becomes of those who show none that is valid (GEP-91).
+
+use super::{TlsError, roots};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use sluice_ir::{ClientValidation, ClientValidationMode};
+use std::sync::Arc;
+
+/// The verifier that a listener's validation asks for. Authorities that can't be used let nobody in, except where
+/// everybody is let in.
+pub(super) fn verifier(
+    validation: &ClientValidation,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let roots = roots(validation.authorities.expose());
+    match validation.mode {
+        ClientValidationMode::AllowValidOnly => {
+            let roots = roots.map_err(|reason| TlsError::Authorities { reason })?;
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .build()
+                .map_err(|error| TlsError::Authorities { reason: error.to_string() })
+        }
+        ClientValidationMode::AllowInsecureFallback => {
+            let hints = roots.map(|roots| roots.subjects()).unwrap_or_default();
+            Ok(Arc::new(Anybody { hints, algorithms: provider.signature_verification_algorithms }))
+        }
+    }
+}
+
+/// Asks for a certificate and takes any, and none. Who shows one must hold its key all the same.
+#[derive(Debug)]
+struct Anybody {
+    hints: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for Anybody {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

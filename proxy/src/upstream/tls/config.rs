@@ -1,0 +1,119 @@
+//! From a policy to rustls's configuration.
+
+use super::names::ByName;
+use crate::tls::{TlsError, certified};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use sluice_ir::{BackendProtocol, Certificate, Trust, UpstreamTls};
+use std::sync::{Arc, LazyLock};
+
+/// Sessions to resume: all endpoints of a backend have one server name, and rustls keeps eight for a name.
+const SESSIONS: usize = 8;
+
+/// Why a backend can't be spoken to in TLS. Never holds key material.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The name that endpoints are asked for can't be written into a handshake.
+    #[error("hostname {name:?} is no DNS name")]
+    ServerName {
+        /// As the policy has it.
+        name: String,
+    },
+    /// Nobody would be trusted.
+    #[error("{what}: {reason}")]
+    Trust {
+        /// Which authorities.
+        what: &'static str,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The client certificate can't be used.
+    #[error("client certificate: {0}")]
+    Certificate(#[from] TlsError),
+    /// The Gateway names a client certificate that is not part of the configuration.
+    #[error("client certificate {key} is not part of the configuration")]
+    Missing {
+        /// Its key.
+        key: sluice_ir::CertificateKey,
+    },
+    /// rustls refuses the settings.
+    #[error("TLS configuration: {0}")]
+    Config(String),
+}
+
+/// The configuration: TLS 1.2 and 1.3, one protocol by ALPN, sessions kept.
+pub(super) fn build(
+    policy: &UpstreamTls,
+    protocol: BackendProtocol,
+    certificate: Option<&Certificate>,
+) -> Result<Arc<ClientConfig>, ClientError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let roots = roots(&policy.trust)?;
+    let verifier: Arc<dyn ServerCertVerifier> = if policy.subject_names.is_empty() {
+        WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|error| ClientError::Config(error.to_string()))?
+    } else {
+        Arc::new(ByName::new(policy.subject_names.clone(), roots, &provider))
+    };
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientError::Config(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match certificate {
+        Some(certificate) => builder.with_client_cert_resolver(shown(certificate, &provider)?),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![alpn(protocol).to_vec()];
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(Arc::new(config))
+}
+
+/// What is offered by ALPN (RFC 7301): the one protocol that the backend is spoken to in.
+pub(super) fn alpn(protocol: BackendProtocol) -> &'static [u8] {
+    match protocol {
+        BackendProtocol::Http1 => b"http/1.1",
+        BackendProtocol::H2c => b"h2",
+    }
+}
+
+pub(super) fn server_name(policy: &UpstreamTls) -> Result<ServerName<'static>, ClientError> {
+    ServerName::try_from(policy.server_name.clone())
+        .map_err(|_| ClientError::ServerName { name: policy.server_name.clone() })
+}
+
+fn shown(certificate: &Certificate, provider: &CryptoProvider) -> Result<Arc<SingleCertAndKey>, TlsError> {
+    Ok(Arc::new(SingleCertAndKey::from(certified(certificate, provider)?)))
+}
+
+fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, ClientError> {
+    match trust {
+        Trust::System => {
+            system().clone().map_err(|reason| ClientError::Trust { what: "system certificates", reason })
+        }
+        Trust::Bundle(pem) => crate::tls::roots(pem.expose())
+            .map(Arc::new)
+            .map_err(|reason| ClientError::Trust { what: "CA certificates", reason }),
+    }
+}
+
+/// The authorities of the system, read once: hundreds of files on some.
+fn system() -> &'static Result<Arc<RootCertStore>, String> {
+    static SYSTEM: LazyLock<Result<Arc<RootCertStore>, String>> = LazyLock::new(|| {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        let (usable, unusable) = roots.add_parsable_certificates(found.certs);
+        tracing::info!(usable, unusable, "certificates of the system read");
+        match (usable, found.errors.first()) {
+            (0, Some(error)) => Err(format!("none can be read: {error}")),
+            (0, None) => Err("the system has none".to_owned()),
+            _ => Ok(Arc::new(roots)),
+        }
+    });
+    &SYSTEM
+}

@@ -1,0 +1,93 @@
+//! TLS towards the endpoints of a backend.
+//!
+//! In: a policy ([`UpstreamTls`](sluice_ir::UpstreamTls)), what the backend speaks and perhaps a client certificate.
+//! Out: a [`TlsClient`], built when the configuration is compiled. It verifies as its policy says or it does not
+//! connect; there is no way around. Connections, sessions and verification belong to one client, so that no connection
+//! is ever shared by two policies, backends or client certificates.
+//!
+//! Pingora's own rustls connector would build a configuration for each connection, resume no session and know no names
+//! but the server's. So Pingora gets its connections from ours ([`TlsConnector`]): of HTTP/1.1 the stream, of HTTP/2 the
+//! session. It keeps them in its own pools.
+
+mod config;
+mod connector;
+mod dialer;
+mod http2;
+mod names;
+mod stream;
+
+pub use config::ClientError;
+pub(crate) use connector::TlsConnector;
+pub(super) use dialer::{DialError, Dialer, TlsStream};
+
+use pingora_core::protocols::ALPN;
+use pingora_core::protocols::tls::CustomALPN;
+use pingora_core::upstreams::peer::{HttpPeer, ProxyDigestUserDataHook};
+use sluice_ir::{Backend, Certificate, UpstreamTls};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Tells Pingora to ask our connector. Never sent: what is offered by ALPN is the dialer's affair.
+const OURS: &[u8] = b"sluice";
+
+/// Speaks TLS to the endpoints of one backend.
+pub struct TlsClient {
+    dialer: Arc<Dialer>,
+    /// Names the client's connections in Pingora's pools.
+    key: u64,
+    /// Carries the dialer to the connector, within a peer.
+    carrier: ProxyDigestUserDataHook,
+    /// Ends the idle connections with the client: nobody else may use them.
+    _end: DropGuard,
+}
+
+impl TlsClient {
+    /// Builds everything that connecting needs. `certificate` is shown to endpoints that ask for one.
+    ///
+    /// # Errors
+    /// When the policy or the certificate can't be used as it is. There is no client then, and so no connection.
+    pub fn new(
+        backend: &Backend,
+        policy: &UpstreamTls,
+        certificate: Option<&Certificate>,
+    ) -> Result<Arc<Self>, ClientError> {
+        let end = CancellationToken::new();
+        let dialer = Arc::new(Dialer::new(
+            backend.key.clone(),
+            config::build(policy, backend.protocol, certificate)?,
+            config::server_name(policy)?,
+            backend.protocol,
+            end.clone(),
+        ));
+        let carried = dialer.clone();
+        let carrier: ProxyDigestUserDataHook = Arc::new(move |_, _| Some(Box::new(carried.clone())));
+        Ok(Arc::new(Self { dialer, key: new_key(), carrier, _end: end.drop_guard() }))
+    }
+
+    /// Makes the peer one that this client connects to.
+    pub fn prepare(&self, peer: &mut HttpPeer) {
+        peer.group_key = self.key;
+        peer.options.alpn = ALPN::Custom(CustomALPN::new(OURS.to_vec()));
+        peer.options.proxy_digest_user_data_hook = Some(self.carrier.clone());
+        // Means nothing to rustls, but is part of Pingora's key: plain connections have it true.
+        peer.options.second_keyshare = false;
+    }
+
+    pub(super) fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialer
+    }
+}
+
+/// A name in Pingora's pools that nobody else has.
+pub(super) fn new_key() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsClient").field("dialer", &self.dialer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,115 @@
+//! Verification by the names that a policy lists, in place of the server name.
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sluice_ir::SubjectName;
+use std::sync::Arc;
+use x509_parser::extensions::GeneralName;
+
+/// Accepts a certificate that leads to the authorities and carries one of the names.
+#[derive(Debug)]
+pub(super) struct ByName {
+    names: Vec<SubjectName>,
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ByName {
+    /// At least one name: without any, no certificate is accepted.
+    pub(super) fn new(names: Vec<SubjectName>, roots: Arc<RootCertStore>, provider: &CryptoProvider) -> Self {
+        Self { names, roots, algorithms: provider.signature_verification_algorithms }
+    }
+
+    fn names_one_of(&self, leaf: &CertificateDer<'_>, parsed: &ParsedCertificate<'_>) -> bool {
+        self.names.iter().any(|name| match name {
+            SubjectName::Dns(name) if !name.starts_with("*.") => ServerName::try_from(name.as_str())
+                .is_ok_and(|name| verify_server_name(parsed, &name).is_ok()),
+            SubjectName::Dns(_) | SubjectName::Uri(_) => carries(leaf, name),
+        })
+    }
+}
+
+/// Whether a subject alternative name of the certificate is this one. webpki compares neither URIs nor wildcards that
+/// we ask for. A certificate that can't be read, or that has the extension twice, carries nothing.
+fn carries(leaf: &CertificateDer<'_>, wanted: &SubjectName) -> bool {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else { return false };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
+    names.value.general_names.iter().any(|name| match (name, wanted) {
+        (GeneralName::URI(uri), SubjectName::Uri(wanted)) => uri == wanted,
+        (GeneralName::DNSName(name), SubjectName::Dns(wanted)) => within(name, wanted),
+        _ => false,
+    })
+}
+
+/// Whether a name is the wildcard itself or lies one label below it (RFC 9525 §6.3).
+fn within(name: &str, wildcard: &str) -> bool {
+    let Some(suffix) = wildcard.strip_prefix("*.") else { return false };
+    name.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(suffix))
+}
+
+impl ServerCertVerifier for ByName {
+    /// The server name that was sent says nothing here: only the listed names do (GEP-1897).
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = ParsedCertificate::try_from(leaf)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            intermediates,
+            now,
+            self.algorithms.all,
+        )?;
+        if self.names_one_of(leaf, &parsed) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::NotValidForName))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within;
+
+    #[test]
+    fn a_wildcard_spans_one_label() {
+        assert!(within("a.shop.example", "*.shop.example") && within("*.shop.example", "*.Shop.example"));
+        for other in ["shop.example", "a.b.shop.example", ".shop.example", "a.example"] {
+            assert!(!within(other, "*.shop.example"), "{other}");
+        }
+    }
+}
