@@ -6,7 +6,6 @@
 
 pub mod check;
 pub mod cluster;
-pub mod duration;
 pub mod echo;
 pub mod explain;
 pub mod finding;
@@ -16,5 +15,6 @@ pub mod output;
 pub mod profile;
 pub mod project;
 pub mod run;
-pub mod signal;
 pub mod status;
+
+pub use sluice_gateway::{duration, signal};

@@ -60,7 +60,7 @@ spec:
 }
 
 fn compile(project: &Project) -> (Compiler, Compiled) {
-    let plan = BindPlan { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port_offset: 0 };
+    let plan = BindPlan { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port_offset: 0, cluster_ports: false };
     let mut compiler = Compiler::new(plan, Upstreams::new(Resolver::system()), Metrics::new());
     let compiled = compiler.apply(&Snapshot::default().delta_to(project.snapshot()));
     (compiler, compiled)

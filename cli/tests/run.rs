@@ -250,3 +250,19 @@ fn a_missing_folder_is_status_2() {
     assert_eq!(missing.wait().code(), Some(2));
     assert!(missing.told().contains("can't read /nowhere/at/all"), "{}", missing.told());
 }
+
+#[test]
+fn as_many_threads_serve_as_were_asked_for() {
+    let directory = folder(&gateway("web", 80));
+    let offset = free_offset(&[(LOOPBACK, 80)]).to_string();
+    let threads = |count: &str| {
+        let folder = directory.path().to_str().unwrap();
+        let arguments = ["run", folder, "--port-offset", &offset, "--no-admin", "--threads", count];
+        let mut program = Program::start(&arguments);
+        program.wait_for("ready after");
+        fs::read_dir(format!("/proc/{}/task", program.id())).unwrap().count()
+    };
+    // Besides those that serve, a few do what blocks.
+    assert!(threads("1") < 16);
+    assert!(threads("16") > 16);
+}

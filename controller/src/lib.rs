@@ -3,12 +3,14 @@
 
 pub mod admin;
 pub mod backoff;
+pub mod ca;
 pub mod controller;
 pub mod lease;
 pub mod logging;
 pub mod names;
 pub mod provision;
 pub mod reconcile;
+pub mod serve;
 pub mod settings;
 pub mod status;
 pub mod watch;

@@ -24,6 +24,8 @@ pub struct GatewayOptions {
     pub bind: IpAddr,
     /// Added to each listener's port, so that 80 and 443 need no root.
     pub port_offset: u16,
+    /// Binds the ports that the Service of a Gateway in a cluster points at: see [`ir::cluster_port`].
+    pub cluster_ports: bool,
     /// Where the admin server listens; `None`: nowhere.
     pub admin: Option<SocketAddr>,
 }
@@ -31,7 +33,7 @@ pub struct GatewayOptions {
 impl Default for GatewayOptions {
     /// Loopback, no offset, no admin server.
     fn default() -> Self {
-        Self { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port_offset: 0, admin: None }
+        Self { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port_offset: 0, cluster_ports: false, admin: None }
     }
 }
 
@@ -47,13 +49,19 @@ impl Gateway {
     /// Starts the admin server and a proxy without configuration. Fails only when the admin address or a socket on
     /// loopback can't be had.
     pub async fn start(options: GatewayOptions) -> Result<Self> {
-        let plan = BindPlan { bind: options.bind, port_offset: options.port_offset };
+        Self::start_with(options, Vec::new()).await
+    }
+
+    /// The same with further pages of the admin server.
+    pub async fn start_with(options: GatewayOptions, pages: Vec<(String, Page)>) -> Result<Self> {
+        let GatewayOptions { bind, port_offset, cluster_ports, .. } = options;
+        let plan = BindPlan { bind, port_offset, cluster_ports };
         let proxy =
             Proxy::new(ProxyOptions { plan, log: AccessLogger::stdout(), resolver: Resolver::system() })?;
         let readiness = Readiness::new("no configuration yet");
         let stop = CancellationToken::new();
         let admin = match options.admin {
-            Some(address) => Some(serve_admin(address, &proxy, &readiness, &stop).await?),
+            Some(address) => Some(serve_admin(address, &proxy, &readiness, pages, &stop).await?),
             None => None,
         };
         Ok(Self { proxy, readiness, admin, stop })
@@ -62,11 +70,21 @@ impl Gateway {
     /// Applies a delta and returns the listeners that can't be served. The first call makes the gateway ready.
     pub async fn apply(&self, delta: impl Borrow<ir::Delta> + Send) -> Vec<(ir::ListenerKey, String)> {
         let failures = self.proxy.apply(delta.borrow()).await;
+        self.set_configured().await;
+        failures
+    }
+
+    /// The proxy serves a whole configuration: ready as soon as the names of its backends were resolved once.
+    pub async fn set_configured(&self) {
         if !self.readiness.is_ready() {
             self.proxy.wait_resolved(FIRST_RESOLUTION).await;
             self.readiness.set_ready();
         }
-        failures
+    }
+
+    /// No more traffic, please; what comes is served. Probes see the reason.
+    pub fn set_not_ready(&self, reason: &'static str) {
+        self.readiness.set_not_ready(reason);
     }
 
     /// Addresses that are bound: as planned, and as the system gave them.
@@ -97,6 +115,7 @@ async fn serve_admin(
     address: SocketAddr,
     proxy: &Arc<Proxy>,
     readiness: &Readiness,
+    further: Vec<(String, Page)>,
     stop: &CancellationToken,
 ) -> Result<SocketAddr> {
     let listener = TcpListener::bind(address)
@@ -106,7 +125,7 @@ async fn serve_admin(
     let state = Arc::new(AdminState {
         readiness: readiness.clone(),
         metrics: proxy.metrics().clone(),
-        pages: pages(proxy),
+        pages: pages(proxy).into_iter().chain(further).collect(),
     });
     tokio::spawn(admin::serve(listener, state, stop.clone()));
     Ok(local)

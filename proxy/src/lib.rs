@@ -4,7 +4,8 @@
 //! talks to an API server and holds no credential but the certificates of its listeners.
 //!
 //! The way of a request: [`listen`] accepts, sniffs and terminates TLS ([`tls`]); [`http`] decides, filters and
-//! answers; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read.
+//! answers; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read, and [`sync`]
+//! fetches it from a controller.
 
 pub mod admin;
 mod hosts;
@@ -12,6 +13,7 @@ pub mod http;
 pub mod listen;
 mod proxy;
 pub mod snapshot;
+pub mod sync;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -56,8 +56,12 @@ impl Stand {
     /// A gateway without configuration.
     pub async fn empty(endpoints: Endpoints) -> Self {
         let bind = loopback();
-        let options =
-            GatewayOptions { bind, port_offset: PORT_OFFSET, admin: Some(SocketAddr::new(bind, 0)) };
+        let options = GatewayOptions {
+            bind,
+            port_offset: PORT_OFFSET,
+            admin: Some(SocketAddr::new(bind, 0)),
+            ..GatewayOptions::default()
+        };
         let translator = Translator::new(Options {
             controller_name: "sluice.dev/gateway-controller".to_owned(),
             standalone: true,
@@ -78,6 +82,11 @@ impl Stand {
     /// Puts something of the test's own behind all endpoints of a service. Takes effect with the next change.
     pub fn fix(&mut self, service: &str, address: SocketAddr) {
         self.backends.fix(service, address);
+    }
+
+    /// An echo of this name at an address of its own, for a test that puts something in front of it.
+    pub async fn echo(&mut self, name: &str) -> SocketAddr {
+        self.backends.start(name.to_owned()).await
     }
 
     /// Serves these manifests in place of the ones before.

@@ -1,6 +1,7 @@
 //! Test certificates, Secrets that hold them, and TLS clients.
 
 use crate::client::{Io, plain};
+use crate::pki::Wish;
 use crate::wait::soon;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -81,6 +82,14 @@ pub fn trusting(alpn: &[&str]) -> ClientConfig {
     let verifier = Arc::new(Trusting(Arc::new(aws_lc_rs::default_provider())));
     let config = builder(rustls::DEFAULT_VERSIONS).dangerous().with_custom_certificate_verifier(verifier);
     with_alpn(config.with_no_client_auth(), alpn)
+}
+
+/// The same, with a certificate of its own if it is asked for one.
+pub fn presenting(alpn: &[&str], certificate: &Wish) -> ClientConfig {
+    let verifier = Arc::new(Trusting(Arc::new(aws_lc_rs::default_provider())));
+    let config = builder(rustls::DEFAULT_VERSIONS).dangerous().with_custom_certificate_verifier(verifier);
+    let (chain, key) = certificate.issue();
+    with_alpn(config.with_client_auth_cert(chain, key).expect("a certificate with its key"), alpn)
 }
 
 fn builder(

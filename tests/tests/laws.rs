@@ -110,7 +110,7 @@ fn apply(snapshot: &mut ir::Snapshot, edit: &Edit) {
 }
 
 fn compiler() -> Compiler {
-    let plan = BindPlan { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port_offset: 0 };
+    let plan = BindPlan { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port_offset: 0, cluster_ports: false };
     Compiler::new(plan, Upstreams::new(Resolver::system()), Metrics::new())
 }
 

@@ -48,6 +48,9 @@ pub struct RunArgs {
     /// Serve no probes and metrics.
     #[arg(long, conflicts_with = "admin")]
     pub no_admin: bool,
+    /// Threads that serve [default: as many as the process may use of the machine: its affinity, its cgroup's quota].
+    #[arg(long, env = "SLUICE_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Namespace of objects that name none.
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
@@ -74,7 +77,11 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     sluice_gateway::init_tracing(args.log_format == LogFormat::Json, "info")?;
     // Fails only when somebody installed one before, which nobody does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sluice").build()?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = args.threads {
+        builder.worker_threads(usize::from(threads));
+    }
+    let runtime = builder.enable_all().thread_name("sluice").build()?;
     runtime.block_on(serve(args))
 }
 
@@ -121,5 +128,6 @@ fn options(args: &RunArgs) -> GatewayOptions {
         bind: args.bind,
         port_offset: args.port_offset,
         admin: (!args.no_admin).then_some(args.admin),
+        ..GatewayOptions::default()
     }
 }

@@ -76,6 +76,11 @@ impl Program {
         Self::start(&["run", folder.to_str().unwrap(), "--port-offset", &offset, "--no-admin"])
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has told so far.
     pub(crate) fn told(&self) -> String {
         self.told.text.lock().unwrap().clone()

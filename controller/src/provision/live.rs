@@ -4,7 +4,7 @@ use super::kinds::OwnedKind;
 use super::objects::HASH_ANNOTATION;
 use crate::names;
 use kube::ResourceExt;
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, TypeMeta};
 use serde_json::Value;
 use sluice_crds::{Kind, ObjectRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,9 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn read(kind: OwnedKind, mut object: DynamicObject) -> Self {
         object.metadata.managed_fields = None;
+        // A list says once for all what its entries are.
+        let resource = kind.resource();
+        object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
         let namespace = object.namespace().unwrap_or_default();
         let gateway =
             object.owner_references().iter().find(|it| it.kind == "Gateway").map(|it| {

@@ -28,6 +28,8 @@ pub(super) struct Failure {
     pub(super) is_lasting: bool,
     /// Whether a Gateway serves without the object.
     pub(super) is_optional: bool,
+    /// A Service whose values the server does not take.
+    pub(super) is_refused_service: bool,
 }
 
 /// What came of one step.
@@ -102,7 +104,8 @@ async fn keep_replicas(api: &Api<DynamicObject>, name: &str, replicas: u64) -> R
     api.patch(name, &PatchParams::apply(REPLICAS_MANAGER).force(), &Patch::Apply(&part)).await
 }
 
-/// Whether a Service can have a cluster IP: asked without making anything. The error is the server's sentence.
+/// Whether a Service can have a cluster IP: one is made with it, and deleted. (A dry run does not look whether it is
+/// taken.) The inner error is the server's sentence.
 pub(super) async fn probe(
     client: &Client,
     namespace: &str,
@@ -110,12 +113,21 @@ pub(super) async fn probe(
 ) -> Result<Result<(), String>, Failure> {
     let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let api = api(client, OwnedKind::Service, namespace);
-    let Ok(object) = serde_json::from_value::<DynamicObject>(service) else { return Ok(Ok(())) };
-    let how = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
-    match in_time(api.create(&how, &object)).await {
+    let failed = |error: &Error| failure(OwnedKind::Service, &name, error);
+    let object: DynamicObject =
+        serde_json::from_value(service).map_err(|error| failed(&Error::SerdeError(error)))?;
+    let how = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    let outcome = match in_time(api.create(&how, &object)).await {
         Ok(_) => Ok(Ok(())),
-        Err(Error::Api(status)) if status.code == 422 => Ok(Err(status.message.clone())),
-        Err(error) => Err(failure(OwnedKind::Service, &name, &error)),
+        Err(Error::Api(status)) if status.code == 422 => return Ok(Err(status.message.clone())),
+        // 409: one was forgotten; it goes now, and the next try will tell.
+        Err(error @ Error::Api(_)) => Err(failed(&error)),
+        Err(error) => return Err(failed(&error)),
+    };
+    match in_time(api.delete(&name, &DeleteParams::background())).await {
+        Ok(_) => outcome,
+        Err(Error::Api(status)) if status.code == 404 => outcome,
+        Err(error) => Err(failed(&error)),
     }
 }
 
@@ -133,7 +145,7 @@ pub(super) async fn abandoned(
         Err(Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
         Err(error) => {
             let message = format!("{gateway}: {}", text(&error));
-            return Err(Failure { message, is_lasting: false, is_optional: true });
+            return Err(Failure { message, is_lasting: false, is_optional: true, is_refused_service: false });
         }
     };
     let class = found.data.pointer("/spec/gatewayClassName").and_then(Value::as_str).map(names::label_value);
@@ -157,6 +169,7 @@ fn failure(kind: OwnedKind, name: &str, error: &Error) -> Failure {
         message: format!("{} {name:?}: {}", kind.name(), text(error)),
         is_lasting: matches!(code, 400 | 403 | 404 | 405 | 413 | 422),
         is_optional: kind.is_optional(),
+        is_refused_service: kind == OwnedKind::Service && code == 422,
     }
 }
 

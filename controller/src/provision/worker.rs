@@ -259,7 +259,7 @@ impl Worker {
             let unknown = to_probe(plan, workload, &live, &standing.probed);
             if !unknown.is_empty() {
                 let probes: Vec<_> =
-                    unknown.into_iter().map(|it| (it, objects::probe(plan, workload, &common, it))).collect();
+                    unknown.into_iter().map(|it| (it, objects::probe(plan, &common, it))).collect();
                 let (client, namespace) = (self.client.clone(), gateway.namespace.to_string());
                 self.start(
                     gateway,
@@ -338,12 +338,16 @@ impl Worker {
                 Done::Failed(failure) => failures.push(failure),
             }
         }
+        let had = had(&self.live.of(gateway));
         let Some(standing) = self.gateways.get_mut(gateway) else { return };
         if failures.is_empty() {
             standing.failure = None;
-        } else {
-            standing.fail(gateway, failures);
+            return;
         }
+        if let Some(refusal) = failures.iter().find(|it| it.is_refused_service) {
+            standing.refuse_addresses(&had, &refusal.message);
+        }
+        standing.fail(gateway, failures);
     }
 
     /// Tells the facts of a Gateway, if they differ.
@@ -390,6 +394,17 @@ impl Standing {
         self.pause();
     }
 
+    /// A Service that is refused may be so for the cluster IP that it asks for: it is made with another, and the
+    /// requested one asked for again later. When it was for something else, that is refused too, and told.
+    fn refuse_addresses(&mut self, had: &[IpAddr], message: &str) {
+        let Some(plan) = &self.plan else { return };
+        let is_inside = matches!(&plan.management, Management::Managed(it) if it.service.r#type == ServiceType::ClusterIP);
+        for address in plan.addresses.iter().flatten().filter(|it| is_inside && !had.contains(it)) {
+            self.probed.insert(*address, Err(message.to_owned()));
+            self.probe_at = Some(Instant::now() + ASK_AGAIN);
+        }
+    }
+
     /// Whether to undo what somebody else did: at once the first time, later the oftener it happens, so that two
     /// controllers that want different things don't keep the API server busy.
     fn may_heal(&mut self) -> bool {
@@ -421,14 +436,16 @@ impl Standing {
     }
 }
 
-/// Requested cluster IPs of which nobody knows yet whether they can be had.
+/// Requested cluster IPs of which nobody knows yet whether they can be had, while a Service is there that would have to
+/// be made anew for them. Without one they are just tried.
 fn to_probe(
     plan: &GatewayPlan,
     workload: &Workload,
     live: &[Arc<Live>],
     probed: &BTreeMap<IpAddr, Result<(), String>>,
 ) -> Vec<IpAddr> {
-    if workload.service.r#type != ServiceType::ClusterIP || plan.ports.is_empty() {
+    let is_there = live.iter().any(|it| it.kind == OwnedKind::Service);
+    if workload.service.r#type != ServiceType::ClusterIP || plan.ports.is_empty() || !is_there {
         return Vec::new();
     }
     let has = |it: &IpAddr| had(live).contains(it);
@@ -443,9 +460,10 @@ fn cluster_ips(
     probed: &BTreeMap<IpAddr, Result<(), String>>,
 ) -> Vec<IpAddr> {
     let had = had(live);
+    let is_there = live.iter().any(|it| it.kind == OwnedKind::Service);
     let mut chosen: Vec<IpAddr> = Vec::new();
     for it in plan.addresses.iter().flatten() {
-        let is_usable = had.contains(it) || probed.get(it).is_some_and(Result::is_ok);
+        let is_usable = had.contains(it) || probed.get(it).map_or(!is_there, Result::is_ok);
         if is_usable && !chosen.iter().any(|other| other.is_ipv4() == it.is_ipv4()) {
             chosen.push(*it);
         }

@@ -1,1 +1,36 @@
 //! Delta xDS with our own type URLs: the wire between the controller and its data planes.
+//!
+//! The protocol is the incremental aggregated discovery service of `envoy.service.discovery.v3`, with its field
+//! numbers, so that a second control plane, other clients and standard tools know it. The resources are those of
+//! [`sluice_ir`], one type URL for each kind ([`type_url`]), in the [wire form](sluice_ir::wire).
+//!
+//! What we add stays within what the protocol leaves open:
+//!
+//! * the version of a resource is a hash of its bytes ([`Packed`]), the same on every replica, so that a data plane
+//!   may resume anywhere;
+//! * responses that belong together carry one [`BatchMark`] in `system_version_info`, and the data plane takes them
+//!   over at once, when the last has come;
+//! * a refusal names its resources in the details of `error_detail` ([`Refusal`]): the others of the batch are served.
+//!
+//! [`peers`] is the small second service by which replicas of the controller tell each other what their data planes
+//! have acknowledged. Everything here is messages and
+//! plumbing, with the one way to [`connect`]: who may connect, what is sent when and what is kept
+//! is decided by `controller/src/serve` and `proxy/src/sync`.
+
+mod batch;
+pub mod client;
+pub mod connect;
+mod message;
+pub mod peers;
+mod resource;
+pub mod server;
+
+pub use batch::BatchMark;
+pub use message::{
+    Any, ControlPlane, DeltaDiscoveryRequest, DeltaDiscoveryResponse, ErrorDetail, Node, Resource,
+};
+pub use resource::{Packed, Refusal, UnpackError, kind_of, type_url, unpack};
+
+/// Path of the one method of the discovery service.
+pub const DELTA_PATH: &str =
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";

@@ -1,7 +1,8 @@
 //! The admin server: probes, metrics and debug pages on an address of its own.
 //!
 //! In: a bound listener (loopback unless the operator says otherwise) and an [`AdminState`]. It only reads: every
-//! page is a GET without parameters, and no page shows a secret. Connections are few, short and bounded in time, so
+//! page is a GET without parameters, and no page shows a secret. Pages below `/debug` are for this machine only, since
+//! probes and scrapes make an operator open the port to a network. Connections are few, short and bounded in time, so
 //! that a stuck scraper costs nothing; pages are made off the request path's threads.
 
 mod pages;
@@ -49,10 +50,10 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: Cancella
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            (Ok(permit), Ok((stream, _))) => {
+            (Ok(permit), Ok((stream, peer))) => {
                 let state = state.clone();
                 connections.spawn(async move {
-                    connection(stream, state).await;
+                    connection(stream, state, peer.ip().to_canonical().is_loopback()).await;
                     drop(permit);
                 });
             }
@@ -68,10 +69,10 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: Cancella
 }
 
 /// One request: probes and scrapes come seconds apart, so that keeping the connection saves nothing.
-async fn connection(stream: TcpStream, state: Arc<AdminState>) {
+async fn connection(stream: TcpStream, state: Arc<AdminState>, local: bool) {
     let service = service_fn(move |request| {
         let state = state.clone();
-        async move { Ok::<_, Infallible>(pages::answer(&state, &request).await) }
+        async move { Ok::<_, Infallible>(pages::answer(&state, &request, local).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

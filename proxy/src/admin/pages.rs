@@ -25,8 +25,12 @@ pub struct AdminState {
     pub pages: Vec<(String, Page)>,
 }
 
-/// The answer to a request.
-pub(super) async fn answer<B>(state: &Arc<AdminState>, request: &Request<B>) -> Response<Full<Bytes>> {
+/// The answer to a request; `local`: the client is on this machine.
+pub(super) async fn answer<B>(
+    state: &Arc<AdminState>,
+    request: &Request<B>,
+    local: bool,
+) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -39,6 +43,9 @@ pub(super) async fn answer<B>(state: &Arc<AdminState>, request: &Request<B>) -> 
             Some(reason) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {reason}\n")),
         },
         "/metrics" => made(state, OPENMETRICS, |state| Some(state.metrics.encode())).await,
+        path if path.starts_with("/debug") && !local => {
+            page(StatusCode::FORBIDDEN, TEXT, "only from this machine; forward the port to it\n")
+        }
         path => match state.pages.iter().position(|(its, _)| its == path) {
             Some(index) => {
                 made(state, JSON, move |state| state.pages.get(index).map(|(_, page)| page())).await

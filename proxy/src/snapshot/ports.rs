@@ -15,6 +15,8 @@ pub struct BindPlan {
     pub bind: IpAddr,
     /// Added to each listener's port.
     pub port_offset: u16,
+    /// Ports that need a privilege are moved up by [`ir::cluster_port`], as the Service of a Gateway expects.
+    pub cluster_ports: bool,
 }
 
 /// One address to bind.
@@ -122,13 +124,15 @@ impl Ports {
 }
 
 fn addresses(plan: BindPlan, listener: &ir::Listener) -> Result<Vec<SocketAddr>, String> {
-    let Some(port) = listener.port.checked_add(plan.port_offset) else {
+    let own = if plan.cluster_ports { ir::cluster_port(listener.port) } else { listener.port };
+    let Some(port) = own.checked_add(plan.port_offset) else {
         return Err(format!(
             "port {} plus the offset {} is above 65535; choose a smaller --port-offset",
             listener.port, plan.port_offset
         ));
     };
-    if listener.addresses.is_empty() {
+    // In a cluster the addresses are those of the Service: a data plane binds its own.
+    if listener.addresses.is_empty() || plan.cluster_ports {
         return Ok(vec![SocketAddr::new(plan.bind, port)]);
     }
     Ok(listener.addresses.iter().map(|address| SocketAddr::new(*address, port)).collect())

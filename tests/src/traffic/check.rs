@@ -1,8 +1,9 @@
 //! Compares an answer with what was expected of it.
 
-use super::format::{Expect, Wanted};
+use super::format::{Expect, ExpectHandshake, Wanted};
 use crate::backends::is_called;
 use crate::client::Answer;
+use crate::tls_backend::Handshake;
 
 /// Everything that differs, one sentence each.
 pub(super) fn differences(answer: &Answer, expect: &Expect, any_status: bool) -> Vec<String> {
@@ -58,12 +59,30 @@ pub(super) fn differences(answer: &Answer, expect: &Expect, any_status: bool) ->
         note(status != Some(&wanted.to_string()), format!("grpc-status {status:?} instead of {wanted}"));
     }
     if let Some(name) = &expect.certificate {
-        // A DNS name stands in a certificate as plain bytes.
         let leaf = answer.certificates.first().map(Vec::as_slice).unwrap_or_default();
-        let carried = leaf.windows(name.len()).any(|window| window == name.as_bytes());
-        note(!carried, format!("the certificate is not for {name:?}"));
+        note(!carries(leaf, name), format!("the certificate is not for {name:?}"));
     }
     found
+}
+
+/// Whether a certificate is for this DNS name, which stands in it as plain bytes.
+fn carries(certificate: &[u8], name: &str) -> bool {
+    certificate.windows(name.len()).any(|window| window == name.as_bytes())
+}
+
+/// What differs in a handshake that a TLS backend saw.
+pub(super) fn handshake(seen: Option<&Handshake>, expect: &ExpectHandshake) -> Option<String> {
+    let Some(seen) = seen else { return Some("the backend saw no TLS handshake".to_owned()) };
+    if seen.server_name != expect.server_name {
+        return Some(format!("SNI {:?} instead of {:?}", seen.server_name, expect.server_name));
+    }
+    match (&seen.certificate, &expect.certificate) {
+        (None, None) => None,
+        (Some(certificate), Some(name)) if carries(certificate, name) => None,
+        (shown, wanted) => {
+            Some(format!("the backend was shown a certificate: {}, instead of {wanted:?}", shown.is_some()))
+        }
+    }
 }
 
 fn fits(value: Option<&str>, wanted: &Wanted) -> bool {

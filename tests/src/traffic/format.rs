@@ -1,6 +1,8 @@
 //! The shape of `traffic.yaml`.
 
 use crate::client::Ask;
+use crate::pki::Wish;
+use crate::tls_backend::TlsBackendOptions;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,6 +14,9 @@ pub struct Traffic {
     /// Services whose endpoints only record.
     #[serde(default)]
     pub recorders: Vec<String>,
+    /// Services whose endpoints speak TLS in front of an echo.
+    #[serde(default)]
+    pub tls: BTreeMap<String, TlsBackendOptions>,
     /// In order.
     pub steps: Vec<Step>,
     /// How many requests each recorder got in the end.
@@ -61,6 +66,8 @@ pub struct Request {
     pub http: u8,
     /// Server name of the TLS handshake; the URL's host when absent.
     pub sni: Option<String>,
+    /// The client's own certificate.
+    pub certificate: Option<Wish>,
     /// The Gateway's address of `spec.addresses`.
     pub to: Option<IpAddr>,
 }
@@ -116,6 +123,21 @@ pub struct Expect {
     /// `grpc-status` of head or trailers.
     pub grpc_status: Option<u16>,
     /// A DNS name that the server's certificate carries.
+    pub certificate: Option<String>,
+    /// What the TLS backend that answered saw.
+    pub handshake: Option<ExpectHandshake>,
+    /// The connection ends without an answer.
+    #[serde(default)]
+    pub refused: bool,
+}
+
+/// What a TLS backend saw of the gateway's handshake.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectHandshake {
+    /// SNI.
+    pub server_name: Option<String>,
+    /// A DNS name that the gateway's certificate carries; null: it showed none.
     pub certificate: Option<String>,
 }
 

@@ -13,7 +13,8 @@ use super::overlay;
 use crate::names;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use sluice_translate::{GatewayPlan, Management, Workload};
+use sluice_crds::ServiceType;
+use sluice_translate::{GatewayPlan, Management, ServicePlan};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -82,11 +83,21 @@ pub fn desired(plan: &GatewayPlan, common: &Common, cluster_ips: &[IpAddr]) -> V
     objects
 }
 
-/// A Service that asks whether a cluster IP can be had; it is only ever sent as a dry run.
-pub(super) fn probe(plan: &GatewayPlan, workload: &Workload, common: &Common, address: IpAddr) -> Value {
+/// A Service that holds a cluster IP for a moment, to see whether it can be had: the way to no pod, and not among the
+/// objects that are watched, but the Gateway's own, should it be forgotten.
+pub(super) fn probe(plan: &GatewayPlan, common: &Common, address: IpAddr) -> Value {
     let name = format!("{}-probe", names::infrastructure(&plan.reference.name, &plan.class));
     let making = Making { plan, common, name };
-    service::service(&making, &workload.service, &[address])
+    let service = ServicePlan { r#type: ServiceType::ClusterIP, ..ServicePlan::default() };
+    let mut object = service::service(&making, &service, &[address]);
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("labels");
+        metadata.remove("annotations");
+    }
+    if let Some(spec) = object["spec"].as_object_mut() {
+        spec.remove("selector");
+    }
+    object
 }
 
 /// One Gateway's objects in the making.

@@ -1,0 +1,62 @@
+//! The serving certificate in use.
+
+use super::root::{CaError, Root};
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A certificate that can be replaced while it is served: new handshakes use the new one.
+pub struct ServingCertificate {
+    names: Vec<String>,
+    current: Arc<Current>,
+    config: Arc<ServerConfig>,
+}
+
+struct Current(ArcSwap<CertifiedKey>);
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current")
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+impl ServingCertificate {
+    /// For these DNS names, signed by `root`.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn new(root: &Root, names: Vec<String>, now: SystemTime) -> Result<Self, CaError> {
+        let current = Arc::new(Current(ArcSwap::from_pointee(root.sign(&names, now)?)));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| CaError::Read(format!("TLS 1.3 is not there: {error}")))?;
+        let mut config = builder.with_no_client_auth().with_cert_resolver(current.clone());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self { names, current, config: Arc::new(config) })
+    }
+
+    /// Replaces the certificate by a new one.
+    ///
+    /// # Errors
+    /// When it can't be made; the one before stays.
+    pub fn renew(&self, root: &Root, now: SystemTime) -> Result<(), CaError> {
+        self.current.0.store(Arc::new(root.sign(&self.names, now)?));
+        Ok(())
+    }
+
+    /// For accepting connections.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.config.clone()
+    }
+}

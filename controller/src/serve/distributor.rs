@@ -1,0 +1,355 @@
+//! The one place that knows what is distributed and who has what. Everything is behind one lock that is held for
+//! moments: resources are encoded and sent outside of it.
+
+use super::cache::PackCache;
+use super::store::{Dirty, Store};
+use super::sync::{GatewaySync, Told};
+use super::{ProxyIdentity, session::Sessions};
+use parking_lot::Mutex;
+use sluice_ir::{self as ir, Resource, ResourceKey};
+use sluice_xds::{Packed, Refusal};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// How long after the start a Gateway without data planes counts as not known. More than the longest pause of a data
+/// plane between two tries.
+const SETTLE_TIME: Duration = Duration::from_secs(15);
+
+/// How long a data plane whose connection broke still counts, if it had what its Gateway needs.
+pub(super) const LINGER_TIME: Duration = Duration::from_secs(5);
+
+/// What is distributed, and how the data planes stand. A clone is the same.
+#[derive(Clone)]
+pub struct Distributor(Arc<Shared>);
+
+struct Shared {
+    inner: Mutex<Inner>,
+    cache: Mutex<PackCache>,
+    complete: watch::Sender<bool>,
+    /// Ticks when a Gateway's standing changes in what statuses show.
+    changes: watch::Sender<u64>,
+    /// Ticks when anything that other replicas are told changes.
+    told: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) sessions: Sessions,
+    accounts: HashMap<ir::GatewayKey, String>,
+    peers: BTreeMap<String, Vec<Told>>,
+    settling: bool,
+    /// What statuses showed of each Gateway the last time.
+    shown: HashMap<ir::GatewayKey, Shown>,
+}
+
+/// What statuses show of a Gateway's data planes.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Shown {
+    connected: u32,
+    programmed: bool,
+    settling: bool,
+    refusals: Vec<(String, String)>,
+}
+
+/// Why a data plane is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It is not one of this Gateway's.
+    Foreign(String),
+    /// It is not known yet who may have this Gateway's configuration.
+    Unknown,
+}
+
+/// What a data plane gets next.
+pub(super) struct Batch {
+    /// New and changed, each with whether every Gateway sees the same.
+    pub(super) upserts: Vec<(ResourceKey, Resource, bool)>,
+    pub(super) removals: Vec<ResourceKey>,
+    /// See [`Store::digest`].
+    pub(super) digest: u64,
+}
+
+impl Default for Distributor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Distributor {
+    /// Nothing to distribute yet.
+    pub fn new() -> Self {
+        Self(Arc::new(Shared {
+            inner: Mutex::default(),
+            cache: Mutex::default(),
+            complete: watch::Sender::new(false),
+            changes: watch::Sender::new(0),
+            told: watch::Sender::new(0),
+        }))
+    }
+
+    /// Publishes what changed; each connected data plane gets what belongs to its Gateway. Never waits for one.
+    pub fn publish(&self, delta: &ir::Delta) {
+        if delta.is_empty() {
+            return;
+        }
+        {
+            let mut cache = self.0.cache.lock();
+            delta.upserts.iter().for_each(|resource| cache.forget(&resource.key()));
+            delta.removals.iter().for_each(|key| cache.forget(key));
+        }
+        let mut inner = self.0.inner.lock();
+        let dirty = inner.store.apply(delta);
+        for (gateway, keys) in &dirty {
+            let most = inner.store.scope_size(gateway);
+            inner.sessions.mark(gateway, keys, most);
+        }
+        self.note(&mut inner, dirty_gateways(&dirty));
+    }
+
+    /// After the first complete translation; until then connected data planes wait and serve what they have. Must be
+    /// called within a tokio runtime.
+    pub fn set_complete(&self) {
+        if self.0.complete.send_replace(true) {
+            return;
+        }
+        self.0.inner.lock().settling = true;
+        let this = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(SETTLE_TIME).await;
+            let mut inner = this.0.inner.lock();
+            inner.settling = false;
+            this.note_all(&mut inner);
+        });
+    }
+
+    /// Which ServiceAccount, in the Gateway's namespace, may have this Gateway's configuration; `None`: nobody.
+    pub fn set_account(&self, gateway: &ir::GatewayKey, account: Option<String>) {
+        let mut inner = self.0.inner.lock();
+        match account {
+            Some(account) => {
+                let before = inner.accounts.insert(gateway.clone(), account.clone());
+                if before.is_some_and(|before| before != account) {
+                    inner.sessions.end(gateway);
+                }
+            }
+            None => {
+                inner.accounts.remove(gateway);
+                inner.sessions.end(gateway);
+            }
+        }
+    }
+
+    /// How the data planes of a Gateway stand, those of other replicas of the controller included.
+    pub fn sync(&self, gateway: &ir::GatewayKey) -> GatewaySync {
+        self.0.inner.lock().sync(gateway)
+    }
+
+    /// The same for every Gateway that is there or has data planes.
+    pub fn all(&self) -> Vec<(ir::GatewayKey, GatewaySync)> {
+        let inner = self.0.inner.lock();
+        inner.gateways().into_iter().map(|gateway| (gateway.clone(), inner.sync(&gateway))).collect()
+    }
+
+    /// Ticks whenever `connected`, `programmed`, `settling` or the refusals of some Gateway changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Whether the first complete translation is published.
+    pub(super) fn complete(&self) -> watch::Receiver<bool> {
+        self.0.complete.subscribe()
+    }
+
+    /// Ticks when [`Distributor::own`] may read differently.
+    pub(super) fn told(&self) -> watch::Receiver<u64> {
+        self.0.told.subscribe()
+    }
+
+    /// The data planes connected here.
+    pub(super) fn own(&self) -> Vec<Told> {
+        let inner = self.0.inner.lock();
+        inner.sessions.told(|gateway| inner.store.digest(gateway))
+    }
+
+    /// What another replica tells of its data planes; `None`: it can't be reached.
+    pub(super) fn set_peer(&self, replica: &str, told: Option<Vec<Told>>) {
+        let mut inner = self.0.inner.lock();
+        match told {
+            Some(told) => drop(inner.peers.insert(replica.to_owned(), told)),
+            None => drop(inner.peers.remove(replica)),
+        }
+        self.note_all(&mut inner);
+    }
+
+    /// Whether a data plane may have what belongs to the Gateway.
+    pub(super) fn admit(&self, gateway: &ir::GatewayKey, identity: &ProxyIdentity) -> Result<(), Refused> {
+        let inner = self.0.inner.lock();
+        let Some(account) = inner.accounts.get(gateway) else { return Err(Refused::Unknown) };
+        let namespace = gateway.as_str().split('/').next().unwrap_or_default();
+        if identity.namespace != namespace || identity.service_account != *account {
+            return Err(Refused::Foreign(format!(
+                "the service account {}/{} may not have the configuration of Gateway {gateway}",
+                identity.namespace, identity.service_account
+            )));
+        }
+        Ok(())
+    }
+
+    /// A data plane has come. It gets everything with its first batch.
+    pub(super) fn open(
+        &self,
+        gateway: &ir::GatewayKey,
+        name: &str,
+        version: &str,
+        replica: &str,
+    ) -> (u64, Arc<Notify>) {
+        let mut inner = self.0.inner.lock();
+        let opened = inner.sessions.open(gateway, name, version, replica);
+        self.note(&mut inner, [gateway.clone()]);
+        opened
+    }
+
+    /// What the data plane gets next, if anything; what changes from now on is for the batch after. `Err`: it is too
+    /// far behind or no longer welcome, and must come again.
+    pub(super) fn take(&self, session: u64) -> Result<Option<Batch>, &'static str> {
+        let mut inner = self.0.inner.lock();
+        let Inner { store, sessions, .. } = &mut *inner;
+        let Some((gateway, keys)) =
+            sessions.take(session, |gateway| store.scope(gateway).cloned().collect())?
+        else {
+            return Ok(None);
+        };
+        let mut batch = Batch { upserts: Vec::new(), removals: Vec::new(), digest: store.digest(&gateway) };
+        for key in keys {
+            match store.view(&gateway, &key) {
+                Some((resource, common)) => batch.upserts.push((key, resource, common)),
+                None => batch.removals.push(key),
+            }
+        }
+        Ok(Some(batch))
+    }
+
+    /// The data plane answered the whole batch that it got last, or says something new about it.
+    pub(super) fn answered(&self, session: u64, digest: Option<u64>, refusals: &[Refusal]) {
+        let mut inner = self.0.inner.lock();
+        let Inner { store, sessions, .. } = &mut *inner;
+        if let Some(gateway) = sessions.answered(session, digest, refusals, |key| store.origin(key)) {
+            self.note(&mut inner, [gateway]);
+        }
+    }
+
+    /// The data plane's stream has ended; `broken`: without a word.
+    pub(super) fn close(&self, session: u64, broken: bool) {
+        let mut inner = self.0.inner.lock();
+        let Inner { store, sessions, .. } = &mut *inner;
+        let Some((gateway, lingers)) = sessions.close(session, broken, |gateway| store.digest(gateway))
+        else {
+            return;
+        };
+        self.note(&mut inner, [gateway.clone()]);
+        if lingers {
+            let this = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LINGER_TIME).await;
+                let mut inner = this.0.inner.lock();
+                inner.sessions.forget(session);
+                this.note(&mut inner, [gateway]);
+            });
+        }
+    }
+
+    /// The wire form of a resource, made once for all who need it now.
+    pub(super) fn pack(
+        &self,
+        key: &ResourceKey,
+        resource: &Resource,
+        common: bool,
+    ) -> Result<Packed, ir::wire::WireError> {
+        if !common {
+            return Packed::new(resource);
+        }
+        if let Some(packed) = self.0.cache.lock().get(key, resource) {
+            return Ok(packed);
+        }
+        let packed = Packed::new(resource)?;
+        self.0.cache.lock().put(key, resource, &packed);
+        Ok(packed)
+    }
+
+    fn note_all(&self, inner: &mut Inner) {
+        let gateways = inner.gateways();
+        self.note(inner, gateways);
+    }
+
+    /// Ticks when what is shown of one of these Gateways changed.
+    fn note(&self, inner: &mut Inner, gateways: impl IntoIterator<Item = ir::GatewayKey>) {
+        let mut changed = false;
+        for gateway in gateways {
+            let shown = inner.shown(&gateway);
+            if shown == Shown::default() {
+                changed |= inner.shown.remove(&gateway).is_some();
+            } else if inner.shown.get(&gateway) != Some(&shown) {
+                inner.shown.insert(gateway, shown);
+                changed = true;
+            }
+        }
+        if changed {
+            self.0.changes.send_modify(|count| *count += 1);
+        }
+        self.0.told.send_modify(|count| *count += 1);
+    }
+}
+
+impl Inner {
+    fn gateways(&self) -> Vec<ir::GatewayKey> {
+        let mut all: Vec<_> = self.store.gateways().cloned().collect();
+        all.extend(self.sessions.gateways().cloned());
+        all.extend(self.peers.values().flatten().map(Told::gateway));
+        all.extend(self.shown.keys().cloned());
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn sync(&self, gateway: &ir::GatewayKey) -> GatewaySync {
+        let digest = self.store.digest(gateway);
+        let mut sync = GatewaySync { programmed: self.store.has_gateway(gateway), ..GatewaySync::default() };
+        let own = self.sessions.told_of(gateway, digest);
+        let names: Vec<_> = own.iter().map(|told| told.proxy.name.clone()).collect();
+        let peers = self.peers.values().flatten();
+        // One that moved here a moment ago is still told by the replica that it left.
+        let peers = peers
+            .filter(|told| told.gateway == gateway.as_str() && !names.contains(&told.proxy.name))
+            .cloned();
+        for told in own.into_iter().chain(peers) {
+            sync.connected += 1;
+            sync.in_sync += u32::from(told.proxy.in_sync() && told.newest);
+            let same_version = told.proxy.version == env!("CARGO_PKG_VERSION");
+            // Another version may write the same resources with other bytes: then its replica's word is taken.
+            sync.programmed &= told.newest && (told.acknowledged == Some(digest) || !same_version);
+            sync.proxies.push(told.proxy);
+        }
+        sync.programmed &= sync.connected > 0;
+        sync.settling = self.settling && sync.connected == 0;
+        sync.proxies.sort_by(|a, b| a.name.cmp(&b.name));
+        sync
+    }
+
+    fn shown(&self, gateway: &ir::GatewayKey) -> Shown {
+        let sync = self.sync(gateway);
+        let refusals = sync.proxies.into_iter().flat_map(|proxy| proxy.refusals);
+        Shown {
+            connected: sync.connected,
+            programmed: sync.programmed,
+            settling: sync.settling,
+            refusals: refusals.map(|refused| (refused.resource, refused.message)).collect(),
+        }
+    }
+}
+
+fn dirty_gateways(dirty: &Dirty) -> Vec<ir::GatewayKey> {
+    dirty.keys().cloned().collect()
+}

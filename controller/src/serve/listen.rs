@@ -1,0 +1,189 @@
+//! The port: connections with a bound on their number, TLS with a bound on its time, then tonic.
+
+use super::auth::Authenticator;
+use super::stream::Streams;
+use super::{Distributor, limits, peers};
+use crate::ca::ServingCertificate;
+use anyhow::Context as _;
+use sluice_xds::peers::PeersServer;
+use sluice_xds::server::DiscoveryServer;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+
+/// Pause after a failed accept (no file descriptors left, for instance).
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// How the server listens.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Where.
+    pub address: SocketAddr,
+    /// Name of this replica, its pod's.
+    pub replica: String,
+    /// Connections at a time; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Who the other replicas of the controller are: `None` when there can be no other.
+    pub peers: Option<peers::PeerIdentity>,
+}
+
+impl ServeOptions {
+    /// The bounds that fit a controller, and no other replicas.
+    pub fn new(address: SocketAddr, replica: impl Into<String>) -> Self {
+        Self { address, replica: replica.into(), connections: limits::CONNECTIONS, peers: None }
+    }
+}
+
+/// Serves data planes until `stop`. Returns the bound address as soon as it listens.
+///
+/// # Errors
+/// When the address can't be bound.
+pub async fn serve(
+    distributor: Distributor,
+    options: ServeOptions,
+    authenticator: Arc<dyn Authenticator>,
+    tls: Arc<ServingCertificate>,
+    stop: CancellationToken,
+) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(options.address)
+        .await
+        .with_context(|| format!("{} can't be bound; choose another with --serve", options.address))?;
+    let address = listener.local_addr().context("address of the server")?;
+    let (sender, connections) = mpsc::channel(1);
+    let slots = Arc::new(Semaphore::new(options.connections));
+    tokio::spawn(accept(listener, slots, TlsAcceptor::from(tls.config()), sender, stop.clone()));
+    let peers = peers::Answers {
+        distributor: distributor.clone(),
+        authenticator: authenticator.clone(),
+        replica: options.replica.clone(),
+        identity: options.peers,
+        stop: stop.clone(),
+    };
+    let streams = Streams { distributor, authenticator, replica: options.replica, stop: stop.clone() };
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(limits::PING_INTERVAL))
+        .http2_keepalive_timeout(Some(limits::PING_TIME))
+        .http2_max_header_list_size(limits::HEADER_BYTES)
+        .max_concurrent_streams(limits::STREAMS)
+        .add_service(DiscoveryServer::new(Arc::new(streams), limits::REQUEST_BYTES))
+        .add_service(PeersServer::new(Arc::new(peers)));
+    tokio::spawn(async move {
+        let stopped = stop.clone();
+        let served = router
+            .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
+        let bounded = async {
+            stopped.cancelled().await;
+            tokio::time::sleep(limits::END_TIME).await;
+        };
+        tokio::select! {
+            ended = served => if let Err(error) = ended {
+                tracing::error!(%error, "the server for data planes has failed");
+            },
+            () = bounded => {}
+        }
+    });
+    Ok(address)
+}
+
+async fn accept(
+    listener: TcpListener,
+    slots: Arc<Semaphore>,
+    tls: TlsAcceptor,
+    sender: mpsc::Sender<io::Result<Connection>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let next = async {
+            let slot = slots.clone().acquire_owned().await;
+            (slot, listener.accept().await)
+        };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = next => accepted,
+        };
+        match accepted {
+            (Ok(slot), Ok((stream, peer))) => {
+                let (tls, sender) = (tls.clone(), sender.clone());
+                tokio::spawn(async move {
+                    match secure(stream, tls).await {
+                        Ok(stream) => {
+                            let _ = sender.send(Ok(Connection { stream, _slot: slot })).await;
+                        }
+                        Err(error) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                    }
+                });
+            }
+            (_, Err(error)) => {
+                tracing::warn!(%error, "a connection can't be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            // Nobody closes the semaphore.
+            (Err(_), _) => return,
+        }
+    }
+}
+
+async fn secure(stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
+    stream.set_nodelay(true)?;
+    timeout(limits::HANDSHAKE_TIME, tls.accept(stream)).await?
+}
+
+/// A connection that gives its slot back when it ends.
+struct Connection {
+    stream: TlsStream<TcpStream>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) -> Self::ConnectInfo {}
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

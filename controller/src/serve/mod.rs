@@ -1,0 +1,35 @@
+//! Distribution: configuration to the data planes, and what they say about it.
+//!
+//! In: [`Distributor::publish`] with every delta of the translation. Out: streams of delta xDS, each with exactly what
+//! belongs to its data plane's Gateway, and [`GatewaySync`]: who has acknowledged what. Data planes come over TLS with
+//! the token of their service account ([`Authenticator`]), and get nothing but their own Gateway's resources. It
+//! translates nothing and writes no status.
+//!
+//! `store` knows what belongs to whom, `session` what each stream still has to get, `distributor` puts the two
+//! together, `stream` speaks with one data plane, `listen` holds the port, `peers` and
+//! `watch_peers` join the replicas of the controller.
+
+mod auth;
+mod cache;
+mod distributor;
+mod hello;
+mod limits;
+mod listen;
+mod peers;
+mod session;
+mod store;
+mod stream;
+mod sync;
+mod token_review;
+mod watch_peers;
+
+pub use auth::{AUDIENCE, Authenticator, Denied, ProxyIdentity};
+pub use distributor::Distributor;
+pub use listen::{ServeOptions, serve};
+pub use peers::PeerIdentity;
+pub use sync::{GatewaySync, ProxySync, RefusedResource};
+pub use token_review::TokenReviewer;
+pub use watch_peers::{PeerOptions, watch_peers};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! What is distributed, and to which Gateway each resource belongs.
+//!
+//! In: deltas. Out: for each delta the pairs of Gateway and key that may look different now. A Gateway holds itself and
+//! its listeners; a listener holds its certificates and the routes attached to it; a route holds the backends it
+//! names; a backend holds its endpoints. Holding is counted, so that the cost of a change follows its size and no
+//! resource is ever in the reach of a Gateway that does not need it.
+
+use sluice_ir::{self as ir, Resource, ResourceKey};
+use sluice_xds::Packed;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// What may look different to whom.
+pub(super) type Dirty = BTreeMap<ir::GatewayKey, BTreeSet<ResourceKey>>;
+
+/// All resources with their holders.
+#[derive(Default)]
+pub(super) struct Store {
+    snapshot: ir::Snapshot,
+    /// Routes by the listeners that they name, also listeners that are not there.
+    attached: HashMap<ir::ListenerKey, BTreeSet<ir::RouteKey>>,
+    /// Gateways that hold a key, also keys that are not there.
+    users: HashMap<ResourceKey, BTreeSet<ir::GatewayKey>>,
+    scopes: HashMap<ir::GatewayKey, Scope>,
+    /// Versions of what makes a Gateway programmed.
+    versions: HashMap<ResourceKey, u64>,
+}
+
+/// What one Gateway holds.
+#[derive(Default)]
+struct Scope {
+    /// How often each key is held.
+    counts: HashMap<ResourceKey, u32>,
+    /// Sum of the versions of its Gateway, listeners and certificates.
+    digest: u64,
+}
+
+impl Store {
+    /// Takes a delta over.
+    pub(super) fn apply(&mut self, delta: &ir::Delta) -> Dirty {
+        let mut dirty = Dirty::new();
+        for resource in &delta.upserts {
+            self.upsert(resource, &mut dirty);
+        }
+        for key in &delta.removals {
+            self.remove(key, &mut dirty);
+        }
+        for gateway in dirty.keys() {
+            if self.scopes.get(gateway).is_some_and(|scope| scope.counts.is_empty()) {
+                self.scopes.remove(gateway);
+            }
+        }
+        dirty
+    }
+
+    /// Whether the Gateway is there.
+    pub(super) fn has_gateway(&self, gateway: &ir::GatewayKey) -> bool {
+        self.snapshot.gateways.contains_key(gateway)
+    }
+
+    /// Gateways that are there.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = &ir::GatewayKey> {
+        self.snapshot.gateways.keys()
+    }
+
+    /// Equal for two scopes whose Gateway, listeners and certificates are the same.
+    pub(super) fn digest(&self, gateway: &ir::GatewayKey) -> u64 {
+        self.scopes.get(gateway).map_or(0, |scope| scope.digest)
+    }
+
+    /// Keys that a Gateway holds, in no order; some may not be there.
+    pub(super) fn scope(&self, gateway: &ir::GatewayKey) -> impl Iterator<Item = &ResourceKey> {
+        self.scopes.get(gateway).into_iter().flat_map(|scope| scope.counts.keys())
+    }
+
+    /// How many keys a Gateway holds.
+    pub(super) fn scope_size(&self, gateway: &ir::GatewayKey) -> usize {
+        self.scopes.get(gateway).map_or(0, |scope| scope.counts.len())
+    }
+
+    /// The resource as this Gateway may see it; `None` when it is not there or not this Gateway's. The flag says
+    /// whether every Gateway that holds it sees the same.
+    pub(super) fn view(&self, gateway: &ir::GatewayKey, key: &ResourceKey) -> Option<(Resource, bool)> {
+        self.scopes.get(gateway)?.counts.get(key)?;
+        match self.get(key)? {
+            Resource::Route(route) => {
+                let own = self.route_of(gateway, &route);
+                let common = Arc::ptr_eq(&own, &route);
+                Some((Resource::Route(own), common))
+            }
+            resource => Some((resource, true)),
+        }
+    }
+
+    /// The object that caused a resource.
+    pub(super) fn origin(&self, key: &ResourceKey) -> Option<String> {
+        self.get(key).map(|resource| resource.origin().to_string())
+    }
+
+    /// The route without attachments to other Gateways' listeners.
+    fn route_of(&self, gateway: &ir::GatewayKey, route: &Arc<ir::Route>) -> Arc<ir::Route> {
+        let own = |attachment: &&ir::Attachment| {
+            self.snapshot.listeners.get(&attachment.listener).is_some_and(|it| it.gateway == *gateway)
+        };
+        if route.attachments.iter().all(|attachment| own(&attachment)) {
+            return route.clone();
+        }
+        let attachments = route.attachments.iter().filter(own).cloned().collect();
+        Arc::new(ir::Route { attachments, ..(**route).clone() })
+    }
+
+    fn upsert(&mut self, resource: &Resource, dirty: &mut Dirty) {
+        let key = resource.key();
+        match resource {
+            Resource::Gateway(_) => {
+                let new = self.get(&key).is_none();
+                self.replace(&key, Some(resource), dirty);
+                if new && let ResourceKey::Gateway(own) = &key {
+                    self.hold(own, &key, dirty);
+                }
+            }
+            Resource::Listener(listener) => {
+                let before = self.snapshot.listeners.get(&listener.key).map(|it| it.gateway.clone());
+                let moved = before.as_ref() != Some(&listener.gateway);
+                if moved && let Some(before) = &before {
+                    self.release(before, &key, dirty);
+                }
+                self.replace(&key, Some(resource), dirty);
+                if moved {
+                    self.hold(&listener.gateway, &key, dirty);
+                }
+            }
+            Resource::Route(route) => {
+                let before = self.snapshot.routes.get(&route.key).map(|it| listeners(it)).unwrap_or_default();
+                let now = listeners(route);
+                self.detach(&route.key, before.difference(&now), dirty);
+                self.replace(&key, Some(resource), dirty);
+                for listener in now.difference(&before) {
+                    self.attached.entry(listener.clone()).or_default().insert(route.key.clone());
+                    for gateway in self.users_of(&ResourceKey::Listener(listener.clone())) {
+                        self.hold(&gateway, &key, dirty);
+                    }
+                }
+            }
+            Resource::Backend(_) | Resource::EndpointSet(_) | Resource::Certificate(_) => {
+                self.replace(&key, Some(resource), dirty);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &ResourceKey, dirty: &mut Dirty) {
+        match key {
+            ResourceKey::Gateway(gateway) => {
+                if self.has_gateway(gateway) {
+                    self.release(gateway, key, dirty);
+                }
+            }
+            ResourceKey::Listener(listener) => {
+                if let Some(before) = self.snapshot.listeners.get(listener) {
+                    let gateway = before.gateway.clone();
+                    self.release(&gateway, key, dirty);
+                }
+            }
+            ResourceKey::Route(route) => {
+                if let Some(before) = self.snapshot.routes.get(route) {
+                    let before = listeners(before);
+                    self.detach(route, before.iter(), dirty);
+                }
+            }
+            ResourceKey::Backend(_) | ResourceKey::EndpointSet(_) | ResourceKey::Certificate(_) => {}
+        }
+        self.replace(key, None, dirty);
+    }
+
+    fn detach<'a>(
+        &mut self,
+        route: &ir::RouteKey,
+        from: impl Iterator<Item = &'a ir::ListenerKey>,
+        dirty: &mut Dirty,
+    ) {
+        for listener in from {
+            if let Some(routes) = self.attached.get_mut(listener) {
+                routes.remove(route);
+                if routes.is_empty() {
+                    self.attached.remove(listener);
+                }
+            }
+            for gateway in self.users_of(&ResourceKey::Listener(listener.clone())) {
+                self.release(&gateway, &ResourceKey::Route(route.clone()), dirty);
+            }
+        }
+    }
+
+    /// Puts the resource in the place of the one before, for those that hold its key.
+    fn replace(&mut self, key: &ResourceKey, resource: Option<&Resource>, dirty: &mut Dirty) {
+        let users = self.users_of(key);
+        let views = |store: &Self| match key {
+            // Only a route looks different to different Gateways.
+            ResourceKey::Route(_) if users.len() > 1 => {
+                users.iter().map(|gateway| store.view(gateway, key)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let (children_before, views_before) = (self.children(key), views(self));
+        let version_before = self.versions.get(key).copied().unwrap_or_default();
+        match resource {
+            Some(resource) => {
+                self.snapshot.apply(&ir::Delta { upserts: vec![resource.clone()], removals: vec![] })
+            }
+            None => self.snapshot.apply(&ir::Delta { upserts: vec![], removals: vec![key.clone()] }),
+        }
+        let version = self.note_version(key, resource);
+        let (children, views_now) = (self.children(key), views(self));
+        for (position, gateway) in users.iter().enumerate() {
+            if let Some(scope) = self.scopes.get_mut(gateway) {
+                scope.digest = scope.digest.wrapping_sub(version_before).wrapping_add(version);
+            }
+            for child in children.difference(&children_before) {
+                self.hold(gateway, child, dirty);
+            }
+            for child in children_before.difference(&children) {
+                self.release(gateway, child, dirty);
+            }
+            if views_now.is_empty() || views_now.get(position) != views_before.get(position) {
+                mark(dirty, gateway, key);
+            }
+        }
+    }
+
+    /// Remembers the version of what counts for the digest; 0 for anything else.
+    fn note_version(&mut self, key: &ResourceKey, resource: Option<&Resource>) -> u64 {
+        let counts = is_structural(key);
+        match resource.filter(|_| counts).map(Packed::new) {
+            Some(Ok(packed)) => {
+                self.versions.insert(key.clone(), packed.version);
+                packed.version
+            }
+            Some(Err(_)) | None => {
+                self.versions.remove(key);
+                0
+            }
+        }
+    }
+
+    fn hold(&mut self, gateway: &ir::GatewayKey, key: &ResourceKey, dirty: &mut Dirty) {
+        let version = self.versions.get(key).copied().unwrap_or_default();
+        let scope = self.scopes.entry(gateway.clone()).or_default();
+        let count = scope.counts.entry(key.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            if matches!(key, ResourceKey::Route(_)) {
+                // One more of its attachments is this Gateway's.
+                mark(dirty, gateway, key);
+            }
+            return;
+        }
+        scope.digest = scope.digest.wrapping_add(version);
+        self.users.entry(key.clone()).or_default().insert(gateway.clone());
+        mark(dirty, gateway, key);
+        for child in self.children(key) {
+            self.hold(gateway, &child, dirty);
+        }
+    }
+
+    fn release(&mut self, gateway: &ir::GatewayKey, key: &ResourceKey, dirty: &mut Dirty) {
+        let Some(scope) = self.scopes.get_mut(gateway) else { return };
+        let Some(count) = scope.counts.get_mut(key) else { return };
+        *count -= 1;
+        mark(dirty, gateway, key);
+        if *count > 0 {
+            return;
+        }
+        scope.counts.remove(key);
+        scope.digest = scope.digest.wrapping_sub(self.versions.get(key).copied().unwrap_or_default());
+        if let Some(users) = self.users.get_mut(key) {
+            users.remove(gateway);
+            if users.is_empty() {
+                self.users.remove(key);
+            }
+        }
+        for child in self.children(key) {
+            self.release(gateway, &child, dirty);
+        }
+    }
+
+    fn users_of(&self, key: &ResourceKey) -> Vec<ir::GatewayKey> {
+        self.users.get(key).into_iter().flatten().cloned().collect()
+    }
+
+    /// What the resource holds, each once.
+    fn children(&self, key: &ResourceKey) -> BTreeSet<ResourceKey> {
+        match key {
+            ResourceKey::Gateway(key) => {
+                let gateway = self.snapshot.gateways.get(key);
+                let certificate = gateway.and_then(|it| it.backend_certificate.clone());
+                certificate.map(ResourceKey::Certificate).into_iter().collect()
+            }
+            ResourceKey::Listener(key) => self.children_of_listener(key),
+            ResourceKey::Route(key) => {
+                self.snapshot.routes.get(key).map(|route| backends(route)).unwrap_or_default()
+            }
+            ResourceKey::Backend(key) => {
+                let backend = self.snapshot.backends.get(key);
+                backend.map(|it| ResourceKey::EndpointSet(it.endpoints.clone())).into_iter().collect()
+            }
+            ResourceKey::EndpointSet(_) | ResourceKey::Certificate(_) => BTreeSet::new(),
+        }
+    }
+
+    fn children_of_listener(&self, key: &ir::ListenerKey) -> BTreeSet<ResourceKey> {
+        let Some(listener) = self.snapshot.listeners.get(key) else { return BTreeSet::new() };
+        let routes = self.attached.get(key).into_iter().flatten().cloned().map(ResourceKey::Route);
+        let certificates: &[_] = match &listener.protocol {
+            ir::ListenerProtocol::Https(tls) => &tls.certificates,
+            ir::ListenerProtocol::Http => &[],
+        };
+        routes.chain(certificates.iter().cloned().map(ResourceKey::Certificate)).collect()
+    }
+
+    fn get(&self, key: &ResourceKey) -> Option<Resource> {
+        let all = &self.snapshot;
+        Some(match key {
+            ResourceKey::Gateway(key) => Resource::Gateway(all.gateways.get(key)?.clone()),
+            ResourceKey::Listener(key) => Resource::Listener(all.listeners.get(key)?.clone()),
+            ResourceKey::Route(key) => Resource::Route(all.routes.get(key)?.clone()),
+            ResourceKey::Backend(key) => Resource::Backend(all.backends.get(key)?.clone()),
+            ResourceKey::EndpointSet(key) => Resource::EndpointSet(all.endpoint_sets.get(key)?.clone()),
+            ResourceKey::Certificate(key) => Resource::Certificate(all.certificates.get(key)?.clone()),
+        })
+    }
+}
+
+/// Whether a Gateway is programmed only when its proxies have this.
+pub(super) fn is_structural(key: &ResourceKey) -> bool {
+    match key {
+        ResourceKey::Gateway(_) | ResourceKey::Listener(_) | ResourceKey::Certificate(_) => true,
+        ResourceKey::Route(_) | ResourceKey::Backend(_) | ResourceKey::EndpointSet(_) => false,
+    }
+}
+
+fn mark(dirty: &mut Dirty, gateway: &ir::GatewayKey, key: &ResourceKey) {
+    dirty.entry(gateway.clone()).or_default().insert(key.clone());
+}
+
+/// The listeners that a route names.
+fn listeners(route: &ir::Route) -> BTreeSet<ir::ListenerKey> {
+    route.attachments.iter().map(|attachment| attachment.listener.clone()).collect()
+}
+
+/// The backends that a route names, those of its mirrors too.
+fn backends(route: &ir::Route) -> BTreeSet<ResourceKey> {
+    let mut keys = BTreeSet::new();
+    let mut target = |target: &ir::BackendTarget| match target {
+        ir::BackendTarget::Backend(key) => drop(keys.insert(ResourceKey::Backend(key.clone()))),
+        ir::BackendTarget::Fail(_) => {}
+    };
+    let mirrors = |filters: &[ir::Filter], target: &mut dyn FnMut(&ir::BackendTarget)| {
+        for filter in filters {
+            if let ir::Filter::Mirror(mirror) = filter {
+                target(&mirror.target);
+            }
+        }
+    };
+    for rule in &route.rules {
+        mirrors(&rule.filters, &mut target);
+        for backend in &rule.backends {
+            target(&backend.target);
+            mirrors(&backend.filters, &mut target);
+        }
+    }
+    keys
+}

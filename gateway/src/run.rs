@@ -1,0 +1,193 @@
+//! `sluice-gateway`: the data plane of one Gateway in a cluster.
+//!
+//! start → last good configuration of the disk → controller: it serves as soon as it has a whole configuration from
+//! either, is ready then and not before, and ends when it is told to: first it asks for no more traffic, then it closes
+//! its ports and lets open requests end.
+
+use crate::signal::Termination;
+use crate::{Gateway, GatewayOptions, duration};
+use anyhow::{Context as _, Result};
+use http::Uri;
+use sluice_ir::GatewayKey;
+use sluice_proxy::sync::{SyncClient, SyncOptions, SyncState};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// Serves one Gateway as its controller says.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "\
+Signals: SIGTERM and SIGINT drain and end.
+Exit status: 0 after a signal, 2 when the admin address can't be bound or an argument is wrong.
+
+/healthz/ready says 200 from the first whole configuration on, which may be the last good one of --snapshot-dir.
+/debug is answered to this machine only.")]
+pub struct RunArgs {
+    /// The controller.
+    #[arg(long, env = "SLUICE_CONTROLLER", value_name = "https://HOST:PORT")]
+    pub controller: Uri,
+    /// Name in the controller's certificate. Default: the host of --controller.
+    #[arg(long, env = "SLUICE_CONTROLLER_NAME", value_name = "NAME")]
+    pub controller_name: Option<String>,
+    /// The Gateway to serve.
+    #[arg(long, env = "SLUICE_GATEWAY", value_name = "NAMESPACE/NAME", value_parser = gateway_key)]
+    pub gateway: GatewayKey,
+    /// Name of this data plane. Default: the variable POD_NAME, else the name of the machine.
+    #[arg(long, env = "SLUICE_NODE", value_name = "NAME")]
+    pub node: Option<String>,
+    /// File with the token of the pod's service account, made for the audience sluice-controller.
+    #[arg(
+        long,
+        env = "SLUICE_TOKEN_FILE",
+        value_name = "PATH",
+        default_value = "/var/run/sluice/token/token"
+    )]
+    pub token_file: PathBuf,
+    /// File with the certificates that vouch for the controller.
+    #[arg(long, env = "SLUICE_CA_FILE", value_name = "PATH", default_value = "/var/run/sluice/ca/ca.crt")]
+    pub ca_file: PathBuf,
+    /// Folder for the last good configuration, private keys included; only the owner may read the file. Default: none.
+    #[arg(long, env = "SLUICE_SNAPSHOT_DIR", value_name = "DIR")]
+    pub snapshot_dir: Option<PathBuf>,
+    /// Address of the listeners. Default: all, IPv6 too where the machine has it.
+    #[arg(long, env = "SLUICE_BIND", value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
+    /// Moves ports below 1024 up by 10000 and leaves the Gateway's addresses to its Service.
+    #[arg(long, env = "SLUICE_CLUSTER_PORTS")]
+    pub cluster_ports: bool,
+    /// Where probes, metrics and, for this machine only, debug pages are served.
+    #[arg(long, env = "SLUICE_ADMIN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:15000")]
+    pub admin: SocketAddr,
+    /// How long new connections are taken after SIGTERM, while nobody is told of this data plane any more.
+    #[arg(long, env = "SLUICE_DRAIN_DELAY", value_name = "DURATION", default_value = "0s", value_parser = duration::parse)]
+    pub drain_delay: Duration,
+    /// How long open requests may go on after that.
+    #[arg(long, env = "SLUICE_DRAIN_DEADLINE", value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
+    pub drain_deadline: Duration,
+    /// Form of the messages on standard error; what is shown follows the variable SLUICE_LOG.
+    #[arg(long, env = "SLUICE_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// The form of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    #[default]
+    Json,
+}
+
+/// Serves until a signal.
+///
+/// # Errors
+/// When the admin address can't be bound, or the process can't set itself up.
+pub fn run(args: RunArgs) -> Result<ExitCode> {
+    crate::init_tracing(args.log_format == LogFormat::Json, "info")?;
+    // Fails only when somebody installed one before, which nobody does.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sluice").build()?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: RunArgs) -> Result<ExitCode> {
+    let mut termination = Termination::new()?;
+    let shown: Arc<OnceLock<watch::Receiver<SyncState>>> = Arc::default();
+    let of_page = shown.clone();
+    let page = move || {
+        let state = of_page.get().map(|state| state.borrow().clone());
+        serde_json::to_string_pretty(&state).unwrap_or_default()
+    };
+    let pages: Vec<(String, sluice_proxy::admin::Page)> = vec![("/debug/sync".to_owned(), Box::new(page))];
+    let gateway = Gateway::start_with(options(&args), pages).await.context("can't start the gateway")?;
+    let sync = SyncClient::start(gateway.proxy().clone(), sync_options(&args)).await;
+    let mut state = sync.state();
+    let _ = shown.set(state.clone());
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(sync.run(stop.clone()));
+    let signal = loop {
+        if state.borrow_and_update().configured {
+            gateway.set_configured().await;
+        }
+        tokio::select! {
+            signal = termination.received() => break signal,
+            Ok(()) = state.changed() => {}
+        }
+    };
+    info!(signal, delay = ?args.drain_delay, deadline = ?args.drain_deadline, "draining");
+    gateway.set_not_ready("draining");
+    tokio::select! {
+        () = tokio::time::sleep(args.drain_delay) => {}
+        // A second signal: somebody is in a hurry.
+        _ = termination.received() => {}
+    }
+    // What changes now is for others.
+    stop.cancel();
+    let cut = gateway.drain(args.drain_deadline).await;
+    let _ = task.await;
+    info!(connections_cut = cut, "ended");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(args: &RunArgs) -> GatewayOptions {
+    GatewayOptions {
+        bind: args.bind.unwrap_or_else(all_addresses),
+        port_offset: 0,
+        cluster_ports: args.cluster_ports,
+        admin: Some(args.admin),
+    }
+}
+
+fn sync_options(args: &RunArgs) -> SyncOptions {
+    SyncOptions {
+        controller: args.controller.clone(),
+        server_name: args.controller_name.clone(),
+        gateway: args.gateway.clone(),
+        node: args.node.clone().unwrap_or_else(own_name),
+        token_file: args.token_file.clone(),
+        ca_file: args.ca_file.clone(),
+        snapshot_dir: args.snapshot_dir.clone(),
+    }
+}
+
+/// `[::]`, which takes IPv4 too; `0.0.0.0` on a machine without IPv6.
+fn all_addresses() -> IpAddr {
+    let v6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0));
+    if v6.is_ok() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
+}
+
+fn own_name() -> String {
+    let of_pod = std::env::var("POD_NAME").ok();
+    let of_machine = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = of_pod.or_else(of_machine).unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "sluice-gateway".to_owned() } else { name.to_owned() }
+}
+
+fn gateway_key(text: &str) -> Result<GatewayKey, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(GatewayKey::new(text))
+        }
+        _ => Err(format!("{text:?} is no Gateway; write NAMESPACE/NAME")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gateway_key;
+
+    #[test]
+    fn a_gateway_has_a_namespace_and_a_name() {
+        assert!(gateway_key("shop/web").is_ok_and(|key| key.as_str() == "shop/web"));
+        for wrong in ["", "web", "/web", "shop/", "a/b/c"] {
+            assert!(gateway_key(wrong).is_err(), "{wrong}");
+        }
+    }
+}

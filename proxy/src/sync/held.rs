@@ -1,0 +1,137 @@
+//! What this data plane has of the controller's configuration: versions, refusals, and the batch that is coming in.
+
+use sluice_ir::{self as ir, Resource, ResourceKey, ResourceKind};
+use sluice_xds::{BatchMark, DeltaDiscoveryResponse, Refusal, kind_of, unpack};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Refusals that the controller is told of; further ones are in the log.
+const MOST_REFUSALS: usize = 100;
+
+/// Versions of what is served, and what is not.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    versions: HashMap<ResourceKey, u64>,
+    /// What could not be read; the version before is served.
+    unreadable: BTreeMap<ResourceKey, String>,
+    /// Listeners that can't be served.
+    unserved: BTreeMap<ResourceKey, String>,
+}
+
+/// Responses of a batch whose last one has not come yet.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    upserts: HashMap<ResourceKey, (Resource, u64)>,
+    removals: Vec<ResourceKey>,
+    unreadable: Vec<(ResourceKey, String)>,
+    /// Type and nonce of each response, for the answers.
+    pub(super) responses: Vec<(String, String)>,
+}
+
+impl Held {
+    /// What the disk has.
+    pub(super) fn restored(versions: HashMap<ResourceKey, u64>) -> Self {
+        Self { versions, ..Self::default() }
+    }
+
+    /// Whether the resource is served.
+    pub(super) fn has(&self, key: &ResourceKey) -> bool {
+        self.versions.contains_key(key)
+    }
+
+    /// Names and versions of a kind, to go on with.
+    pub(super) fn versions(&self, kind: ResourceKind) -> HashMap<String, String> {
+        let own = self.versions.iter().filter(|(key, _)| key.kind() == kind);
+        own.map(|(key, version)| (key.as_str().to_owned(), format!("{version:016x}"))).collect()
+    }
+
+    /// Takes a response into the batch; `true` when it was the last.
+    pub(super) fn collect(&self, batch: &mut Batch, response: DeltaDiscoveryResponse) -> bool {
+        let mark = BatchMark::parse(&response.system_version_info);
+        // A kind that was not asked for is answered and otherwise left alone.
+        if let Some(kind) = kind_of(&response.type_url) {
+            for message in &response.resources {
+                match unpack(kind, message) {
+                    Ok((resource, version)) => {
+                        let resource = self.shared(batch, resource);
+                        batch.upserts.insert(resource.key(), (resource, version));
+                    }
+                    Err(error) => batch.unreadable.push((kind.key(&message.name), error.to_string())),
+                }
+            }
+            batch.removals.extend(response.removed_resources.iter().map(|name| kind.key(name)));
+        }
+        batch.responses.push((response.type_url, response.nonce));
+        mark.last
+    }
+
+    /// The batch as a delta. From here on its versions count.
+    pub(super) fn accept(&mut self, batch: Batch) -> ir::Delta {
+        let mut delta = ir::Delta::default();
+        for (key, why) in batch.unreadable {
+            tracing::error!(resource = %key, reason = why, "a resource can't be read; its last version stays");
+            self.unreadable.insert(key, why);
+        }
+        for key in batch.removals {
+            self.versions.remove(&key);
+            self.unreadable.remove(&key);
+            if !batch.upserts.contains_key(&key) {
+                delta.removals.push(key);
+            }
+        }
+        for (key, (resource, version)) in batch.upserts {
+            self.unreadable.remove(&key);
+            self.versions.insert(key, version);
+            delta.upserts.push(resource);
+        }
+        delta
+    }
+
+    /// Listeners that can't be served now; `true` when they are others than before.
+    pub(super) fn set_unserved(&mut self, failures: Vec<(ir::ListenerKey, String)>) -> bool {
+        let now = failures.into_iter().map(|(key, why)| (ResourceKey::Listener(key), why)).collect();
+        let changed = self.unserved != now;
+        self.unserved = now;
+        changed
+    }
+
+    /// Whether some listener can't be served.
+    pub(super) fn has_unserved(&self) -> bool {
+        !self.unserved.is_empty()
+    }
+
+    /// How many resources are refused.
+    pub(super) fn refused(&self) -> usize {
+        self.unreadable.len() + self.unserved.len()
+    }
+
+    /// Everything that is refused, for the controller.
+    pub(super) fn refusals(&self) -> Vec<Refusal> {
+        let all = self.unreadable.iter().chain(&self.unserved).take(MOST_REFUSALS);
+        all.map(|(key, why)| Refusal::new(key, why)).collect()
+    }
+
+    /// A route with the keys that are here already in the place of its own copies: there are many routes.
+    fn shared(&self, batch: &Batch, resource: Resource) -> Resource {
+        let Resource::Route(mut shared) = resource else { return resource };
+        // Decoded a moment ago: nobody else has it.
+        let Some(route) = Arc::get_mut(&mut shared) else { return Resource::Route(shared) };
+        let known = |key: ResourceKey| {
+            let held = self.versions.get_key_value(&key).map(|(key, _)| key);
+            held.or_else(|| batch.upserts.get_key_value(&key).map(|(key, _)| key)).cloned().unwrap_or(key)
+        };
+        for attachment in &mut route.attachments {
+            if let ResourceKey::Listener(key) = known(ResourceKey::Listener(attachment.listener.clone())) {
+                attachment.listener = key;
+            }
+        }
+        for backend in route.rules.iter_mut().flat_map(|rule| &mut rule.backends) {
+            if let ir::BackendTarget::Backend(own) = &mut backend.target
+                && let ResourceKey::Backend(key) = known(ResourceKey::Backend(own.clone()))
+            {
+                *own = key;
+            }
+        }
+        Resource::Route(shared)
+    }
+}

@@ -1,0 +1,18 @@
+//! Configuration from a controller: the client of the delta xDS that `controller/src/serve` speaks.
+//!
+//! In: the address of a controller, the authority that vouches for it and a token that says who this data plane is,
+//! both read from files again for each connection. Out: batches applied to a [`Proxy`](crate::Proxy), each as a
+//! whole, and an answer for each. What was applied last also rests on the disk, so that a data plane that starts while
+//! the controller is away serves what it served before.
+//!
+//! A resource that can't be read is refused and named to the controller; its last good version stays, and all others
+//! of its batch are served. A stream that breaks changes nothing: the next one goes on where it was. It decides
+//! nothing about the configuration and holds no Kubernetes credential.
+
+mod backoff;
+mod client;
+mod disk;
+mod files;
+mod held;
+
+pub use client::{SyncClient, SyncOptions, SyncState};
