@@ -1,17 +1,20 @@
 //! The wiring: starts every part, and stops them in an order that leaves nothing half done.
 
 use crate::admin::{self, Admin, Metrics, Readiness};
+use crate::backoff::Backoff;
+use crate::ca::Authority;
 use crate::lease::{self, LeaseOptions};
-use crate::reconcile::{Input, Outlets, QUEUE, Reconciler, Standing};
+use crate::outlets::{self, Parts};
+use crate::provision::{ProvisionOptions, Provisioner};
+use crate::reconcile::{Input, QUEUE, Reconciler};
+use crate::serve::{self, AUDIENCE, Distributor, PeerIdentity, PeerOptions, ServeOptions, TokenReviewer};
 use crate::settings::Settings;
 use crate::status::Writer;
 use crate::watch::{self, Served};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use sluice_crds::ObjectRef;
-use sluice_ir::{Delta, GatewayKey};
-use sluice_translate::{GatewayPlan, Options};
+use sluice_translate::Options;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +23,27 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Name of the Lease.
-const LEASE: &str = "sluice-controller";
+/// Name of the Lease, and of the ServiceAccount that all replicas share.
+const NAME: &str = "sluice-controller";
 /// Longest time that parts get to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time to connect to the API server: it is near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Parts that run until they are told to end; each gives its name when it does.
+struct Running {
+    tasks: JoinSet<&'static str>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    fn start(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(async move {
+            part.await;
+            name
+        });
+    }
+}
 
 /// Runs the controller until `stop`.
 ///
@@ -33,78 +51,157 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// When a port can't be bound or the API server's address is not known, and when a part ends that must not.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     let client = connect(settings.kubeconfig.as_deref()).await?;
-    let admin_listener = TcpListener::bind(settings.admin)
+    let listener = TcpListener::bind(settings.admin)
         .await
         .with_context(|| format!("the admin port {} can't be bound; see --admin", settings.admin))?;
-    let metrics = Arc::new(Metrics::default());
-    let readiness = Arc::new(Readiness::default());
-    let served = Served::default();
-    let writer = Writer::new(&settings.controller_name, metrics.clone());
+    let (metrics, readiness) = (Arc::new(Metrics::default()), Arc::new(Readiness::default()));
     let (sink, inputs) = mpsc::channel(QUEUE);
-    let (leads, is_leader) = channel::channel(false);
-
-    let options = Options { controller_name: settings.controller_name.clone(), standalone: false };
-    let reconciler = Reconciler::new(options, Silent, writer.clone(), metrics.clone(), readiness.clone());
-    readiness.set_serving();
-    let mut parts: JoinSet<&'static str> = JoinSet::new();
-    parts.spawn_blocking(move || {
-        reconciler.run(inputs);
-        "the reconciler"
-    });
-    let lease = LeaseOptions {
-        namespace: settings.namespace.clone(),
-        name: LEASE.to_owned(),
-        identity: settings.identity(),
-    };
-    let (token, of_lease, of_metrics) = (stop.clone(), client.clone(), metrics.clone());
-    parts.spawn(async move {
-        lease::run(of_lease, lease, leads, of_metrics, token).await;
-        "the lease"
-    });
-    let writing = writer.run(client.clone(), served.clone(), is_leader.clone(), stop.clone());
-    parts.spawn(async move {
-        writing.await;
-        "the writer of statuses"
-    });
-    parts.spawn(tell_leader(is_leader, sink.clone(), stop.clone()));
-    let watching = watch::run(client, sink.clone(), metrics.clone(), served, stop.clone());
-    parts.spawn(async move {
-        watching.await;
-        "the watches"
-    });
+    let distributor = Distributor::new();
+    // Probes are answered first: what comes now waits for the API server.
+    let of_sync = distributor.clone();
     let admin = Arc::new(Admin {
-        metrics,
+        metrics: metrics.clone(),
         readiness: readiness.clone(),
-        sync: Box::new(admin::Sync::default),
-        reconciler: sink,
+        sync: Box::new(move || outlets::sync(&of_sync)),
+        reconciler: sink.clone(),
     });
-    let (token, of_admin) = (CancellationToken::new(), admin);
-    let admin_stop = token.clone();
-    parts.spawn(async move {
-        admin::serve(admin_listener, of_admin, token).await;
-        "the admin server"
-    });
+    let admin_stop = CancellationToken::new();
+    let admin_task = tokio::spawn(admin::serve(listener, admin, admin_stop.clone()));
 
-    let ended = tokio::select! {
-        () = stop.cancelled() => None,
-        ended = parts.join_next() => Some(ended),
+    let mut running = Running { tasks: JoinSet::new(), stop: stop.clone() };
+    let started = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        started = start(&mut running, &settings, client, distributor, (sink, inputs), metrics, readiness.clone()) => {
+            started
+        }
+    };
+    let ended = match started {
+        Ok(()) => tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            ended = running.tasks.join_next() => Err(unexpected(ended)),
+        },
+        Err(error) => Err(error),
     };
     readiness.set_stopping();
     stop.cancel();
     let all = async {
-        // The admin server answers probes until the rest has ended; it holds the reconciler's channel open.
-        while parts.len() > 2 && parts.join_next().await.is_some() {}
+        // Probes are answered until the rest has ended; the admin server also holds the reconciler's channel open.
+        while running.tasks.len() > 1 && running.tasks.join_next().await.is_some() {}
         admin_stop.cancel();
-        while parts.join_next().await.is_some() {}
+        let _ = admin_task.await;
+        while running.tasks.join_next().await.is_some() {}
     };
     if tokio::time::timeout(STOP_TIMEOUT, all).await.is_err() {
         tracing::warn!("some parts did not end in time");
     }
+    ended
+}
+
+fn unexpected(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> anyhow::Error {
     match ended {
-        None => Ok(()),
-        Some(Some(Ok(part))) => bail!("{part} ended unexpectedly"),
-        Some(Some(Err(error))) => Err(error).context("a part of the controller failed"),
-        Some(None) => bail!("nothing runs"),
+        Some(Ok(part)) => anyhow::anyhow!("{part} ended unexpectedly"),
+        Some(Err(error)) => anyhow::Error::new(error).context("a part of the controller failed"),
+        None => anyhow::anyhow!("nothing runs"),
+    }
+}
+
+/// Starts all parts; waits for the API server where a part can't do without.
+async fn start(
+    running: &mut Running,
+    settings: &Settings,
+    client: Client,
+    distributor: Distributor,
+    (sink, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+) -> Result<()> {
+    let stop = running.stop.clone();
+    let (leads, is_leader) = channel::channel(false);
+    let served = Served::default();
+    let writer = Writer::new(&settings.controller_name, metrics.clone());
+    let authority = authority(&client, settings).await;
+    let authorities = authority.bundle();
+    let serving = authority.serving();
+    running.start("the certificate authority", authority.run(stop.clone()));
+
+    let provision = ProvisionOptions {
+        image: settings.gateway_image.clone(),
+        controller: format!("https://{}:{}", settings.server_name(), settings.serve.port()),
+        ca: authorities.clone(),
+        is_leader: is_leader.clone(),
+    };
+    let (provisioner, worker, facts) = Provisioner::new(client.clone(), provision);
+    running.start("the provisioner", worker.run(stop.clone()));
+    running.start("the news of infrastructure", tell_facts(facts, sink.clone(), stop.clone()));
+
+    let options = Options { controller_name: settings.controller_name.clone(), standalone: false };
+    let parts = Parts { distributor: distributor.clone(), provisioner };
+    let reconciler = Reconciler::new(options, parts, writer.clone(), metrics.clone(), readiness.clone());
+    running.tasks.spawn_blocking(move || {
+        reconciler.run(inputs);
+        "the reconciler"
+    });
+    running.start("the news of data planes", tell_sync(distributor.clone(), sink.clone(), stop.clone()));
+    running.start("the news of the lease", tell_leader(is_leader.clone(), sink.clone(), stop.clone()));
+    let writing = writer.run(client.clone(), served.clone(), is_leader, stop.clone());
+    running.start("the writer of statuses", writing);
+    let watching = watch::run(client.clone(), sink, metrics.clone(), served, stop.clone());
+    running.start("the watches", watching);
+    let lease = LeaseOptions {
+        namespace: settings.namespace.clone(),
+        name: NAME.to_owned(),
+        identity: settings.identity(),
+    };
+    running.start("the lease", lease::run(client.clone(), lease, leads, metrics, stop.clone()));
+
+    let mut options = ServeOptions::new(settings.serve, settings.identity());
+    options.peers =
+        Some(PeerIdentity { namespace: settings.namespace.clone(), service_account: NAME.to_owned() });
+    let reviewer = Arc::new(TokenReviewer::new(client.clone(), AUDIENCE));
+    let bound = serve::serve(distributor.clone(), options, reviewer, serving, stop.clone()).await?;
+    readiness.set_serving();
+    tracing::info!(serve = %bound, "gateways are served");
+    if !settings.token_file.exists() {
+        let file = settings.token_file.display();
+        tracing::info!(%file, "no token to speak with other replicas; see --token-file");
+        return Ok(());
+    }
+    let peers = PeerOptions {
+        namespace: settings.namespace.clone(),
+        service: settings.service.clone(),
+        port: bound.port(),
+        replica: settings.identity(),
+        server_name: settings.server_name(),
+        token_file: settings.token_file.clone(),
+        authorities,
+    };
+    running.start("the watch of replicas", serve::watch_peers(client, distributor, peers, stop));
+    Ok(())
+}
+
+/// The certificate authority, as soon as the API server has it.
+async fn authority(client: &Client, settings: &Settings) -> Authority {
+    let name = settings.server_name();
+    let names = vec![
+        name.clone(),
+        format!("{name}.cluster.local"),
+        format!("{}.{}", settings.service, settings.namespace),
+    ];
+    let mut backoff = Backoff::of_api();
+    let mut is_told = false;
+    loop {
+        match Authority::load(client.clone(), &settings.namespace, names.clone()).await {
+            Ok(authority) => return authority,
+            Err(error) => {
+                if !is_told {
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "the certificate authority can't be read or made yet; trying on");
+                }
+                is_told = true;
+                backoff.wait().await;
+            }
+        }
     }
 }
 
@@ -113,18 +210,52 @@ async fn tell_leader(
     mut is_leader: channel::Receiver<bool>,
     sink: mpsc::Sender<Input>,
     stop: CancellationToken,
-) -> &'static str {
+) {
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
-            changed = is_leader.changed() => if changed.is_err() { break },
+            () = stop.cancelled() => return,
+            changed = is_leader.changed() => if changed.is_err() { return },
         }
         let leads = *is_leader.borrow_and_update();
         if sink.send(Input::Leader(leads)).await.is_err() {
-            break;
+            return;
         }
     }
-    "the news of the lease"
+}
+
+/// Tells the reconciler that data planes came, went or acknowledged. What changes while it is busy is one word.
+async fn tell_sync(distributor: Distributor, sink: mpsc::Sender<Input>, stop: CancellationToken) {
+    let mut changes = distributor.changes();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        if sink.send(Input::SyncChanged).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the reconciler of addresses.
+async fn tell_facts(
+    mut facts: mpsc::Receiver<(sluice_crds::ObjectRef, sluice_translate::Infrastructure)>,
+    sink: mpsc::Sender<Input>,
+    stop: CancellationToken,
+) {
+    loop {
+        let fact = tokio::select! {
+            () = stop.cancelled() => return,
+            fact = facts.recv() => fact,
+        };
+        let Some((gateway, known)) = fact else {
+            // Its worker has ended, which is told elsewhere.
+            return stop.cancelled().await;
+        };
+        if sink.send(Input::Infrastructure(gateway, known)).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
@@ -140,16 +271,4 @@ async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
     // Watches are silent for long; they have their own bound.
     config.read_timeout = None;
     Client::try_from(config).context("the connection to the API server can't be set up")
-}
-
-/// Nobody listens.
-struct Silent;
-
-impl Outlets for Silent {
-    fn publish(&mut self, _: &Delta) {}
-    fn set_complete(&mut self) {}
-    fn standing(&self, _: &GatewayKey) -> Standing {
-        Standing::default()
-    }
-    fn want(&mut self, _: &ObjectRef, _: Option<&GatewayPlan>) {}
 }

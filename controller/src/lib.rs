@@ -8,6 +8,7 @@ pub mod controller;
 pub mod lease;
 pub mod logging;
 pub mod names;
+mod outlets;
 pub mod provision;
 pub mod reconcile;
 pub mod serve;

@@ -31,6 +31,18 @@ pub struct Settings {
         value_name = "NAME"
     )]
     pub controller_name: String,
+    /// Token of this replica's service account for the audience sluice-controller: with it replicas tell each other
+    /// which gateways have acknowledged what. Without the file each replica knows of its own gateways only.
+    #[arg(
+        long,
+        env = "SLUICE_TOKEN_FILE",
+        default_value = "/var/run/sluice/token/token",
+        value_name = "FILE"
+    )]
+    pub token_file: PathBuf,
+    /// Name of the Service that gateways and replicas find the controller by.
+    #[arg(long, env = "SLUICE_SERVICE", default_value = "sluice-controller", value_name = "NAME")]
+    pub service: String,
     /// How to reach the API server. Default: KUBECONFIG, ~/.kube/config, or the pod's service account.
     #[arg(long, env = "SLUICE_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -49,6 +61,11 @@ pub enum LogFormat {
 }
 
 impl Settings {
+    /// The name in the serving certificate that gateways connect to.
+    pub fn server_name(&self) -> String {
+        format!("{}.{}.svc", self.service, self.namespace)
+    }
+
     /// Name of this replica.
     pub fn identity(&self) -> String {
         let host = || std::env::var("HOSTNAME").ok().filter(|it| !it.is_empty());

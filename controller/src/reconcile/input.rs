@@ -15,8 +15,8 @@ pub enum Input {
     Arrival(Arrival),
     /// The release of the Gateway API whose CRDs are installed; `None`: they don't say.
     Release(Option<String>),
-    /// The provisioner tells of a Gateway's addresses; `None`: it knows nothing any more.
-    Infrastructure(ObjectRef, Option<Infrastructure>),
+    /// The provisioner tells of a Gateway's addresses.
+    Infrastructure(ObjectRef, Infrastructure),
     /// Data planes came, went, acknowledged or refused: ask how they stand.
     SyncChanged,
     /// This replica began or ceased to lead, perhaps several times since the last word.

@@ -30,7 +30,7 @@ const MOST: usize = 4096;
 pub trait Outlets: Send + 'static {
     /// The configuration changed.
     fn publish(&mut self, delta: &Delta);
-    /// What was published is all there is.
+    /// What was published and planned is all there is.
     fn set_complete(&mut self);
     /// How the data planes of a Gateway stand.
     fn standing(&self, gateway: &GatewayKey) -> Standing;
@@ -145,10 +145,7 @@ impl<O: Outlets> Reconciler<O> {
             Input::Release(release) => batch.releases.push(release),
             Input::Infrastructure(gateway, facts) => {
                 batch.sync = true;
-                match facts {
-                    Some(facts) => drop(self.infrastructure.insert(gateway, facts)),
-                    None => drop(self.infrastructure.remove(&gateway)),
-                }
+                self.infrastructure.insert(gateway, facts);
             }
             Input::SyncChanged => batch.sync = true,
             Input::Leader(leads) => {
@@ -202,10 +199,10 @@ impl<O: Outlets> Reconciler<O> {
             "all objects are listed and translated"
         );
         self.outlets.publish(&Snapshot::default().delta_to(snapshot));
-        self.outlets.set_complete();
         for (gateway, plan) in self.translator.plans() {
             self.outlets.want(gateway, Some(plan));
         }
+        self.outlets.set_complete();
         self.readiness.set_complete();
         self.count();
         self.look_at_data_planes();
@@ -219,7 +216,11 @@ impl<O: Outlets> Reconciler<O> {
             self.count();
         }
         for gateway in &update.plans {
-            self.outlets.want(gateway, self.translator.plan(gateway));
+            let plan = self.translator.plan(gateway);
+            self.outlets.want(gateway, plan);
+            if plan.is_none() {
+                self.infrastructure.remove(gateway);
+            }
         }
         let mut objects: BTreeSet<ObjectRef> = update.statuses.into_iter().collect();
         if batch.sync || !update.plans.is_empty() || is_of_listeners(&update.delta) {

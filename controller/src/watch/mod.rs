@@ -5,9 +5,9 @@
 //! stop on an object that can't be read.
 //!
 //! Every kind is a plain watch whose objects are trimmed and read into our own terms one at a time; no copy of a raw
-//! object stays. Secrets are asked for by type `kubernetes.io/tls`. ConfigMaps come whole and only their `ca.crt` is
-//! kept: a watch of names with a read on demand would save the transfer, but would show references as broken for the
-//! moment between the two, in statuses and in traffic.
+//! object stays. Secrets of types that never hold certificates are not asked for. Of the others and of ConfigMaps only
+//! certificates, keys and authorities are kept: a watch of names with a read on demand would save the transfer, but would
+//! show references as broken for the moment between the two, in statuses and in traffic.
 
 mod arrival;
 mod definitions;

@@ -8,6 +8,17 @@ use sluice_crds::{Kind, ObjectRef};
 /// Objects of a page of a list. Pages bound what is in memory at a time.
 const PAGE: u32 = 250;
 
+/// Types of Secrets that hold neither certificates nor authorities, the releases of package managers large among them.
+const NO_CERTIFICATES: [&str; 7] = [
+    "helm.sh/release.v1",
+    "kubernetes.io/service-account-token",
+    "kubernetes.io/dockerconfigjson",
+    "kubernetes.io/dockercfg",
+    "kubernetes.io/basic-auth",
+    "kubernetes.io/ssh-auth",
+    "bootstrap.kubernetes.io/token",
+];
+
 /// A kind as the API server serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -41,10 +52,10 @@ impl Source {
         }
     }
 
-    /// Which objects of the kind are asked for. Other Secrets are large (releases of package managers) and not ours
-    /// to see.
+    /// Which objects of the kind are asked for.
     fn fields(&self) -> Option<String> {
-        (self.kind == Kind::Secret).then(|| "type=kubernetes.io/tls".to_owned())
+        let others = || NO_CERTIFICATES.map(|it| format!("type!={it}")).join(",");
+        (self.kind == Kind::Secret).then(others)
     }
 
     /// A page of all objects; the first without `continued`.
@@ -99,9 +110,11 @@ mod tests {
         );
         let uri = source(Kind::Secret, "secrets").watch(None, 200).unwrap().uri().to_string();
         assert!(uri.starts_with("/api/v1/secrets?"), "{uri}");
-        for part in
-            ["fieldSelector=type%3Dkubernetes.io%2Ftls", "sendInitialEvents=true", "allowWatchBookmarks=true"]
-        {
+        for part in [
+            "fieldSelector=type%21%3Dhelm.sh%2Frelease.v1",
+            "sendInitialEvents=true",
+            "allowWatchBookmarks=true",
+        ] {
             assert!(uri.contains(part), "{uri}");
         }
         let uri = source_of_routes.watch(Some("77"), 200).unwrap().uri().to_string();

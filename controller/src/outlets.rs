@@ -1,0 +1,58 @@
+//! Where the reconciler's results go in a running controller: configuration to the distributor, plans to the
+//! provisioner.
+
+use crate::admin;
+use crate::names;
+use crate::provision::Provisioner;
+use crate::reconcile::{Outlets, Standing};
+use crate::serve::Distributor;
+use sluice_crds::ObjectRef;
+use sluice_ir::{Delta, GatewayKey};
+use sluice_translate::{GatewayPlan, Management};
+
+/// See the module.
+pub(crate) struct Parts {
+    pub(crate) distributor: Distributor,
+    pub(crate) provisioner: Provisioner,
+}
+
+impl Outlets for Parts {
+    fn publish(&mut self, delta: &Delta) {
+        self.distributor.publish(delta);
+    }
+
+    fn set_complete(&mut self) {
+        self.distributor.set_complete();
+        self.provisioner.set_complete();
+    }
+
+    fn standing(&self, gateway: &GatewayKey) -> Standing {
+        let sync = self.distributor.sync(gateway);
+        Standing { is_programmed: sync.programmed, is_settling: sync.settling }
+    }
+
+    fn want(&mut self, gateway: &ObjectRef, plan: Option<&GatewayPlan>) {
+        let key = GatewayKey::new(format!("{}/{}", gateway.namespace, gateway.name));
+        // Before anything is made: a data plane may come at once.
+        self.distributor.set_account(&key, plan.map(account));
+        self.provisioner.want(gateway.clone(), plan.cloned());
+    }
+}
+
+/// The ServiceAccount that the data planes of a Gateway have.
+fn account(plan: &GatewayPlan) -> String {
+    let own = || names::infrastructure(&plan.reference.name, &plan.class);
+    match &plan.management {
+        Management::Managed(_) => own(),
+        Management::Unmanaged { service_account, .. } => service_account.clone().unwrap_or_else(own),
+    }
+}
+
+/// How all data planes stand, for the admin server.
+pub(crate) fn sync(distributor: &Distributor) -> admin::Sync {
+    let all = distributor.all();
+    let connected = all.iter().map(|(_, it)| it.connected).sum();
+    let in_sync: u32 = all.iter().map(|(_, it)| it.in_sync).sum();
+    let page = serde_json::to_string(&all).unwrap_or_default();
+    admin::Sync { connected, behind: u32::saturating_sub(connected, in_sync), page }
+}
