@@ -266,3 +266,14 @@ fn as_many_threads_serve_as_were_asked_for() {
     assert!(threads("1") < 16);
     assert!(threads("16") > 16);
 }
+
+#[test]
+fn certificates_of_the_system_are_not_needed() {
+    let directory = folder(&gateway("web", 80));
+    let broken = directory.path().join("certificates.pem");
+    fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let offset = free_offset(&[(LOOPBACK, 80)]).to_string();
+    let arguments = ["run", directory.path().to_str().unwrap(), "--port-offset", &offset, "--no-admin"];
+    let mut program = Program::start_with(&arguments, &[("SSL_CERT_FILE", broken.to_str().unwrap())]);
+    program.wait_for("ready after");
+}

@@ -72,6 +72,17 @@ fn every_right_is_explained_and_no_other() {
 }
 
 #[test]
+fn the_code_that_needs_a_right_is_named_and_there() {
+    for row in table("(ClusterRole)").into_iter().chain(table("(Role)")) {
+        for path in row[3].split(", ") {
+            let path = path.trim_matches('`');
+            assert!(repository().join(path).exists(), "{path} of docs/security.md does not exist");
+        }
+        assert!(!row[4].is_empty());
+    }
+}
+
+#[test]
 fn nothing_is_given_wholesale() {
     for kind in ["ClusterRole", "Role"] {
         for (group, resource, _, verb) in installed(kind) {

@@ -63,6 +63,9 @@ impl Proxy {
         let conf = Arc::new(ServerConf {
             max_retries: MOST_TRIES,
             upstream_keepalive_pool_size: KEPT_CONNECTIONS,
+            // Nothing is trusted through Pingora's own connector. Left to itself it reads the system's certificates and
+            // panics where there are none, as in an image that holds only the program.
+            ca_file: Some("/dev/null".to_owned()),
             ..ServerConf::default()
         });
         let engine =
