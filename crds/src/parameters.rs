@@ -3,11 +3,12 @@
 //! from this file (`UPDATE_CRDS=1 cargo test -p sluice-crds`).
 
 use crate::deployment::{
-    AddressSpec, AutoscalingSpec, DeploymentSpec, DisruptionSpec, PatchesSpec, ServiceSpec,
+    AddressSpec, AutoscalingSpec, DeploymentSpec, DisruptionSpec, PatchesSpec, ServiceSpec, ServiceType,
 };
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Pattern of a Gateway API duration (GEP-2257).
 const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
@@ -80,6 +81,63 @@ pub struct GatewayParametersSpec {
     /// Merged into the objects that the controller makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patches: Option<PatchesSpec>,
+}
+
+impl GatewayParametersSpec {
+    /// These parameters above `defaults`, field by field: a Gateway's own above those of its class. Lists are taken
+    /// whole; where two fields exclude each other, what is said here counts.
+    #[must_use]
+    pub fn over(&self, defaults: &Self) -> Self {
+        let mut defaults = defaults.clone();
+        if self.managed == Some(false) {
+            defaults = Self {
+                deployment: None,
+                service: None,
+                autoscaling: None,
+                disruption: None,
+                patches: None,
+                ..defaults
+            };
+        }
+        if self.managed == Some(true) {
+            defaults = Self { service_account: None, addresses: Vec::new(), ..defaults };
+        }
+        if self.deployment.as_ref().is_some_and(|it| it.replicas.is_some()) {
+            defaults.autoscaling = None;
+        }
+        if self.autoscaling.is_some()
+            && let Some(deployment) = &mut defaults.deployment
+        {
+            deployment.replicas = None;
+        }
+        if self.disruption.is_some() {
+            defaults.disruption = None;
+        }
+        // A Service of another type has no use for what its type alone has.
+        let kind = |spec: &Self| spec.service.as_ref().and_then(|it| it.r#type);
+        if kind(self).is_some_and(|it| it != kind(&defaults).unwrap_or(ServiceType::LoadBalancer)) {
+            defaults.service = None;
+        }
+        let merged = match (serde_json::to_value(&defaults), serde_json::to_value(self)) {
+            (Ok(mut merged), Ok(own)) => {
+                put_over(&mut merged, own);
+                serde_json::from_value(merged).ok()
+            }
+            _ => None,
+        };
+        merged.unwrap_or_else(|| self.clone())
+    }
+}
+
+fn put_over(value: &mut Value, own: Value) {
+    match (value, own) {
+        (Value::Object(fields), Value::Object(own)) => {
+            for (name, own) in own {
+                put_over(fields.entry(name).or_insert(Value::Null), own);
+            }
+        }
+        (value, own) => *value = own,
+    }
 }
 
 /// Every bound by name. Durations are total times, not times between two bytes.
@@ -178,8 +236,44 @@ pub const PARAMETERS_CRD_YAML: &str = include_str!("../yaml/gatewayparameters.sl
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::{GatewayParameters, PARAMETERS_CRD_YAML};
+    use super::{GatewayParameters, GatewayParametersSpec, PARAMETERS_CRD_YAML};
     use kube::CustomResourceExt;
+    use serde_json::json;
+
+    #[test]
+    fn a_gateways_parameters_stand_above_those_of_its_class() {
+        let over = |own: serde_json::Value, class: serde_json::Value| {
+            let read = |it| serde_json::from_value::<GatewayParametersSpec>(it).unwrap();
+            serde_json::to_value(read(own).over(&read(class))).unwrap()
+        };
+        let class = json!({"trustedHops": 1, "limits": {"connections": 5, "requestHeaders": 7},
+            "deployment": {"image": "a", "replicas": 2}, "service": {"type": "LoadBalancer", "loadBalancerClass": "x"}});
+        let merged = over(
+            json!({"limits": {"connections": 9}, "service": {"annotations": {"a": "b"}}}),
+            class.clone(),
+        );
+        let mut wanted = class.clone();
+        wanted["limits"]["connections"] = json!(9);
+        wanted["service"]["annotations"] = json!({"a": "b"});
+        assert_eq!(merged, wanted);
+        let scaled = over(json!({"autoscaling": {"maxReplicas": 3}}), class.clone());
+        assert_eq!(scaled["deployment"], json!({"image": "a"}));
+        let fixed = over(json!({"deployment": {"replicas": 4}}), json!({"autoscaling": {"maxReplicas": 3}}));
+        assert_eq!(fixed, json!({"deployment": {"replicas": 4}}));
+        assert_eq!(
+            over(json!({"service": {"type": "ClusterIP"}}), class.clone())["service"],
+            json!({"type": "ClusterIP"})
+        );
+        let unmanaged = over(json!({"managed": false, "serviceAccount": "s"}), class);
+        assert_eq!(
+            unmanaged,
+            json!({"trustedHops": 1, "limits": {"connections": 5, "requestHeaders": 7},
+            "managed": false, "serviceAccount": "s"})
+        );
+        let budget =
+            over(json!({"disruption": {"maxUnavailable": 1}}), json!({"disruption": {"minAvailable": 1}}));
+        assert_eq!(budget, json!({"disruption": {"maxUnavailable": 1}}));
+    }
 
     /// `UPDATE_CRDS=1 cargo test -p sluice-crds` writes the file anew.
     #[test]

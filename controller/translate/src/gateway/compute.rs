@@ -6,7 +6,7 @@ use super::listener::{self, Judged, Parent, Refusal};
 use super::plan::{self, GatewayPlan, Management};
 use super::render::{Base, ListenerBase, SetBase};
 use super::{backend_certificate, conflicts, overlaps, parameters, sets, workload};
-use crate::model::{GatewayModel, SetModel};
+use crate::model::{GatewayModel, ParametersModel, ParametersReference, SetModel};
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
 use sluice_crds::ObjectRef;
@@ -182,43 +182,58 @@ fn notes(view: &View<'_>, model: &GatewayModel, problems: &mut Problems) {
     }
 }
 
-/// The settings, and what runs it, from the Gateway's parameters, else the class's, else the defaults.
+/// The settings, and what runs it: the Gateway's parameters above the class's, above the defaults.
 fn settings(
     view: &View<'_>,
     model: &GatewayModel,
-    class_parameters: Option<&crate::model::ParametersReference>,
+    class_parameters: Option<&ParametersReference>,
     problems: &mut Problems,
 ) -> Result<(Settings, Management), Refusal> {
     let namespace = model.meta.reference.namespace.as_str();
-    let (field, found) = match (&model.parameters, class_parameters) {
-        (Some(own), _) => ("spec.infrastructure.parametersRef", parameters::find(view, own, Some(namespace))),
-        (None, Some(of_class)) => ("spec.gatewayClassName", parameters::find(view, of_class, None)),
-        (None, None) => return Ok((Settings::standard(), Management::Managed(Box::default()))),
-    };
-    let refuse = |message: String| Refusal { reason: "InvalidParameters", message };
-    let parameters = found.map_err(|failure| {
-        problems.error(field, failure.message.clone(), failure.next_step);
-        refuse(failure.message)
-    })?;
+    let of_class = ("spec.gatewayClassName", class_parameters.map(|it| parameters::find(view, it, None)));
+    let own = model.parameters.as_ref().map(|it| parameters::find(view, it, Some(namespace)));
+    let mut read = None;
+    let mut below: Option<Arc<ParametersModel>> = None;
+    for (field, found) in [of_class, ("spec.infrastructure.parametersRef", own)] {
+        let Some(found) = found else { continue };
+        let found = found.map_err(|failure| {
+            problems.error(field, failure.message.clone(), failure.next_step);
+            Refusal { reason: "InvalidParameters", message: failure.message }
+        })?;
+        let merged = match &below {
+            Some(below) => Arc::new(ParametersModel {
+                reference: found.reference.clone(),
+                spec: found.spec.over(&below.spec),
+            }),
+            None => found.clone(),
+        };
+        read = Some(use_parameters(&merged, field, problems)?);
+        if view.options().standalone && workload::is_set(&found.spec) {
+            problems.add(
+                Severity::Note,
+                field,
+                format!("what {} says of its deployment has no effect here", found.reference),
+                "",
+            );
+        }
+        below = Some(merged);
+    }
+    Ok(read.unwrap_or_else(|| (Settings::standard(), Management::Managed(Box::default()))))
+}
+
+/// What parameters say; the first that is wrong with them refuses the Gateway.
+fn use_parameters(
+    parameters: &ParametersModel,
+    field: &str,
+    problems: &mut Problems,
+) -> Result<(Settings, Management), Refusal> {
     let (settings, mut wrong) = parameters::settings(parameters);
     let (management, wrong_there) = workload::read(parameters);
     wrong.extend(wrong_there);
-    if view.options().standalone && workload::is_set(&parameters.spec) {
-        problems.add(
-            Severity::Note,
-            field,
-            format!("what {} says of its deployment has no effect here", parameters.reference),
-            "",
-        );
-    }
-    match wrong.first() {
-        None => Ok((settings, management)),
-        Some(first) => {
-            let message = format!("{}: {}: {}", first.object, first.field, first.message);
-            problems.error(field, message.clone(), first.next_step.clone());
-            Err(refuse(message))
-        }
-    }
+    let Some(first) = wrong.first() else { return Ok((settings, management)) };
+    let message = format!("{}: {}: {}", first.object, first.field, first.message);
+    problems.error(field, message.clone(), first.next_step.clone());
+    Err(Refusal { reason: "InvalidParameters", message })
 }
 
 /// `spec.addresses`: only IP addresses can be bound.
