@@ -143,7 +143,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) async fn start(wanted: &Wanted) -> Self {
-        let plan = BindPlan { bind: "127.0.0.1".parse().unwrap(), port_offset: 0 };
+        let plan = BindPlan { bind: "127.0.0.1".parse().unwrap(), port_offset: 0, cluster_ports: false };
         let log = AccessLogger::to_writer(Box::new(std::io::sink()));
         let proxy = Proxy::new(ProxyOptions { plan, log, resolver: Resolver::system() }).unwrap();
         // The planned address has port 0: the system chooses, and planning it again changes nothing.

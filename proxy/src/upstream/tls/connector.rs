@@ -21,16 +21,24 @@ use std::time::{Duration, Instant};
 pub(crate) struct TlsConnector {
     /// Its pools: connections with streams, and idle ones. It never connects.
     kept: v2::Connector,
-    /// Held by who opens an HTTP/2 connection, by the peer's key: those who come meanwhile wait and then share it.
-    opening: Mutex<AHashMap<u64, Weak<Gate>>>,
+    /// By the key of an HTTP/2 peer, while somebody is there.
+    gates: Mutex<AHashMap<u64, Weak<Gate>>>,
 }
 
-type Gate = tokio::sync::Mutex<()>;
+/// One at a time for an HTTP/2 peer. Pingora's pools take a connection out to open a stream on it, and who comes just
+/// then finds none and opens another.
+#[derive(Default)]
+struct Gate {
+    /// Held by who takes from the pools or gives back, never for long.
+    pools: tokio::sync::Mutex<()>,
+    /// Held by who opens a connection: those who come meanwhile wait and then share it.
+    opening: tokio::sync::Mutex<()>,
+}
 
 impl TlsConnector {
     /// Keeps at most as many idle connections as the options say.
     pub(crate) fn new(options: ConnectorOptions) -> Self {
-        Self { kept: v2::Connector::new(Some(options)), opening: Mutex::default() }
+        Self { kept: v2::Connector::new(Some(options)), gates: Mutex::default() }
     }
 
     /// A stream on a connection that somebody else has opened meanwhile, else on a new one.
@@ -40,7 +48,7 @@ impl TlsConnector {
         peer: &P,
     ) -> Result<(Http2, bool)> {
         let gate = self.gate(peer.reuse_hash());
-        let _gate = gate.lock().await;
+        let _opening = gate.opening.lock().await;
         if let Some(session) = self.reused_http_session(peer).await {
             return Ok((session, true));
         }
@@ -48,6 +56,7 @@ impl TlsConnector {
         let mut settings = H2HandshakeSettings::new();
         settings.max_streams = peer.get_peer_options().map_or(1, |options| options.max_h2_streams);
         let connection = v2::handshake(stream, settings).await?;
+        let _pools = gate.pools.lock().await;
         let session = connection.spawn_stream().await?;
         let session =
             session.or_err(ErrorType::H2Error, "the endpoint takes no stream on a new connection")?;
@@ -58,13 +67,13 @@ impl TlsConnector {
     }
 
     fn gate(&self, key: u64) -> Arc<Gate> {
-        let mut opening = self.opening.lock();
-        if let Some(gate) = opening.get(&key).and_then(Weak::upgrade) {
+        let mut gates = self.gates.lock();
+        if let Some(gate) = gates.get(&key).and_then(Weak::upgrade) {
             return gate;
         }
-        opening.retain(|_, gate| gate.strong_count() > 0);
+        gates.retain(|_, gate| gate.strong_count() > 0);
         let gate = Arc::<Gate>::default();
-        opening.insert(key, Arc::downgrade(&gate));
+        gates.insert(key, Arc::downgrade(&gate));
         gate
     }
 }
@@ -92,7 +101,13 @@ impl Connector for TlsConnector {
     }
 
     async fn reused_http_session<P: Peer + Send + Sync + 'static>(&self, peer: &P) -> Option<Http2> {
-        // Nothing is kept here for peers of HTTP/1.1. A connection that breaks just now is like none.
+        if !is_http2(peer) {
+            // Pingora keeps these.
+            return None;
+        }
+        let gate = self.gate(peer.reuse_hash());
+        let _pools = gate.pools.lock().await;
+        // A connection that breaks just now is like none.
         let session = self.kept.reused_http_session(peer).await.ok()??;
         Some(Http2::new(session))
     }
@@ -103,8 +118,14 @@ impl Connector for TlsConnector {
         peer: &P,
         idle_timeout: Option<Duration>,
     ) {
+        let gate = self.gate(peer.reuse_hash());
+        let _pools = gate.pools.lock().await;
         self.kept.release_http_session(session.into_inner(), peer, idle_timeout);
     }
+}
+
+fn is_http2<P: Peer>(peer: &P) -> bool {
+    peer.get_peer_options().is_some_and(|options| options.max_h2_streams > 1)
 }
 
 async fn open<P: Peer>(dialer: &Dialer, peer: &P) -> Result<ClientStream> {
