@@ -3,6 +3,7 @@
 use crate::telemetry::Outcome;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
+use pingora_core::protocols::http::HttpTask;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -52,9 +53,12 @@ async fn grpc_status(session: &mut Session, outcome: Outcome) -> Result<u16> {
     response.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
     response.insert_header("grpc-status", HeaderValue::from(u16::from(outcome.grpc_status())))?;
     response.insert_header("grpc-message", HeaderValue::from_static(outcome.word()))?;
-    if !session.is_http2() {
+    if session.is_http2() {
+        // The header block itself ends the stream: clients take an empty DATA frame after it for missing trailers.
+        session.write_response_tasks(vec![HttpTask::Header(Box::new(response), true)]).await?;
+    } else {
         response.insert_header(header::CONTENT_LENGTH, HeaderValue::from_static("0"))?;
+        session.write_response_header(Box::new(response), true).await?;
     }
-    session.write_response_header(Box::new(response), true).await?;
     Ok(200)
 }

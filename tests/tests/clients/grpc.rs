@@ -2,6 +2,7 @@
 
 use futures::stream;
 use sluice::echo::grpc::{EchoRequest, EchoResponse};
+use sluice_tests::client::frames::{Frames, block, flag, kind};
 use sluice_tests::{Stand, manifests, soon};
 use std::time::Duration;
 use tonic::client::Grpc;
@@ -37,7 +38,7 @@ spec:
 ";
 
 struct Client {
-    _stand: Stand,
+    stand: Stand,
     channel: Channel,
 }
 
@@ -48,7 +49,7 @@ impl Client {
                 .await;
         let endpoint = Endpoint::from_shared(format!("http://{}", stand.address(80))).unwrap();
         let channel = soon("connect", endpoint.connect()).await.unwrap();
-        Self { _stand: stand, channel }
+        Self { stand, channel }
     }
 
     async fn grpc(&self) -> Grpc<Channel> {
@@ -190,4 +191,24 @@ async fn a_deadline_ends_a_call_and_nothing_else() {
     assert!(first.is_err() || first.is_ok_and(|outcome| outcome.is_err()));
     let answer = client.unary("/sluice.echo.v1.Echo/Unary", Request::new(message("after"))).await.unwrap();
     assert_eq!(answer.into_inner().message, "after");
+}
+
+/// gRPC over HTTP/2, Responses: Trailers-Only is one header block that ends the stream. grpc-go takes an empty DATA
+/// frame after it for an answer without trailers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_of_ours_is_one_header_block() {
+    let client = Client::start().await;
+    let mut frames = Frames::connect(client.stand.address(80), &[]).await;
+    let fields: [(&str, &[u8]); 6] = [
+        (":method", b"POST"),
+        (":scheme", b"http"),
+        (":path", b"/no.Route/Call"),
+        (":authority", b"echo.test"),
+        ("content-type", b"application/grpc"),
+        ("te", b"trailers"),
+    ];
+    frames.headers(1, &block(&fields), true).await.unwrap();
+    let answer = frames.outcome(1).await.unwrap();
+    assert_eq!(answer.kind, kind::HEADERS);
+    assert_ne!(answer.flags & flag::END_STREAM, 0, "{answer:?}");
 }
