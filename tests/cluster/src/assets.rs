@@ -33,9 +33,9 @@ impl Assets {
         self.kubernetes.join(name)
     }
 
-    /// The echo backend of the official conformance tests.
-    pub fn echo_basic(&self) -> PathBuf {
-        self.gateway_api.join("echo-basic")
+    /// A backend of the official conformance suite: `echo-basic` or `dns`.
+    pub fn backend(&self, name: &str) -> PathBuf {
+        self.gateway_api.join(name)
     }
 
     /// The folder of a channel's CRDs.

@@ -1,5 +1,5 @@
-//! Which program an image holds. The kubelet pulls nothing: it knows the project's own images and the echo backend of
-//! the official conformance tests, by the last part of the image's name.
+//! Which program an image holds. The kubelet pulls nothing: it knows the project's own images and the backends of the
+//! official conformance suite, by the last part of the image's name.
 
 use crate::assets::Assets;
 use anyhow::{Context, Result, bail};
@@ -26,7 +26,8 @@ pub(crate) fn find(assets: &Assets, image: &str) -> Result<Image> {
             let program = binary(name)?;
             Ok(Image { program, user: NONROOT })
         }
-        "echo-basic" => Ok(Image { program: assets.echo_basic(), user: 0 }),
+        "echo-basic" => Ok(Image { program: assets.backend("echo-basic"), user: 0 }),
+        "coredns" => Ok(Image { program: assets.backend("dns"), user: 0 }),
         _ => bail!("no program is known for the image {image}"),
     }
 }

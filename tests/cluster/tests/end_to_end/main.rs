@@ -1,0 +1,8 @@
+//! The whole way: objects in a real API server, gateways that the controller made, requests through them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod outages;
+mod rollouts;
+mod stand;
+mod traffic;
