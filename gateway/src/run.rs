@@ -140,7 +140,10 @@ fn options(args: &RunArgs) -> GatewayOptions {
         bind: args.bind.unwrap_or_else(all_addresses),
         port_offset: 0,
         cluster_ports: args.cluster_ports,
-        admin: Some(args.admin),
+        admin: Some(match args.admin.ip() {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => SocketAddr::new(all_addresses(), args.admin.port()),
+            _ => args.admin,
+        }),
     }
 }
 

@@ -106,6 +106,7 @@ fn container(making: &Making<'_>, workload: &Workload) -> Value {
             "--snapshot-dir=/var/lib/sluice",
             "--cluster-ports",
             format!("--admin=[::]:{ADMIN_PORT}"),
+            format!("--drain-delay={LAST_CALL_SECONDS}s"),
             format!("--drain-deadline={DRAIN_SECONDS}s"),
         ],
         "env": [
@@ -113,7 +114,6 @@ fn container(making: &Making<'_>, workload: &Workload) -> Value {
             {"name": "POD_NAMESPACE", "valueFrom": from_field("metadata.namespace")},
         ],
         "ports": [{"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"}],
-        "lifecycle": {"preStop": {"sleep": {"seconds": LAST_CALL_SECONDS}}},
         "startupProbe": probe("/healthz/live", 1, 60),
         "livenessProbe": probe("/healthz/live", 10, 3),
         "readinessProbe": probe("/healthz/ready", 2, 2),

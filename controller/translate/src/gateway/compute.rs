@@ -65,11 +65,7 @@ pub(crate) fn compute(view: &View<'_>, model: &GatewayModel) -> Result<GatewayOu
     };
     notes(view, model, &mut problems);
     let mut refused = None;
-    let (settings, management) =
-        settings(view, model, class_parameters, &mut problems).unwrap_or_else(|refusal| {
-            refused = Some(refusal);
-            (Settings::standard(), Management::Managed(Box::default()))
-        });
+    let (settings, management) = settings(view, model, class_parameters, &mut problems, &mut refused);
     if refused.is_none() {
         refused = addresses(model, &mut problems);
     }
@@ -188,18 +184,23 @@ fn settings(
     model: &GatewayModel,
     class_parameters: Option<&ParametersReference>,
     problems: &mut Problems,
-) -> Result<(Settings, Management), Refusal> {
+    refused: &mut Option<Refusal>,
+) -> (Settings, Management) {
     let namespace = model.meta.reference.namespace.as_str();
     let of_class = ("spec.gatewayClassName", class_parameters.map(|it| parameters::find(view, it, None)));
     let own = model.parameters.as_ref().map(|it| parameters::find(view, it, Some(namespace)));
-    let mut read = None;
+    let mut read = (Settings::standard(), Management::Managed(Box::default()));
     let mut below: Option<Arc<ParametersModel>> = None;
     for (field, found) in [of_class, ("spec.infrastructure.parametersRef", own)] {
         let Some(found) = found else { continue };
-        let found = found.map_err(|failure| {
-            problems.error(field, failure.message.clone(), failure.next_step);
-            Refusal { reason: "InvalidParameters", message: failure.message }
-        })?;
+        let found = match found {
+            Ok(found) => found,
+            Err(failure) => {
+                problems.error(field, failure.message.clone(), failure.next_step);
+                *refused = Some(Refusal { reason: "InvalidParameters", message: failure.message });
+                break;
+            }
+        };
         let merged = match &below {
             Some(below) => Arc::new(ParametersModel {
                 reference: found.reference.clone(),
@@ -207,7 +208,19 @@ fn settings(
             }),
             None => found.clone(),
         };
-        read = Some(use_parameters(&merged, field, problems)?);
+        let (settings, mut wrong) = parameters::settings(&merged);
+        let (management, wrong_there) = workload::read(&merged);
+        wrong.extend(wrong_there);
+        // Who runs the Gateway is known all the same, so that its data planes are still let in.
+        read.1 = management;
+        if let Some(first) = wrong.first() {
+            let message = format!("{}: {}: {}", first.object, first.field, first.message);
+            problems.error(field, message.clone(), first.next_step.clone());
+            *refused = Some(Refusal { reason: "InvalidParameters", message });
+            read.0 = Settings::standard();
+            break;
+        }
+        read.0 = settings;
         if view.options().standalone && workload::is_set(&found.spec) {
             problems.add(
                 Severity::Note,
@@ -218,22 +231,7 @@ fn settings(
         }
         below = Some(merged);
     }
-    Ok(read.unwrap_or_else(|| (Settings::standard(), Management::Managed(Box::default()))))
-}
-
-/// What parameters say; the first that is wrong with them refuses the Gateway.
-fn use_parameters(
-    parameters: &ParametersModel,
-    field: &str,
-    problems: &mut Problems,
-) -> Result<(Settings, Management), Refusal> {
-    let (settings, mut wrong) = parameters::settings(parameters);
-    let (management, wrong_there) = workload::read(parameters);
-    wrong.extend(wrong_there);
-    let Some(first) = wrong.first() else { return Ok((settings, management)) };
-    let message = format!("{}: {}: {}", first.object, first.field, first.message);
-    problems.error(field, message.clone(), first.next_step.clone());
-    Err(Refusal { reason: "InvalidParameters", message })
+    read
 }
 
 /// `spec.addresses`: only IP addresses can be bound.
