@@ -91,6 +91,7 @@ pub fn told(error: kube::Error) -> anyhow::Error {
 /// The resource of a kind that an installation can hold.
 pub fn resource(api_version: &str, kind: &str) -> anyhow::Result<ApiResource> {
     let plural = match kind {
+        "BackendTLSPolicy" => "backendtlspolicies",
         "ConfigMap" => "configmaps",
         "ClusterRole" => "clusterroles",
         "ClusterRoleBinding" => "clusterrolebindings",

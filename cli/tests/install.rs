@@ -54,7 +54,6 @@ fn a_dry_run_prints_every_object_without_a_cluster() {
             "Role sluice-controller",
             "RoleBinding sluice-controller",
             "Service sluice-controller",
-            "Service sluice-controller-peers",
             "Deployment sluice-controller",
             "GatewayParameters sluice",
             "GatewayClass sluice",
@@ -68,7 +67,7 @@ fn a_dry_run_prints_every_object_without_a_cluster() {
     for object in &objects {
         assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/managed-by"], "sluice", "{object}");
     }
-    let image = &objects[9]["spec"]["template"]["spec"]["containers"][0]["image"];
+    let image = &objects[8]["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(image, &format!("r.example.com/x/sluice-controller:{}", env!("CARGO_PKG_VERSION")));
 }
 

@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 use sluice::install::{Settings, render};
+use sluice_crds::Kind;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +80,22 @@ fn the_code_that_needs_a_right_is_named_and_there() {
             assert!(repository().join(path).exists(), "{path} of docs/security.md does not exist");
         }
         assert!(!row[4].is_empty());
+    }
+}
+
+#[test]
+fn every_kind_that_is_watched_may_be_read() {
+    let rights = installed("ClusterRole");
+    for kind in Kind::ALL {
+        let crd = format!("{}s", kind.name().to_ascii_lowercase());
+        let name = match kind.name() {
+            "GatewayParameters" => "gatewayparameters".to_owned(),
+            _ => crd.replace("classs", "classes").replace("entrys", "entries").replace("policys", "policies"),
+        };
+        for verb in ["list", "watch"] {
+            let right = (kind.group().to_owned(), name.clone(), String::new(), verb.to_owned());
+            assert!(rights.contains(&right), "deploy/base/cluster-role.yaml lacks {verb} of {name}");
+        }
     }
 }
 
