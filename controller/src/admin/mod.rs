@@ -51,6 +51,11 @@ impl Readiness {
         self.is_complete.store(true, Ordering::Release);
     }
 
+    /// Whether every kind was listed and translated.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::Acquire)
+    }
+
     pub(crate) fn set_serving(&self) {
         self.is_serving.store(true, Ordering::Release);
     }
@@ -63,7 +68,7 @@ impl Readiness {
     pub fn missing(&self) -> Option<&'static str> {
         if self.is_stopping.load(Ordering::Acquire) {
             Some("stopping")
-        } else if !self.is_complete.load(Ordering::Acquire) {
+        } else if !self.is_complete() {
             Some("objects are still being listed; the log says which kind can't be")
         } else if !self.is_serving.load(Ordering::Acquire) {
             Some("data planes are not served yet")

@@ -317,3 +317,6 @@ fn is_of_listeners(delta: &Delta) -> bool {
     };
     delta.upserts.iter().any(|it| is(&it.key())) || delta.removals.iter().any(is)
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,6 +98,11 @@ impl Writer {
         self.0.changed.notify_one();
     }
 
+    /// Statuses that wait or are being written.
+    pub fn waiting(&self) -> usize {
+        self.0.board.lock().len()
+    }
+
     fn next(&self) -> Next {
         self.0.board.lock().next(Instant::now(), &now_text())
     }

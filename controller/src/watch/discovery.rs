@@ -128,7 +128,8 @@ async fn absent_or_unsure(client: &Client, kind: Kind) -> Presence {
                 Presence::Absent
             }
         }
-        Err(Failure::NotServed(_)) => Presence::Absent,
+        // Who may not look has only the server's word that it does not serve the kind.
+        Err(Failure::NotServed(_) | Failure::Forbidden(_)) => Presence::Absent,
         Err(failure) => Presence::Unsure(failure),
     }
 }

@@ -22,6 +22,7 @@ pub(crate) use failure::Failure;
 pub use source::Source;
 
 use crate::admin::Metrics;
+use crate::backoff::Backoff;
 use crate::reconcile::Input;
 use discovery::Presence;
 use kube::Client;
@@ -37,8 +38,10 @@ use watcher::{Tools, Watcher};
 
 /// How often the server is asked again what it serves when nothing hints at a change.
 const CALM: Duration = Duration::from_secs(30);
-/// The same while a CRD is changing or an answer is unsure.
+/// The same while a CRD is changing, and at first while an answer is unsure.
 const BUSY: Duration = Duration::from_millis(300);
+/// The same while answers stay unsure.
+const UNSURE: Duration = Duration::from_secs(5);
 /// How long a change of a CRD counts as going on: the server serves it a little later.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -81,12 +84,20 @@ pub async fn run(
     let tools = Tools { client, sink, metrics, unserved: unserved.clone() };
     let mut manager = Manager { tools, served, running: BTreeMap::new(), told: HashSet::new() };
     let mut busy_until = Instant::now();
+    let mut unsure = Backoff::new(BUSY, UNSURE);
     loop {
         let is_sure = tokio::select! {
             () = stop.cancelled() => break,
             is_sure = manager.look() => is_sure,
         };
-        let pause = if is_sure && Instant::now() > busy_until { CALM } else { BUSY };
+        let pause = match is_sure {
+            _ if Instant::now() < busy_until => BUSY,
+            true => CALM,
+            false => unsure.pause(rand::random()),
+        };
+        if is_sure {
+            unsure.reset();
+        }
         tokio::select! {
             () = stop.cancelled() => break,
             () = tokio::time::sleep(pause) => {}
