@@ -26,6 +26,12 @@ pub enum Kind {
     ReferenceGrant,
     /// Gateway API.
     BackendTlsPolicy,
+    /// Gateway API.
+    TlsRoute,
+    /// Gateway API.
+    TcpRoute,
+    /// Gateway API.
+    UdpRoute,
     /// Core.
     Service,
     /// discovery.k8s.io.
@@ -44,7 +50,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -52,6 +58,9 @@ impl Kind {
         Self::GrpcRoute,
         Self::ReferenceGrant,
         Self::BackendTlsPolicy,
+        Self::TlsRoute,
+        Self::TcpRoute,
+        Self::UdpRoute,
         Self::Service,
         Self::EndpointSlice,
         Self::Secret,
@@ -71,6 +80,9 @@ impl Kind {
             Self::GrpcRoute => "GRPCRoute",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::BackendTlsPolicy => "BackendTLSPolicy",
+            Self::TlsRoute => "TLSRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::UdpRoute => "UDPRoute",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Secret => "Secret",
@@ -90,7 +102,10 @@ impl Kind {
             | Self::HttpRoute
             | Self::GrpcRoute
             | Self::ReferenceGrant
-            | Self::BackendTlsPolicy => GATEWAY_API_GROUP,
+            | Self::BackendTlsPolicy
+            | Self::TlsRoute
+            | Self::TcpRoute
+            | Self::UdpRoute => GATEWAY_API_GROUP,
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceEntry => ISTIO_GROUP,
@@ -106,6 +121,8 @@ impl Kind {
             Self::GrpcRoute => &["v1", "v1alpha2"],
             Self::ReferenceGrant => &["v1", "v1beta1"],
             Self::BackendTlsPolicy => &["v1", "v1alpha3"],
+            Self::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
+            Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::EndpointSlice => &["v1"],
             Self::ServiceEntry => &["v1", "v1beta1", "v1alpha3"],
             Self::GatewayParameters => &["v1alpha1"],

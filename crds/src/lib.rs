@@ -14,6 +14,7 @@ mod object;
 mod parameters;
 mod parse;
 mod service_entry;
+mod stream_routes;
 mod suggest;
 mod unknown;
 
@@ -46,5 +47,9 @@ pub use parse::{ParseError, Parsed};
 pub use referencegrants::ReferenceGrant;
 pub use service_entry::{
     ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, WorkloadSelector,
+};
+pub use stream_routes::{
+    StreamBackendRef, StreamParentRef, StreamRule, TcpRoute, TcpRouteSpec, TlsRoute, TlsRouteSpec, UdpRoute,
+    UdpRouteSpec,
 };
 pub use suggest::closest;

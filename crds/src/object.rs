@@ -2,7 +2,8 @@
 
 use crate::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
-    HttpRoute, Kind, ListenerSet, Name, Namespace, ReferenceGrant, Secret, Service, ServiceEntry,
+    HttpRoute, Kind, ListenerSet, Name, Namespace, ReferenceGrant, Secret, Service, ServiceEntry, TcpRoute,
+    TlsRoute, UdpRoute,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -127,6 +128,9 @@ object!(
     GrpcRoute(GrpcRoute),
     ReferenceGrant(ReferenceGrant),
     BackendTlsPolicy(BackendTlsPolicy),
+    TlsRoute(TlsRoute),
+    TcpRoute(TcpRoute),
+    UdpRoute(UdpRoute),
     Service(Service),
     EndpointSlice(EndpointSlice),
     Secret(Secret),

@@ -29,7 +29,10 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         Kind::ReferenceGrant => ReferenceGrant::crd(),
         Kind::BackendTlsPolicy => BackendTlsPolicy::crd(),
         Kind::GatewayParameters => GatewayParameters::crd(),
-        Kind::Service
+        Kind::TlsRoute
+        | Kind::TcpRoute
+        | Kind::UdpRoute
+        | Kind::Service
         | Kind::EndpointSlice
         | Kind::Secret
         | Kind::ConfigMap

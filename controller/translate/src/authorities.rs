@@ -90,7 +90,14 @@ fn load_one<'a>(
         _ => view.secret(&object).map(|it| it.authorities.as_deref()),
     };
     match found {
-        None => fail(Cause::Content, format!("{name} not found"), "create it, or correct the name"),
+        None => {
+            // A controller watches only the Secrets that hold certificates.
+            let next_step = match kind {
+                Kind::Secret => "create it with type kubernetes.io/tls, or use a ConfigMap",
+                _ => "create it, or correct the name",
+            };
+            fail(Cause::Content, format!("{name} not found"), next_step)
+        }
         Some(None) => {
             fail(Cause::Content, format!("{name} has no key ca.crt"), "add ca.crt with PEM certificates")
         }

@@ -52,6 +52,8 @@ pub(crate) enum Node {
     Backend(Arc<BackendId>),
     /// A route.
     Route(ObjectRef),
+    /// Status of a TLSRoute, TCPRoute or UDPRoute.
+    Stream(ObjectRef),
     /// Status of a BackendTLSPolicy.
     Policy(ObjectRef),
     /// Whether a backend is in the snapshot: only those of attached routes are.

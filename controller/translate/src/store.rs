@@ -3,7 +3,7 @@
 use crate::model::{BackendReference, Fault, FaultReason};
 use crate::model::{
     ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, ParametersModel, PolicyModel,
-    RouteModel, SecretModel, ServiceModel, SetModel, SliceModel,
+    RouteModel, SecretModel, ServiceModel, SetModel, SliceModel, StreamModel,
 };
 use crate::reads::{Key, Node};
 use crate::shared::{Shared, compact_map};
@@ -28,6 +28,7 @@ pub(crate) struct Store {
     pub(crate) secrets: Map<SecretModel>,
     pub(crate) config_maps: Map<ConfigMapModel>,
     pub(crate) policies: Map<PolicyModel>,
+    pub(crate) streams: Map<StreamModel>,
     pub(crate) namespaces: Map<BTreeMap<String, String>>,
     pub(crate) entries: Map<EntryModel>,
     pub(crate) parameters: Map<ParametersModel>,
@@ -113,6 +114,9 @@ impl Store {
                     self.move_policy(&reference, old.as_deref(), &mut touched);
                 }
             }
+            Object::TlsRoute(it) => self.put_stream(&reference, StreamModel::read_tls(&it), &mut touched),
+            Object::TcpRoute(it) => self.put_stream(&reference, StreamModel::read_tcp(&it), &mut touched),
+            Object::UdpRoute(it) => self.put_stream(&reference, StreamModel::read_udp(&it), &mut touched),
             Object::Namespace(it) => {
                 let labels = it.metadata.labels.unwrap_or_default();
                 if put(&mut self.namespaces, &reference, labels).is_some() {
@@ -201,6 +205,11 @@ impl Store {
                     self.move_policy(&reference, Some(&old), &mut touched);
                 }
             }
+            Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
+                if self.streams.remove(&reference).is_some() {
+                    touched.nodes.push(Node::Stream(reference));
+                }
+            }
             Kind::Namespace => {
                 if self.namespaces.remove(&reference).is_some() {
                     touched.keys.extend([Key::Object(reference), Key::Topology]);
@@ -231,6 +240,13 @@ impl Store {
         let reference = model.meta.reference.clone();
         if put(&mut self.routes, &reference, model).is_some() {
             touched.nodes.push(Node::Route(reference));
+        }
+    }
+
+    /// Nobody but the route's own computation reads it.
+    fn put_stream(&mut self, reference: &ObjectRef, model: StreamModel, touched: &mut Touched) {
+        if put(&mut self.streams, reference, model).is_some() {
+            touched.nodes.push(Node::Stream(reference.clone()));
         }
     }
 

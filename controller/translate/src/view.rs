@@ -4,7 +4,7 @@ use crate::backend::{BackendId, BackendOutcome};
 use crate::gateway::{CertificateOutcome, Lost, Parent};
 use crate::model::{
     ConfigMapModel, EntryModel, GatewayModel, ParametersModel, PolicyModel, RouteModel, SecretModel,
-    ServiceModel, SetModel, SliceModel,
+    ServiceModel, SetModel, SliceModel, StreamModel,
 };
 use crate::reads::Key;
 use crate::status::Condition;
@@ -124,6 +124,11 @@ impl<'a> View<'a> {
     pub(crate) fn policies_of(&self, service: &ObjectRef) -> Vec<&'a Arc<PolicyModel>> {
         self.note_object(service);
         self.state.store.policies_of(service)
+    }
+
+    /// Only for the route's own computation, which runs when the route changes and need not note that.
+    pub(crate) fn stream(&self, reference: &ObjectRef) -> Option<&'a Arc<StreamModel>> {
+        self.state.store.streams.get(reference)
     }
 
     /// Only for the policy's own computation, which runs when the policy changes and need not note that.

@@ -24,7 +24,7 @@ pub(crate) use claims::{Lost, compute as claims};
 pub(crate) use class::status as class_status;
 pub(crate) use compute::{GatewayOutput, compute, secrets};
 pub use features::FEATURES;
-pub(crate) use listener::Parent;
+pub(crate) use listener::{Offer, Parent};
 pub use plan::{
     AddressProblem, AddressReason, Amount, Autoscaling, Disruption, GatewayPlan, Infrastructure, Management,
     PlannedPort, ServicePlan, Workload,

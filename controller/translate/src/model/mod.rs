@@ -10,6 +10,7 @@ mod policy;
 mod reference;
 mod route;
 mod selector;
+mod stream;
 
 pub(crate) use client_tls::{ClientTlsModel, ValidationModel};
 pub(crate) use core::{
@@ -27,6 +28,7 @@ pub(crate) use route::{
     RuleModel,
 };
 pub(crate) use selector::Selector;
+pub(crate) use stream::StreamModel;
 
 use sluice_crds::ObjectRef;
 use sluice_crds::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -1,5 +1,6 @@
 //! Which listeners take a route, and for which hosts.
 
+use crate::gateway::{Offer, Parent};
 use crate::model::{RouteModel, kind_name};
 use crate::status::ParentRef;
 use crate::view::View;
@@ -58,14 +59,10 @@ pub(crate) fn listeners(
     parent: &ObjectRef,
 ) -> Option<Result<Vec<Taken>, Refused>> {
     let offered = view.parent(parent)?;
-    let all = offered.listeners.iter();
-    let named: Vec<_> = all
-        .filter(|it| written.section_name.as_ref().is_none_or(|name| *name == it.name))
-        .filter(|it| written.port.is_none_or(|port| port == it.port))
-        .collect();
-    if named.is_empty() {
-        return Some(Err(no_match(written, parent, offered)));
-    }
+    let named = match meant(written, parent, offered) {
+        Ok(named) => named,
+        Err(refused) => return Some(Err(refused)),
+    };
     let namespace = route.meta.reference.namespace.as_str();
     let allowed: Vec<_> = named
         .iter()
@@ -110,7 +107,21 @@ pub(crate) fn listeners(
     Some(Ok(taken))
 }
 
-fn no_match(written: &ParentRef, parent: &ObjectRef, offered: &crate::gateway::Parent) -> Refused {
+/// The listeners of a parent that a parentRef means.
+pub(crate) fn meant<'a>(
+    written: &ParentRef,
+    parent: &ObjectRef,
+    offered: &'a Parent,
+) -> Result<Vec<&'a Offer>, Refused> {
+    let all = offered.listeners.iter();
+    let named: Vec<_> = all
+        .filter(|it| written.section_name.as_ref().is_none_or(|name| *name == it.name))
+        .filter(|it| written.port.is_none_or(|port| port == it.port))
+        .collect();
+    if named.is_empty() { Err(no_match(written, parent, offered)) } else { Ok(named) }
+}
+
+fn no_match(written: &ParentRef, parent: &ObjectRef, offered: &Parent) -> Refused {
     if offered.listeners.is_empty() {
         let message = format!("{parent} offers no listener");
         return Refused { reason: "NoMatchingParent", message, part: "" };

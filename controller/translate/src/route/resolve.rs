@@ -94,7 +94,10 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
     let mut resolver = Resolver { view, model, failures: Vec::new(), problems: &mut problems };
     let rules: Box<[Rule]> = model.rules.iter().map(|it| resolver.rule(it)).collect();
     let failures = resolver.failures;
-    let resolved = resolved_refs(model, &failures);
+    let kinds = model.faults.iter().filter(|it| it.reason == FaultReason::InvalidKind);
+    let kinds = kinds.map(|it| ("InvalidKind", it.message.as_str()));
+    let failed = kinds.chain(failures.iter().map(|it| (it.reason, it.message.as_str())));
+    let resolved = resolved_refs(model.meta.generation, failed.collect());
     let mut output = RouteOutput::default();
     let mut attachments: BTreeMap<ListenerKey, Attachment> = BTreeMap::new();
     let mut parents = Vec::new();
@@ -205,7 +208,7 @@ fn parent(
 }
 
 /// Says why a parent offers nothing: it is not there, it is another controller's, or its own parent is.
-fn absent_parent(view: &View<'_>, reference: &ObjectRef, field: &str, problems: &mut Problems) {
+pub(super) fn absent_parent(view: &View<'_>, reference: &ObjectRef, field: &str, problems: &mut Problems) {
     let is_there = match reference.kind {
         sluice_crds::Kind::ListenerSet => view.listener_set(reference).is_some(),
         _ => view.gateway(reference).is_some(),
@@ -236,17 +239,31 @@ fn attach_to(
 }
 
 /// ResolvedRefs: the first failure's reason, all messages.
-fn resolved_refs(model: &RouteModel, failures: &[RefFailure]) -> Condition {
-    let generation = model.meta.generation;
-    let kinds = model.faults.iter().filter(|it| it.reason == FaultReason::InvalidKind);
-    let mut all: Vec<(&'static str, &str)> = kinds.map(|it| ("InvalidKind", it.message.as_str())).collect();
-    all.extend(failures.iter().map(|it| (it.reason, it.message.as_str())));
-    let Some((reason, _)) = all.first() else {
+pub(super) fn resolved_refs(generation: Option<i64>, failures: Vec<(&'static str, &str)>) -> Condition {
+    let Some((reason, _)) = failures.first() else {
         return Condition::yes("ResolvedRefs", "ResolvedRefs", generation);
     };
-    let mut messages: Vec<&str> = all.iter().map(|it| it.1).collect();
+    let mut messages: Vec<&str> = failures.iter().map(|it| it.1).collect();
     messages.dedup();
     Condition::no("ResolvedRefs", reason, messages.join("; "), generation)
+}
+
+/// Whether a route may name a Service of another namespace.
+pub(super) fn check_grant(view: &View<'_>, from: &ObjectRef, service: &ObjectRef) -> Result<(), RefFailure> {
+    let to = ("", "Service", &*service.namespace, &*service.name);
+    let is_own = service.namespace == from.namespace;
+    if is_own || view.is_granted((GATEWAY_API_GROUP, from.kind.name(), &from.namespace), to) {
+        return Ok(());
+    }
+    Err(RefFailure::new(
+        "RefNotPermitted",
+        "namespace",
+        format!(
+            "Service \"{}/{}\" is in another namespace, and no ReferenceGrant there lets {} of namespace {} name it",
+            service.namespace, service.name, from.kind, from.namespace
+        ),
+        format!("create a ReferenceGrant in namespace {}", service.namespace),
+    ))
 }
 
 struct Resolver<'a, 'b> {
@@ -314,25 +331,8 @@ impl Resolver<'_, '_> {
     fn resolve(&self, reference: &BackendReference) -> Result<BackendTarget, RefFailure> {
         let from = &self.model.meta.reference;
         let id = backend::identify(reference, &from.namespace, self.model.kind == RouteKind::Grpc)?;
-        if let Target::Service { service, .. } = &id.target
-            && service.namespace != from.namespace
-        {
-            let granted = self.view.is_granted(
-                (GATEWAY_API_GROUP, from.kind.name(), &from.namespace),
-                ("", "Service", &service.namespace, &service.name),
-            );
-            if !granted {
-                return Err(RefFailure::new(
-                    "RefNotPermitted",
-                    "namespace",
-                    format!(
-                        "Service \"{}/{}\" is in another namespace, and no ReferenceGrant there lets {} of namespace \
-                         {} name it",
-                        service.namespace, service.name, from.kind, from.namespace
-                    ),
-                    format!("create a ReferenceGrant in namespace {}", service.namespace),
-                ));
-            }
+        if let Target::Service { service, .. } = &id.target {
+            check_grant(self.view, from, service)?;
         }
         match self.view.backend(&id).map(|it| &**it) {
             Some(Ok(resolved)) => Ok(BackendTarget::Backend(resolved.backend.key.clone())),

@@ -263,6 +263,7 @@ impl Translator {
                 Node::Orphan(reference) => self.run_orphan(&node, reference),
                 Node::Backend(id) => self.run_backend(&node, id),
                 Node::Route(reference) => self.run_route(&node, reference),
+                Node::Stream(reference) => self.run_stream(&node, reference),
                 Node::Policy(reference) => self.run_policy(&node, reference),
                 Node::Publish(key) => self.run_publish(key),
                 Node::Endpoints(key) => self.run_endpoints(&node, key),

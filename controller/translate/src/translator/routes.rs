@@ -75,6 +75,16 @@ impl Translator {
         }
     }
 
+    pub(super) fn run_stream(&mut self, node: &Node, reference: &ObjectRef) {
+        let view = View::new(&self.state);
+        let computed = view.stream(reference).map(|model| route::compute_stream(&view, model));
+        let reads = if computed.is_some() { view.into_reads() } else { Vec::new() };
+        let (status, problems) = computed.unwrap_or_default();
+        self.note_reads(node, reads);
+        self.output.set_status(reference, status.map(|it| Status::Route(Arc::new(it))));
+        self.output.set_problems(node, problems);
+    }
+
     /// Counts how many backendRefs of attached routes name each backend.
     pub(super) fn count_users(&mut self, old: Option<&Route>, new: Option<&Route>) {
         for key in new.into_iter().flat_map(route::backend_keys) {

@@ -139,7 +139,21 @@ fn routes() -> Vec<Slot> {
     vec![
         slot(GATEWAY_API, "HTTPRoute", "shop", "r", r.clone()),
         slot(GATEWAY_API, "HTTPRoute", "blog", "r", r),
-        slot(GATEWAY_API, "GRPCRoute", "shop", "g", g),
+        slot(GATEWAY_API, "GRPCRoute", "shop", "g", g.clone()),
+        slot(GATEWAY_API, "TLSRoute", "shop", "t", g),
+        slot(
+            GATEWAY_API,
+            "TCPRoute",
+            "shop",
+            "t",
+            vec![
+                route(json!([parent("a"), set("s")]), json!([{"backendRefs": [service("other", 80)]}])),
+                route(
+                    json!([{"name": "a", "namespace": "edge", "sectionName": "https"}]),
+                    json!([{"backendRefs": [service("shop", 81)]}]),
+                ),
+            ],
+        ),
     ]
 }
 
