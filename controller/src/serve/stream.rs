@@ -55,9 +55,9 @@ async fn authenticate(authenticator: &dyn Authenticator, token: &str) -> Result<
 
 /// How a stream ends.
 enum End {
-    /// The data plane has closed it.
-    Closed,
-    /// The connection broke.
+    /// The data plane has taken its leave.
+    Left,
+    /// The stream or its connection has ended without a word: the data plane will come again.
     Broken,
     /// We end it.
     Ours(Status),
@@ -205,9 +205,11 @@ impl Stream {
         loop {
             tokio::select! {
                 request = self.requests.message() => return match request {
+                    Ok(Some(request)) if request.resource_names_unsubscribe.iter().any(|name| name == "*") => {
+                        Err(End::Left)
+                    }
                     Ok(Some(request)) => Ok(request),
-                    Ok(None) => Err(End::Closed),
-                    Err(_) => Err(End::Broken),
+                    Ok(None) | Err(_) => Err(End::Broken),
                 },
                 () = self.server.stop.cancelled() => return Err(ends()),
                 () = self.sender.closed() => return Err(End::Broken),

@@ -1,3 +1,299 @@
-//! Property tests of the store against slow and obvious answers.
+//! Laws of the store: after any sequence of changes each Gateway holds what a walk over everything finds, and what
+//! looks different to somebody was marked.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::store::Store;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sluice_ir::{self as ir, Resource, ResourceKey};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const GATEWAYS: [&str; 3] = ["a/web", "b/web", "c/web"];
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Gateway {
+        slot: usize,
+        certificate: Option<usize>,
+    },
+    Listener {
+        slot: usize,
+        gateway: usize,
+        certificate: Option<usize>,
+    },
+    Route {
+        slot: usize,
+        listeners: BTreeSet<usize>,
+        backends: BTreeSet<usize>,
+        mirror: Option<usize>,
+        age: i64,
+    },
+    Backend {
+        slot: usize,
+        set: usize,
+    },
+    Set {
+        slot: usize,
+        size: usize,
+    },
+    Certificate {
+        slot: usize,
+        content: u8,
+    },
+    Remove {
+        kind: usize,
+        slot: usize,
+    },
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let slot = || 0..4_usize;
+    let some = || proptest::collection::btree_set(slot(), 0..3);
+    prop_oneof![
+        2 => (0..3_usize, proptest::option::of(slot())).prop_map(|(slot, certificate)| Edit::Gateway { slot, certificate }),
+        4 => (slot(), 0..3_usize, proptest::option::of(slot())).prop_map(|(slot, gateway, certificate)| Edit::Listener { slot, gateway, certificate }),
+        6 => (slot(), some(), some(), proptest::option::of(slot()), 0..3_i64).prop_map(
+            |(slot, listeners, backends, mirror, age)| Edit::Route { slot, listeners, backends, mirror, age }
+        ),
+        3 => (slot(), slot()).prop_map(|(slot, set)| Edit::Backend { slot, set }),
+        2 => (slot(), 0..3_usize).prop_map(|(slot, size)| Edit::Set { slot, size }),
+        2 => (slot(), any::<u8>()).prop_map(|(slot, content)| Edit::Certificate { slot, content }),
+        5 => (0..6_usize, slot()).prop_map(|(kind, slot)| Edit::Remove { kind, slot }),
+    ]
+}
+
+fn origin() -> ir::Origin {
+    ir::Origin::new("Gateway", "a", "b")
+}
+
+fn gateway_key(slot: usize) -> ir::GatewayKey {
+    ir::GatewayKey::new(GATEWAYS[slot % GATEWAYS.len()])
+}
+
+fn listener_key(slot: usize) -> ir::ListenerKey {
+    ir::ListenerKey::new(format!("l{slot}"))
+}
+
+fn backend_key(slot: usize) -> ir::BackendKey {
+    ir::BackendKey::new(format!("s{slot}"))
+}
+
+fn set_key(slot: usize) -> ir::EndpointSetKey {
+    ir::EndpointSetKey::new(format!("e{slot}"))
+}
+
+fn certificate_key(slot: usize) -> ir::CertificateKey {
+    ir::CertificateKey::new(format!("c{slot}"))
+}
+
+fn route(
+    slot: usize,
+    listeners: &BTreeSet<usize>,
+    backends: &BTreeSet<usize>,
+    mirror: Option<usize>,
+    age: i64,
+) -> ir::Route {
+    let target = |slot: &usize| ir::BackendTarget::Backend(backend_key(*slot));
+    let mirrored =
+        |slot: usize| ir::Filter::Mirror(ir::Mirror { target: target(&slot), fraction: ir::Ratio::ALL });
+    let weighted = |slot| ir::WeightedBackend { target: target(slot), weight: 1, filters: Box::default() };
+    let rule = ir::Rule {
+        index: 0,
+        name: None,
+        matches: [ir::Match::default()].into(),
+        filters: mirror.map(mirrored).into_iter().collect(),
+        backends: backends.iter().map(weighted).collect(),
+        timeouts: ir::Timeouts::default(),
+        retry: None,
+        session_persistence: None,
+    };
+    let attachment = |slot: &usize| ir::Attachment {
+        listener: listener_key(*slot),
+        hostnames: [ir::HostPattern::Any].into(),
+    };
+    ir::Route {
+        key: ir::RouteKey::new(format!("r{slot}")),
+        origin: origin(),
+        kind: ir::RouteKind::Http,
+        created_s: age,
+        attachments: listeners.iter().map(attachment).collect(),
+        rules: [rule].into(),
+    }
+}
+
+fn delta(edits: &[Edit]) -> ir::Delta {
+    let mut delta = ir::Delta::default();
+    for edit in edits {
+        let upsert = match edit.clone() {
+            Edit::Gateway { slot, certificate } => Resource::Gateway(Arc::new(ir::Gateway {
+                key: gateway_key(slot),
+                origin: origin(),
+                settings: ir::Settings::standard(),
+                backend_certificate: certificate.map(certificate_key),
+            })),
+            Edit::Listener { slot, gateway, certificate } => Resource::Listener(Arc::new(ir::Listener {
+                key: listener_key(slot),
+                origin: origin(),
+                gateway: gateway_key(gateway),
+                addresses: Vec::new(),
+                port: 80,
+                protocol: match certificate {
+                    Some(slot) => ir::ListenerProtocol::Https(ir::Tls {
+                        certificates: vec![certificate_key(slot)],
+                        minimum_version: ir::TlsVersion::V1_2,
+                        client_validation: None,
+                    }),
+                    None => ir::ListenerProtocol::Http,
+                },
+                hostname: ir::HostPattern::Any,
+            })),
+            Edit::Route { slot, listeners, backends, mirror, age } => {
+                Resource::Route(Arc::new(route(slot, &listeners, &backends, mirror, age)))
+            }
+            Edit::Backend { slot, set } => Resource::Backend(Arc::new(ir::Backend {
+                key: backend_key(slot),
+                origin: origin(),
+                protocol: ir::BackendProtocol::Http1,
+                endpoints: set_key(set),
+                tls: None,
+            })),
+            Edit::Set { slot, size } => Resource::EndpointSet(Arc::new(ir::EndpointSet {
+                key: set_key(slot),
+                origin: origin(),
+                endpoints: vec![
+                    ir::Endpoint {
+                        address: ir::EndpointAddress::Dns { host: "x".to_owned(), port: 1 },
+                        state: ir::EndpointState::Ready,
+                        weight: 1,
+                        zone: None,
+                    };
+                    size
+                ],
+            })),
+            Edit::Certificate { slot, content } => Resource::Certificate(Arc::new(ir::Certificate {
+                key: certificate_key(slot),
+                origin: origin(),
+                names: Vec::new(),
+                chain: ir::SecretBytes::new(vec![content]),
+                private_key: ir::SecretBytes::new(Vec::new()),
+            })),
+            Edit::Remove { kind, slot } => {
+                let key = match kind {
+                    0 => ResourceKey::Gateway(gateway_key(slot)),
+                    1 => ResourceKey::Listener(listener_key(slot)),
+                    2 => ResourceKey::Route(ir::RouteKey::new(format!("r{slot}"))),
+                    3 => ResourceKey::Backend(backend_key(slot)),
+                    4 => ResourceKey::EndpointSet(set_key(slot)),
+                    _ => ResourceKey::Certificate(certificate_key(slot)),
+                };
+                // A delta names each key once.
+                if !delta.removals.contains(&key) && !delta.upserts.iter().any(|it| it.key() == key) {
+                    delta.removals.push(key);
+                }
+                continue;
+            }
+        };
+        delta.removals.retain(|key| *key != upsert.key());
+        delta.upserts.retain(|it| it.key() != upsert.key());
+        delta.upserts.push(upsert);
+    }
+    delta
+}
+
+type View = BTreeMap<ResourceKey, Resource>;
+
+/// What a Gateway sees, according to the store.
+fn seen(store: &Store, gateway: &ir::GatewayKey) -> View {
+    let keys = store.scope(gateway).cloned();
+    keys.filter_map(|key| store.view(gateway, &key).map(|(resource, _)| (key, resource))).collect()
+}
+
+/// The same by a walk over everything.
+fn walked(all: &ir::Snapshot, gateway: &ir::GatewayKey) -> View {
+    let mut view = View::new();
+    let mut certificates = Vec::new();
+    if let Some(it) = all.gateways.get(gateway) {
+        certificates.extend(it.backend_certificate.clone());
+        view.insert(ResourceKey::Gateway(gateway.clone()), Resource::Gateway(it.clone()));
+    }
+    let own: BTreeMap<_, _> = all.listeners.iter().filter(|(_, it)| it.gateway == *gateway).collect();
+    for (key, it) in &own {
+        if let ir::ListenerProtocol::Https(tls) = &it.protocol {
+            certificates.extend(tls.certificates.iter().cloned());
+        }
+        view.insert(ResourceKey::Listener((*key).clone()), Resource::Listener((*it).clone()));
+    }
+    for key in certificates {
+        if let Some(it) = all.certificates.get(&key) {
+            view.insert(ResourceKey::Certificate(key), Resource::Certificate(it.clone()));
+        }
+    }
+    for (key, it) in &all.routes {
+        let mut route = (**it).clone();
+        let attachments = route.attachments.iter();
+        route.attachments = attachments.filter(|it| own.contains_key(&it.listener)).cloned().collect();
+        if route.attachments.is_empty() {
+            continue;
+        }
+        for rule in &route.rules {
+            let mirrors = rule.filters.iter().filter_map(|filter| match filter {
+                ir::Filter::Mirror(mirror) => Some(&mirror.target),
+                _ => None,
+            });
+            for target in rule.backends.iter().map(|it| &it.target).chain(mirrors) {
+                let ir::BackendTarget::Backend(key) = target else { continue };
+                let Some(backend) = all.backends.get(key) else { continue };
+                if let Some(set) = all.endpoint_sets.get(&backend.endpoints) {
+                    view.insert(set_resource(set).key(), set_resource(set));
+                }
+                view.insert(ResourceKey::Backend(key.clone()), Resource::Backend(backend.clone()));
+            }
+        }
+        view.insert(ResourceKey::Route(key.clone()), Resource::Route(Arc::new(route)));
+    }
+    view
+}
+
+fn set_resource(set: &Arc<ir::EndpointSet>) -> Resource {
+    Resource::EndpointSet(set.clone())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_gateway_holds_what_a_walk_finds_and_every_difference_is_marked(batches in vec(vec(edit(), 1..5), 1..15)) {
+        let (mut store, mut all) = (Store::default(), ir::Snapshot::default());
+        for batch in &batches {
+            let delta = delta(batch);
+            let before: Vec<_> = (0..3).map(|slot| seen(&store, &gateway_key(slot))).collect();
+            let dirty = store.apply(&delta);
+            all.apply(&delta);
+            let mut fresh = Store::default();
+            fresh.apply(&ir::Snapshot::default().delta_to(&all));
+            for (slot, before) in before.iter().enumerate() {
+                let gateway = gateway_key(slot);
+                let now = seen(&store, &gateway);
+                prop_assert_eq!(&now, &walked(&all, &gateway));
+                prop_assert_eq!(store.digest(&gateway), fresh.digest(&gateway));
+                prop_assert_eq!(store.scope_size(&gateway), fresh.scope_size(&gateway));
+                let marked = dirty.get(&gateway).cloned().unwrap_or_default();
+                let keys: BTreeSet<_> = before.keys().chain(now.keys()).collect();
+                for key in keys {
+                    prop_assert!(before.get(key) == now.get(key) || marked.contains(key), "{} for {}", key, gateway);
+                }
+            }
+        }
+        let everything: Vec<_> = all_keys(&all);
+        store.apply(&ir::Delta { upserts: Vec::new(), removals: everything });
+        for slot in 0..3 {
+            prop_assert_eq!((store.scope_size(&gateway_key(slot)), store.digest(&gateway_key(slot))), (0, 0));
+        }
+    }
+}
+
+fn all_keys(all: &ir::Snapshot) -> Vec<ResourceKey> {
+    ir::Snapshot::default().delta_to(all).upserts.iter().map(Resource::key).collect()
+}

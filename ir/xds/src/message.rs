@@ -16,7 +16,7 @@ pub struct DeltaDiscoveryRequest {
     /// `*`: everything of the kind that belongs to the node.
     #[prost(string, repeated, tag = "3")]
     pub resource_names_subscribe: Vec<String>,
-    /// What is no longer wanted.
+    /// What is no longer wanted; `*`: the client ends and does not come again.
     #[prost(string, repeated, tag = "4")]
     pub resource_names_unsubscribe: Vec<String>,
     /// What the client has from before, name to version; in the first request of a kind.

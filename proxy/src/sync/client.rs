@@ -201,6 +201,13 @@ impl SyncClient {
         loop {
             tokio::select! {
                 () = stop.cancelled() => {
+                    let leave = DeltaDiscoveryRequest {
+                        type_url: type_url(ResourceKind::Gateway),
+                        resource_names_unsubscribe: vec!["*".to_owned()],
+                        ..DeltaDiscoveryRequest::default()
+                    };
+                    // The controller need not wait for this data plane to come again.
+                    let _ = requests.send(leave);
                     drop(requests);
                     let _ = tokio::time::timeout(GOODBYE_TIME, drained(&mut responses)).await;
                     return Ok(End::Stopped);

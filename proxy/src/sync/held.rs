@@ -135,3 +135,102 @@ impl Held {
         Resource::Route(shared)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::{Batch, Held};
+    use sluice_ir::{self as ir, Resource, ResourceKind};
+    use sluice_xds::{BatchMark, DeltaDiscoveryResponse, Packed, type_url};
+    use std::sync::Arc;
+
+    fn backend(name: &str, protocol: ir::BackendProtocol) -> Resource {
+        Resource::Backend(Arc::new(ir::Backend {
+            key: ir::BackendKey::new(name),
+            origin: ir::Origin::new("Service", "shop", name),
+            protocol,
+            endpoints: ir::EndpointSetKey::new(name),
+            tls: None,
+        }))
+    }
+
+    fn response(last: bool, resources: &[Resource], removed: &[&str]) -> DeltaDiscoveryResponse {
+        DeltaDiscoveryResponse {
+            system_version_info: BatchMark { number: 1, last }.to_string(),
+            resources: resources.iter().map(|it| Packed::new(it).unwrap().message(&it.key())).collect(),
+            type_url: type_url(ResourceKind::Backend),
+            nonce: "1".to_owned(),
+            removed_resources: removed.iter().map(|name| (*name).to_owned()).collect(),
+            control_plane: None,
+        }
+    }
+
+    fn accept(held: &mut Held, responses: Vec<DeltaDiscoveryResponse>) -> ir::Delta {
+        let mut batch = Batch::default();
+        let count = responses.len();
+        for (position, response) in responses.into_iter().enumerate() {
+            assert_eq!(held.collect(&mut batch, response), position + 1 == count);
+        }
+        held.accept(batch)
+    }
+
+    #[test]
+    fn a_resource_that_can_not_be_read_keeps_its_last_version_and_spoils_no_other() {
+        let mut held = Held::default();
+        let (a, b) = (backend("a", ir::BackendProtocol::Http1), backend("b", ir::BackendProtocol::Http1));
+        let first = accept(&mut held, vec![response(false, &[a], &[]), response(true, &[b], &[])]);
+        assert_eq!(first.upserts.len(), 2);
+        let versions = held.versions(ResourceKind::Backend);
+        // A variant that this version does not know, and a good one beside it.
+        let newer = backend("b", ir::BackendProtocol::H2c);
+        let mut second = response(true, &[backend("a", ir::BackendProtocol::H2c), newer.clone()], &[]);
+        let body = second.resources[0].resource.as_mut().unwrap();
+        let text = body.value.iter().copied().collect::<Vec<_>>();
+        let place = text.windows(3).position(|window| window == b"h2c").unwrap();
+        let mut damaged = text.clone();
+        damaged[place..place + 3].copy_from_slice(b"h3c");
+        body.value = damaged.into();
+        let delta = accept(&mut held, vec![second]);
+        assert_eq!(delta.upserts, [newer]);
+        let refusals = held.refusals();
+        assert_eq!((refusals.len(), refusals[0].name.as_str()), (1, "a"));
+        assert!(refusals[0].message.starts_with("protocol: unknown variant `h3c`"), "{refusals:?}");
+        assert_eq!(held.versions(ResourceKind::Backend)["a"], versions["a"], "it is asked for again");
+        // Mended.
+        accept(&mut held, vec![response(true, &[backend("a", ir::BackendProtocol::H2c)], &[])]);
+        assert!(held.refusals().is_empty());
+    }
+
+    #[test]
+    fn what_is_removed_is_not_asked_for_again() {
+        let mut held = Held::default();
+        accept(&mut held, vec![response(true, &[backend("a", ir::BackendProtocol::Http1)], &[])]);
+        let delta = accept(&mut held, vec![response(true, &[], &["a", "never-there"])]);
+        assert_eq!(delta.removals.len(), 2);
+        assert!(held.versions(ResourceKind::Backend).is_empty());
+    }
+
+    #[test]
+    fn routes_share_the_keys_that_are_here() {
+        let mut held = Held::default();
+        let listener = ir::ListenerKey::new("Gateway/shop/web/http");
+        held.versions.insert(ir::ResourceKey::Listener(listener.clone()), 1);
+        let route = Resource::Route(Arc::new(ir::Route {
+            key: ir::RouteKey::new("HTTPRoute/shop/cart"),
+            origin: ir::Origin::new("HTTPRoute", "shop", "cart"),
+            kind: ir::RouteKind::Http,
+            created_s: 0,
+            attachments: [ir::Attachment {
+                listener: ir::ListenerKey::new("Gateway/shop/web/http"),
+                hostnames: [ir::HostPattern::Any].into(),
+            }]
+            .into(),
+            rules: Box::default(),
+        }));
+        let mut message = response(true, &[route], &[]);
+        message.type_url = type_url(ResourceKind::Route);
+        let delta = accept(&mut held, vec![message]);
+        let Resource::Route(route) = &delta.upserts[0] else { panic!() };
+        assert!(std::ptr::eq(route.attachments[0].listener.as_str(), listener.as_str()));
+    }
+}

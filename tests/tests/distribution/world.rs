@@ -1,0 +1,211 @@
+//! Small configurations of several Gateways, and the slow, obvious answer to what belongs to one.
+
+use sluice_ir as ir;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub(crate) fn gateway(gateway: &str) -> Arc<ir::Gateway> {
+    let (namespace, name) = gateway.split_once('/').unwrap();
+    Arc::new(ir::Gateway {
+        key: ir::GatewayKey::new(gateway),
+        origin: ir::Origin::new("Gateway", namespace, name),
+        settings: ir::Settings::standard(),
+        backend_certificate: None,
+    })
+}
+
+pub(crate) fn listener_key(gateway: &str, section: &str) -> ir::ListenerKey {
+    ir::ListenerKey::new(format!("Gateway/{gateway}/{section}"))
+}
+
+pub(crate) fn http(of: &str, section: &str, port: u16) -> Arc<ir::Listener> {
+    let (namespace, name) = of.split_once('/').unwrap();
+    Arc::new(ir::Listener {
+        key: listener_key(of, section),
+        origin: ir::Origin::new("Gateway", namespace, name).section(section),
+        gateway: ir::GatewayKey::new(of),
+        addresses: Vec::new(),
+        port,
+        protocol: ir::ListenerProtocol::Http,
+        hostname: ir::HostPattern::Any,
+    })
+}
+
+pub(crate) fn https(of: &str, section: &str, port: u16, certificate: &str) -> Arc<ir::Listener> {
+    let tls = ir::Tls {
+        certificates: vec![ir::CertificateKey::new(format!("Secret/{certificate}"))],
+        minimum_version: ir::TlsVersion::default(),
+        client_validation: None,
+    };
+    Arc::new(ir::Listener {
+        protocol: ir::ListenerProtocol::Https(tls),
+        ..(*http(of, section, port)).clone()
+    })
+}
+
+/// Its private key holds its name.
+pub(crate) fn certificate(name: &str) -> Arc<ir::Certificate> {
+    let (namespace, short) = name.split_once('/').unwrap();
+    Arc::new(ir::Certificate {
+        key: ir::CertificateKey::new(format!("Secret/{name}")),
+        origin: ir::Origin::new("Secret", namespace, short),
+        names: Vec::new(),
+        chain: ir::SecretBytes::new(format!("chain of {name}").into_bytes()),
+        private_key: ir::SecretBytes::new(format!("private key of {name}").into_bytes()),
+    })
+}
+
+pub(crate) fn endpoints(name: &str, addresses: &[SocketAddr]) -> Arc<ir::EndpointSet> {
+    let (namespace, short) = name.split_once('/').unwrap();
+    let endpoint = |address: &SocketAddr| ir::Endpoint {
+        address: ir::EndpointAddress::Socket(*address),
+        state: ir::EndpointState::Ready,
+        weight: 1,
+        zone: None,
+    };
+    Arc::new(ir::EndpointSet {
+        key: ir::EndpointSetKey::new(format!("Service/{name}:80")),
+        origin: ir::Origin::new("Service", namespace, short),
+        endpoints: addresses.iter().map(endpoint).collect(),
+    })
+}
+
+pub(crate) fn backend(name: &str) -> Arc<ir::Backend> {
+    let (namespace, short) = name.split_once('/').unwrap();
+    Arc::new(ir::Backend {
+        key: ir::BackendKey::new(format!("Service/{name}:80")),
+        origin: ir::Origin::new("Service", namespace, short),
+        protocol: ir::BackendProtocol::Http1,
+        endpoints: ir::EndpointSetKey::new(format!("Service/{name}:80")),
+        tls: None,
+    })
+}
+
+/// A route for every host of these listeners; `version` is set as a response header.
+pub(crate) fn route(name: &str, listeners: &[ir::ListenerKey], to: &[&str], version: u32) -> Arc<ir::Route> {
+    let (namespace, short) = name.split_once('/').unwrap();
+    let target = |name: &&str| ir::WeightedBackend {
+        target: ir::BackendTarget::Backend(ir::BackendKey::new(format!("Service/{name}:80"))),
+        weight: 1,
+        filters: Box::default(),
+    };
+    let set = ir::HeaderField { name: "x-version".to_owned(), value: version.to_string() };
+    let rule = ir::Rule {
+        index: 0,
+        name: None,
+        matches: [ir::Match::default()].into(),
+        filters: vec![ir::Filter::ResponseHeaders(ir::HeaderEdit { set: vec![set], ..Default::default() })]
+            .into(),
+        backends: to.iter().map(target).collect(),
+        timeouts: ir::Timeouts::default(),
+        retry: None,
+        session_persistence: None,
+    };
+    let attachment = |listener: &ir::ListenerKey| ir::Attachment {
+        listener: listener.clone(),
+        hostnames: [ir::HostPattern::Any].into(),
+    };
+    Arc::new(ir::Route {
+        key: ir::RouteKey::new(format!("HTTPRoute/{name}")),
+        origin: ir::Origin::new("HTTPRoute", namespace, short),
+        kind: ir::RouteKind::Http,
+        created_s: 0,
+        attachments: listeners.iter().map(attachment).collect(),
+        rules: [rule].into(),
+    })
+}
+
+/// Adds resources.
+pub(crate) fn with(
+    mut snapshot: ir::Snapshot,
+    upserts: impl IntoIterator<Item = ir::Resource>,
+) -> ir::Snapshot {
+    snapshot.apply(&ir::Delta { upserts: upserts.into_iter().collect(), removals: Vec::new() });
+    snapshot
+}
+
+/// A service with one endpoint.
+pub(crate) fn service(name: &str, address: SocketAddr) -> [ir::Resource; 2] {
+    [ir::Resource::Backend(backend(name)), ir::Resource::EndpointSet(endpoints(name, &[address]))]
+}
+
+/// Gateways `shop/web` and `bank/web`, each with a certificate, a listener and a route of its own, and one route that
+/// both serve.
+pub(crate) fn two_gateways() -> ir::Snapshot {
+    let mut all = Vec::new();
+    let address: SocketAddr = "192.0.2.1:80".parse().unwrap();
+    for namespace in ["shop", "bank"] {
+        let own = format!("{namespace}/web");
+        let named = |name: &str| format!("{namespace}/{name}");
+        all.push(ir::Resource::Gateway(gateway(&own)));
+        all.push(ir::Resource::Certificate(certificate(&named("tls"))));
+        all.push(ir::Resource::Listener(https(&own, "https", 443, &named("tls"))));
+        all.push(ir::Resource::Listener(http(&own, "http", 80)));
+        all.extend(service(&named("app"), address));
+        all.push(ir::Resource::Route(route(
+            &named("app"),
+            &[listener_key(&own, "http")],
+            &[&named("app")],
+            1,
+        )));
+    }
+    let both = [listener_key("shop/web", "http"), listener_key("bank/web", "https")];
+    all.push(ir::Resource::Route(route("common/both", &both, &["common/both"], 1)));
+    all.extend(service("common/both", address));
+    // What nobody uses.
+    all.extend(service("common/unused", address));
+    all.push(ir::Resource::Certificate(certificate("common/unused")));
+    with(ir::Snapshot::default(), all)
+}
+
+/// What belongs to a Gateway, by looking at everything.
+pub(crate) fn scope(all: &ir::Snapshot, gateway: &str) -> ir::Snapshot {
+    let key = ir::GatewayKey::new(gateway);
+    let mut own = ir::Snapshot {
+        gateways: all.gateways.iter().filter(|(it, _)| **it == key).map(clone).collect(),
+        listeners: all.listeners.iter().filter(|(_, it)| it.gateway == key).map(clone).collect(),
+        ..ir::Snapshot::default()
+    };
+    for (name, route) in &all.routes {
+        let mut route = (**route).clone();
+        let attachments = route.attachments.iter();
+        route.attachments =
+            attachments.filter(|it| own.listeners.contains_key(&it.listener)).cloned().collect();
+        if !route.attachments.is_empty() {
+            own.routes.insert(name.clone(), Arc::new(route));
+        }
+    }
+    let certificates = own.listeners.values().flat_map(|listener| match &listener.protocol {
+        ir::ListenerProtocol::Https(tls) => tls.certificates.clone(),
+        _ => Vec::new(),
+    });
+    let of_gateway = own.gateways.values().filter_map(|it| it.backend_certificate.clone());
+    let certificates: BTreeSet<_> = certificates.chain(of_gateway).collect();
+    own.certificates =
+        all.certificates.iter().filter(|(it, _)| certificates.contains(*it)).map(clone).collect();
+    let rules = own.routes.values().flat_map(|route| &route.rules);
+    let targets = rules.flat_map(|rule| {
+        let of_rule = rule.filters.iter();
+        let mirrors =
+            of_rule.chain(rule.backends.iter().flat_map(|it| &it.filters)).filter_map(|it| match it {
+                ir::Filter::Mirror(mirror) => Some(mirror.target.clone()),
+                _ => None,
+            });
+        rule.backends.iter().map(|it| it.target.clone()).chain(mirrors).collect::<Vec<_>>()
+    });
+    let named: BTreeSet<_> = targets
+        .filter_map(|target| match target {
+            ir::BackendTarget::Backend(key) => Some(key),
+            _ => None,
+        })
+        .collect();
+    own.backends = all.backends.iter().filter(|(it, _)| named.contains(*it)).map(clone).collect();
+    let sets: BTreeSet<_> = own.backends.values().map(|it| it.endpoints.clone()).collect();
+    own.endpoint_sets = all.endpoint_sets.iter().filter(|(it, _)| sets.contains(*it)).map(clone).collect();
+    own
+}
+
+fn clone<K: Clone, V>((key, value): (&K, &Arc<V>)) -> (K, Arc<V>) {
+    (key.clone(), value.clone())
+}
