@@ -179,7 +179,8 @@ async fn follow(steps: &[Step]) {
     for gateway in GATEWAYS {
         let plan = BindPlan { bind: loopback(), port_offset: PORT_OFFSET, cluster_ports: false };
         let proxy =
-            Proxy::new(ProxyOptions { plan, resolver: Resolver::system(), log: AccessLogger::stdout() });
+            Proxy::new(ProxyOptions { plan, resolver: Resolver::system(), log: AccessLogger::stdout() })
+                .unwrap();
         let client = SyncClient::start(proxy.clone(), trust.options(relay.address, gateway)).await;
         tokio::spawn(client.run(stop.clone()));
         proxies.push((gateway, proxy));
