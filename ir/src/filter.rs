@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// One filter, in the order of the manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Filter {
     /// Edits the request's header.
@@ -27,7 +27,7 @@ pub enum Filter {
 }
 
 /// A ready answer in place of a backend or filter that can't serve.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fail {
     /// 500 for a reference that does not resolve.
     pub status: u16,
@@ -36,7 +36,7 @@ pub struct Fail {
 }
 
 /// Header changes: `set` replaces, `add` appends, `remove` deletes, in that order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 pub struct HeaderEdit {
     /// Replaces all fields of the name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -50,7 +50,7 @@ pub struct HeaderEdit {
 }
 
 /// A header field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HeaderField {
     /// Valid field name, case as written.
     pub name: String,
@@ -59,7 +59,7 @@ pub struct HeaderField {
 }
 
 /// `requestRedirect`. What is absent is taken from the request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Redirect {
     /// `http` or `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub struct Redirect {
 }
 
 /// `urlRewrite`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rewrite {
     /// New Host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,7 +89,7 @@ pub struct Rewrite {
 }
 
 /// How a path is replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PathEdit {
     /// The whole path.
@@ -99,7 +99,7 @@ pub enum PathEdit {
 }
 
 /// `requestMirror`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mirror {
     /// Where the copy goes.
     pub target: BackendTarget,
@@ -108,7 +108,7 @@ pub struct Mirror {
 }
 
 /// `numerator / denominator`; the denominator is never 0, the numerator never larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct Ratio {
     /// Parts taken.
@@ -141,7 +141,7 @@ impl Ratio {
 }
 
 /// `cors` (GEP-1767).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cors {
     /// Origins that may read answers; empty: none.
     pub allow_origins: Vec<CorsOrigin>,
@@ -159,7 +159,7 @@ pub struct Cors {
 }
 
 /// An allowed origin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CorsOrigin {
     /// `*`.

@@ -54,11 +54,12 @@ pub struct Rule {
     /// In order.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub filters: Box<[Filter]>,
-    /// Empty without a redirect: 500.
+    /// Empty without a redirect: 500. Shared by the rules of all routes that write the same.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
-    pub backends: Box<[WeightedBackend]>,
-    /// Time bounds.
-    pub timeouts: Timeouts,
+    pub backends: Arc<[WeightedBackend]>,
+    /// Time bounds; `None`: none.
+    #[serde(default, with = "timeouts")]
+    pub timeouts: Option<Box<Timeouts>>,
     /// When and how often to try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Box<Retry>>,
@@ -67,8 +68,25 @@ pub struct Rule {
     pub session_persistence: Option<Box<SessionPersistence>>,
 }
 
+/// Few rules bound times, and each has the field: `{}`.
+mod timeouts {
+    use super::Timeouts;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Box<Timeouts>>, to: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(timeouts) => timeouts.serialize(to),
+            None => Timeouts::default().serialize(to),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<Timeouts>>, D::Error> {
+        Ok(Timeouts::deserialize(from)?.boxed())
+    }
+}
+
 /// A backend and its share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WeightedBackend {
     /// Where to.
     pub target: BackendTarget,
@@ -80,7 +98,7 @@ pub struct WeightedBackend {
 }
 
 /// A backend, or what to answer in its place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BackendTarget {
     /// A backend of the snapshot.
@@ -98,6 +116,13 @@ pub struct Timeouts {
     /// One try. 504.
     #[serde(default, with = "duration::option_ms", skip_serializing_if = "Option::is_none")]
     pub backend_request: Option<Duration>,
+}
+
+impl Timeouts {
+    /// Nothing when no time is bounded.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 /// GEP-1731.

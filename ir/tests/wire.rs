@@ -138,7 +138,7 @@ fn rule() -> impl Strategy<Value = Rule> {
         Box::new(SessionPersistence { name, token, absolute_timeout })
     });
     let timeouts = (option::of(ms()), option::of(ms()))
-        .prop_map(|(request, backend_request)| Timeouts { request, backend_request });
+        .prop_map(|(request, backend_request)| Timeouts { request, backend_request }.boxed());
     (
         (any::<u32>(), option::of(text()), vec(matching(), 1..3), vec(filter(), 0..3)),
         (backends, timeouts, option::of(retry), option::of(sessions)),

@@ -55,7 +55,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
             filters: Box::default(),
         }]
         .into(),
-        timeouts: ir::Timeouts::default(),
+        timeouts: None,
         retry: Some(Box::new(ir::Retry {
             codes: vec![503],
             attempts: 1,

@@ -117,7 +117,7 @@ pub fn rule(index: u32, matching: ir::Match, backend: &str) -> ir::Rule {
             filters: Box::default(),
         }]
         .into(),
-        timeouts: ir::Timeouts::default(),
+        timeouts: None,
         retry: None,
         session_persistence: None,
     }

@@ -258,7 +258,8 @@ async fn a_request_without_a_policy_is_tried_three_times_at_most() {
 async fn a_request_that_timed_out_is_not_sent_again_without_a_policy() {
     let slow = Recorder::scripted(|_| Reply::Hang).await;
     let timeouts = ir::Timeouts { request: None, backend_request: Some(Duration::from_millis(50)) };
-    let stand = Stand::of_snapshot(snapshot(&[slow.address()], |rule| rule.timeouts = timeouts)).await;
+    let stand =
+        Stand::of_snapshot(snapshot(&[slow.address()], |rule| rule.timeouts = timeouts.boxed())).await;
     assert_eq!(stand.get("http://a.example/").await.status, 504);
     assert_eq!(slow.requests().len(), 1);
 }
@@ -274,7 +275,7 @@ async fn the_request_timeout_bounds_all_tries() {
     };
     let stand = Stand::of_snapshot(snapshot(&[slow.address()], |rule| {
         rule.retry = Some(retry.into());
-        rule.timeouts = timeouts;
+        rule.timeouts = timeouts.boxed();
     }))
     .await;
     let started = std::time::Instant::now();

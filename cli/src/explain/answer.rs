@@ -76,7 +76,7 @@ impl Chosen<'_> {
             let position = places.field(origin, &format!("spec.rules[{}].{field}", rule.index));
             explanation.policies.push(Part::new(text, position));
         };
-        for text in describe::timeouts(&rule.timeouts) {
+        for text in rule.timeouts.iter().flat_map(|it| describe::timeouts(it)) {
             add(text, "timeouts");
         }
         if let Some(retry) = &rule.retry {

@@ -363,7 +363,7 @@ fn backends(route: &ir::Route) -> BTreeSet<ResourceKey> {
     };
     for rule in &route.rules {
         mirrors(&rule.filters, &mut target);
-        for backend in &rule.backends {
+        for backend in rule.backends.iter() {
             target(&backend.target);
             mirrors(&backend.filters, &mut target);
         }

@@ -105,7 +105,7 @@ fn route(
         matches: [ir::Match::default()].into(),
         filters: mirror.map(mirrored).into_iter().collect(),
         backends: backends.iter().map(weighted).collect(),
-        timeouts: ir::Timeouts::default(),
+        timeouts: None,
         retry: None,
         session_persistence: None,
     };

@@ -1,6 +1,6 @@
 //! The objects as they were last seen, in our own terms, with the indexes that computations look through.
 
-use crate::model::{BackendReference, Fault, FaultReason};
+use crate::model::{BackendModel, Fault, FaultReason};
 use crate::model::{
     ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, ParametersModel, PolicyModel,
     RouteModel, SecretModel, ServiceModel, SetModel, SliceModel, StreamModel,
@@ -39,7 +39,7 @@ pub(crate) struct Store {
     parent_refs: Shared<ParentRef>,
     parent_lists: Shared<[Arc<ParentRef>]>,
     namespace_names: Shared<str>,
-    backend_refs: Shared<BackendReference>,
+    backend_lists: Shared<[BackendModel]>,
 }
 
 /// What a change touched.
@@ -233,8 +233,8 @@ impl Store {
         model.meta.reference = known.unwrap_or(reference);
         let parents = model.parents.iter().map(|it| self.parent_refs.get(it.clone())).collect();
         model.parents = self.parent_lists.get(parents);
-        for backend in model.rules.iter_mut().flat_map(|rule| &mut rule.backends) {
-            backend.reference = self.backend_refs.get(backend.reference.clone());
+        for rule in &mut model.rules {
+            rule.backends = self.backend_lists.get(rule.backends.clone());
         }
         // The model's own reference, so that its names are there only once.
         let reference = model.meta.reference.clone();

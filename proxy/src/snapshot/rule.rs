@@ -52,7 +52,7 @@ fn runtime(rule: &ir::Rule, backends: &impl Backends) -> RuleRuntime {
 
 fn extras(rule: &ir::Rule, backends: &impl Backends) -> Option<Box<RuleExtras>> {
     let is_plain = rule.filters.is_empty()
-        && rule.timeouts == ir::Timeouts::default()
+        && rule.timeouts.is_none()
         && rule.retry.is_none()
         && rule.session_persistence.is_none();
     if is_plain {
@@ -61,7 +61,7 @@ fn extras(rule: &ir::Rule, backends: &impl Backends) -> Option<Box<RuleExtras>> 
     let mut extras = RuleExtras {
         filters: CompiledFilters::compile(&rule.filters),
         mirrors: mirrors(&rule.filters, backends),
-        timeouts: rule.timeouts.clone(),
+        timeouts: rule.timeouts.as_deref().cloned().unwrap_or_default(),
         retry: rule.retry.clone(),
         sessions: rule.session_persistence.as_deref().and_then(Sessions::new).map(Box::new),
         ..RuleExtras::default()

@@ -125,7 +125,7 @@ impl Held {
                 attachment.listener = key;
             }
         }
-        for backend in route.rules.iter_mut().flat_map(|rule| &mut rule.backends) {
+        for backend in route.rules.iter_mut().flat_map(|rule| Arc::make_mut(&mut rule.backends)) {
             if let ir::BackendTarget::Backend(own) = &mut backend.target
                 && let ResourceKey::Backend(key) = known(ResourceKey::Backend(own.clone()))
             {

@@ -97,7 +97,7 @@ impl Wanted {
                 filters: self.copies.iter().map(mirror).collect(),
                 backends: [ir::WeightedBackend { target: target("app"), weight: 1, filters: Box::default() }]
                     .into(),
-                timeouts: ir::Timeouts::default(),
+                timeouts: None,
                 retry: self.retry.clone().map(Box::new),
                 session_persistence: None,
             }]

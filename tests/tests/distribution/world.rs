@@ -98,7 +98,7 @@ pub(crate) fn route(name: &str, listeners: &[ir::ListenerKey], to: &[&str], vers
         filters: vec![ir::Filter::ResponseHeaders(ir::HeaderEdit { set: vec![set], ..Default::default() })]
             .into(),
         backends: to.iter().map(target).collect(),
-        timeouts: ir::Timeouts::default(),
+        timeouts: None,
         retry: None,
         session_persistence: None,
     };

@@ -31,7 +31,8 @@ pub(crate) struct RouteModel {
 pub(crate) struct RuleModel {
     pub(crate) index: u32,
     pub(crate) matches: Arc<[Match]>,
-    pub(crate) backends: Box<[BackendModel]>,
+    /// Shared by the rules that write the same.
+    pub(crate) backends: Arc<[BackendModel]>,
     /// What most rules don't have.
     pub(crate) extras: Option<Box<RuleExtras>>,
 }
@@ -62,7 +63,7 @@ impl RuleExtras {
 }
 
 /// A filter.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum FilterModel {
     /// Needs nothing else.
     Ready(Filter),
@@ -73,7 +74,7 @@ pub(crate) enum FilterModel {
 }
 
 /// `requestMirror`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MirrorModel {
     pub(crate) backend: BackendReference,
     pub(crate) fraction: Ratio,
@@ -82,9 +83,9 @@ pub(crate) struct MirrorModel {
 }
 
 /// A `backendRefs` entry.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BackendModel {
-    pub(crate) reference: Arc<BackendReference>,
+    pub(crate) reference: BackendReference,
     pub(crate) weight: u32,
     pub(crate) filters: Box<[FilterModel]>,
 }

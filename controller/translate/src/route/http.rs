@@ -205,7 +205,7 @@ fn backend(
 ) -> BackendModel {
     let place = Place { list: format!("{field}.filters"), is_rule: false, has_backends: false, matches };
     BackendModel {
-        reference: Arc::new(raw_backend!(it)),
+        reference: raw_backend!(it),
         weight: rule_status::weight(it.weight, field, faults),
         filters: filters::read(it.filters.iter().flatten().map(backend_filter).collect(), &place, faults)
             .into(),

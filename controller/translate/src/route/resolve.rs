@@ -39,7 +39,7 @@ pub(crate) fn backend_ids(route: &RouteModel) -> impl Iterator<Item = BackendId>
 fn references(rule: &RuleModel) -> impl Iterator<Item = &BackendReference> {
     rule.backends
         .iter()
-        .flat_map(|it| std::iter::once(&*it.reference).chain(mirror_references(&it.filters)))
+        .flat_map(|it| std::iter::once(&it.reference).chain(mirror_references(&it.filters)))
         .chain(mirror_references(rule.filters()))
 }
 
@@ -294,7 +294,7 @@ impl Resolver<'_, '_> {
             matches: rule.matches.clone(),
             filters,
             backends: backends.into(),
-            timeouts: extras.timeouts,
+            timeouts: extras.timeouts.boxed(),
             retry: extras.retry.map(Box::new),
             session_persistence: extras.session_persistence.map(Box::new),
         }

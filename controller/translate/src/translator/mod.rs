@@ -15,7 +15,7 @@ use crate::status::{RouteStatus, Status};
 use crate::store::Store;
 use crate::view::State;
 use sluice_crds::{Kind, Object, ObjectRef};
-use sluice_ir::{BackendKey, CertificateKey, Delta, EndpointSetKey, ListenerKey, Snapshot};
+use sluice_ir::{BackendKey, CertificateKey, Delta, EndpointSetKey, ListenerKey, Snapshot, WeightedBackend};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -92,9 +92,10 @@ pub struct Translator {
     backends_by_endpoints: BTreeMap<EndpointSetKey, BTreeSet<Arc<BackendId>>>,
     /// How many backendRefs of attached routes name each backend.
     backend_users: BTreeMap<BackendKey, u32>,
-    /// Where most routes are attached, and how they are: the same for many.
+    /// Where most routes are attached, how they are, and where they lead: the same for many.
     shared_places: Shared<[(ListenerKey, ObjectRef)]>,
     shared_statuses: Shared<RouteStatus>,
+    shared_backends: Shared<[WeightedBackend]>,
     bind_failures: BTreeMap<ListenerKey, String>,
     /// In a cluster: what is known of each Gateway's infrastructure.
     infrastructure: BTreeMap<ObjectRef, Infrastructure>,
@@ -136,6 +137,7 @@ impl Translator {
             backend_users: BTreeMap::new(),
             shared_places: Shared::default(),
             shared_statuses: Shared::default(),
+            shared_backends: Shared::default(),
             bind_failures: BTreeMap::new(),
             infrastructure: BTreeMap::new(),
             rendered: BTreeMap::new(),

@@ -43,7 +43,10 @@ impl Translator {
         known.unwrap_or_else(|| Arc::new(id))
     }
 
-    pub(super) fn install_route(&mut self, node: &Node, reference: &ObjectRef, output: RouteOutput) {
+    pub(super) fn install_route(&mut self, node: &Node, reference: &ObjectRef, mut output: RouteOutput) {
+        for rule in output.route.iter_mut().flat_map(|it| &mut it.rules) {
+            rule.backends = self.shared_backends.get(rule.backends.clone());
+        }
         self.output.set_problems(node, output.problems);
         let status = output.status.map(|it| Status::Route(self.shared_statuses.get(Arc::new(it))));
         self.output.set_status(reference, status);

@@ -1,5 +1,6 @@
 //! Times in records: the calendar is computed once a second, not once a record.
 
+use super::escape::thousandths;
 use std::time::{Duration, SystemTime};
 
 /// Remembers the text of the last second it wrote.
@@ -18,9 +19,8 @@ impl Clock {
             self.text = calendar(since_1970.as_secs()).into_bytes();
         }
         out.extend_from_slice(&self.text);
-        let ms = since_1970.subsec_millis();
-        let digit = |number: u32| b'0' + (number % 10) as u8;
-        out.extend_from_slice(&[b'.', digit(ms / 100), digit(ms / 10), digit(ms), b'Z']);
+        let [a, b, c] = thousandths(u64::from(since_1970.subsec_millis()));
+        out.extend_from_slice(&[b'.', a, b, c, b'Z']);
     }
 }
 

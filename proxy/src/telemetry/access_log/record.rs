@@ -67,10 +67,7 @@ impl<'a> AccessRecord<'a> {
     /// The path without query and fragment.
     pub(super) fn path_only(&self) -> &'a [u8] {
         let path = self.path.as_bytes();
-        match path.iter().position(|byte| matches!(byte, b'?' | b'#')) {
-            Some(end) => &path[..end],
-            None => path,
-        }
+        memchr::memchr2(b'?', b'#', path).and_then(|end| path.get(..end)).unwrap_or(path)
     }
 }
 

@@ -3,6 +3,11 @@
 /// The trace id of a W3C Trace Context header, 32 lower-case hexadecimal digits; `None` for what the standard calls
 /// invalid, so that garbage from a client is never taken for a trace.
 pub fn trace_id(traceparent: &[u8]) -> Option<&str> {
+    std::str::from_utf8(digits(traceparent)?).ok()
+}
+
+/// The same as bytes, which are ASCII.
+pub(super) fn digits(traceparent: &[u8]) -> Option<&[u8]> {
     let (head, more) = traceparent.split_at_checked(LENGTH)?;
     let (version, trace, parent, flags) = (&head[..2], &head[3..35], &head[36..52], &head[53..]);
     let dashes = [head[2], head[35], head[52]] == [b'-'; 3];
@@ -10,7 +15,7 @@ pub fn trace_id(traceparent: &[u8]) -> Option<&str> {
     let end = more.is_empty() || (version != b"00" && more.starts_with(b"-"));
     let hex = is_lower_hex(version) & is_lower_hex(trace) & is_lower_hex(parent) & is_lower_hex(flags);
     let valid = dashes && end && hex && version != b"ff" && !is_zero(trace) && !is_zero(parent);
-    std::str::from_utf8(trace).ok().filter(|_| valid)
+    valid.then_some(trace)
 }
 
 /// Bytes of version, trace, parent and flags with the dashes between them.
