@@ -8,6 +8,7 @@
 mod backend;
 mod bench;
 mod certificate;
+mod cluster;
 mod generator;
 mod h2load;
 mod measure;
@@ -40,6 +41,8 @@ enum Command {
     Backend(backend::Options),
     /// Measure scenarios, peer by peer, in interleaved rounds.
     Run(bench::Options),
+    /// Measure controller and gateway against a real Kubernetes API server, which it starts in a network of its own.
+    Cluster(cluster::Options),
     /// Print the stored results as markdown.
     Report(report::Options),
 }
@@ -49,6 +52,7 @@ fn main() -> Result<()> {
         Command::Minimal(options) => minimal::serve(options),
         Command::Backend(options) => backend::serve(&options),
         Command::Run(options) => bench::run(options),
+        Command::Cluster(options) => cluster::run(options),
         Command::Report(options) => report::print(&options),
     }
 }

@@ -31,10 +31,19 @@ impl Process {
     /// Starts `command` on `core`; what it prints goes to `output.log` in `folder`. The kernel ends it when this
     /// program dies without a chance to clean up.
     pub(crate) fn start(command: &Command, core: usize, folder: &Path) -> Result<Self> {
-        let log = folder.join("output.log");
+        Self::start_on(command, &core.to_string(), folder.join("output.log"))
+    }
+
+    /// The same on every core of this process; what it prints goes to `log`.
+    pub(crate) fn start_anywhere(command: &Command, log: PathBuf) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self::start_on(command, &format!("0-{}", cores - 1), log)
+    }
+
+    fn start_on(command: &Command, cores: &str, log: PathBuf) -> Result<Self> {
         let output = File::create(&log).with_context(|| log.display().to_string())?;
         let mut pinned = Command::new("taskset");
-        pinned.args(["-c", &core.to_string(), "setpriv", "--pdeathsig", "TERM"]);
+        pinned.args(["-c", cores, "setpriv", "--pdeathsig", "TERM"]);
         pinned.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             if let Some(value) = value {

@@ -1,0 +1,113 @@
+//! `sluice-load cluster`: what controller and gateway do against a real Kubernetes API server.
+//!
+//! Each scenario starts a cluster in a network of its own (etcd, kube-apiserver, kube-controller-manager), one
+//! controller and one gateway as processes, and says what it saw, each figure beside its goal. A scenario fails when a
+//! request fails or something never comes; it does not fail because a goal was missed: a machine may be slow.
+//! Not here: provisioning, which the tests of `tests/cluster` show; the gateway runs as one that the controller does not
+//! manage, so that its memory and CPU time can be read.
+
+mod attach;
+mod chaos;
+mod churn;
+mod endpoints;
+mod figure;
+mod listener_sets;
+mod objects;
+mod propagation;
+mod rolling;
+mod stand;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use sluice_cluster_tests::own;
+use tokio::task::LocalSet;
+
+use figure::Figure;
+use stand::Stand;
+
+/// Arguments of `sluice-load cluster`.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Options {
+    /// What to measure.
+    #[arg(required = true, value_enum)]
+    scenarios: Vec<Scenario>,
+    /// Routes that are there already in `propagation` and `churn`; the goals are for 3,000 and 5,000.
+    #[arg(long)]
+    routes: Option<u32>,
+    /// New routes of `propagation`, ends of the controller in `chaos`.
+    #[arg(long, default_value_t = 100)]
+    changes: u32,
+    /// Length of `churn`, in seconds.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// ListenerSets of `listener-sets`, with 16 routes each.
+    #[arg(long, default_value_t = 2_500)]
+    sets: u32,
+    /// The controller.
+    #[arg(long, default_value = "target/release/sluice-controller")]
+    controller: PathBuf,
+    /// The gateway.
+    #[arg(long, default_value = "target/release/sluice-gateway")]
+    gateway: PathBuf,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Scenario {
+    /// From a new HTTPRoute to its first answer, among thousands, idle.
+    Propagation,
+    /// The same while routes and endpoints change.
+    PropagationChurn,
+    /// 1,000 routes on one Gateway: when attachedRoutes is right, and how often the Gateway's status is written.
+    Attach,
+    /// Memory and CPU of both with 5,000 routes, of which some change.
+    Churn,
+    /// Memory of a gateway with 2,500 ListenerSets.
+    ListenerSets,
+    /// 100 endpoints are replaced under load.
+    Rolling,
+    /// The controller is killed, the API server stops, its history is lost, the gateway restarts: under load.
+    Chaos,
+}
+
+/// Measures everything that was asked for, each scenario in a cluster of its own.
+pub(crate) fn run(options: Options) -> Result<()> {
+    let mut failed = Vec::new();
+    for scenario in options.scenarios.clone() {
+        let name = format!("{scenario:?}");
+        println!("\n{name}");
+        let (options, mut outcome) = (options.clone(), None);
+        own(async |space| {
+            let measured = LocalSet::new().run_until(measure(scenario, space, &options)).await;
+            outcome = Some(measured);
+        });
+        match outcome {
+            Some(Ok(figures)) => figures.iter().for_each(|figure| println!("  {figure}")),
+            Some(Err(error)) => failed.push(format!("{name}: {error:#}")),
+            None => failed.push(format!("{name}: no outcome")),
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) }
+}
+
+async fn measure(
+    scenario: Scenario,
+    space: sluice_cluster_tests::Space,
+    options: &Options,
+) -> Result<Vec<Figure>> {
+    let mut stand = Stand::start(space, options).await?;
+    match scenario {
+        Scenario::Propagation => {
+            propagation::measure(&stand, options.routes.unwrap_or(3_000), options.changes, false).await
+        }
+        Scenario::PropagationChurn => {
+            propagation::measure(&stand, options.routes.unwrap_or(3_000), options.changes, true).await
+        }
+        Scenario::Attach => attach::measure(&stand).await,
+        Scenario::Churn => churn::measure(&stand, options.routes.unwrap_or(5_000), options.seconds).await,
+        Scenario::ListenerSets => listener_sets::measure(&stand, options.sets).await,
+        Scenario::Rolling => rolling::measure(&stand).await,
+        Scenario::Chaos => chaos::measure(&mut stand, options.changes).await,
+    }
+}
