@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 /// How to talk to one port of a service. Endpoints travel apart, so that a moved pod touches no backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
-    /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`, perhaps with `+h2c`.
+    /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`, perhaps with `+h2c`, `+tcp` or `+udp`.
     pub key: BackendKey,
     /// The Service or ServiceEntry.
     pub origin: Origin,
@@ -15,7 +15,7 @@ pub struct Backend {
     pub protocol: BackendProtocol,
     /// Where its endpoints are.
     pub endpoints: EndpointSetKey,
-    /// TLS towards its endpoints; `None`: plain.
+    /// TLS towards its endpoints; `None`: plain. What a listener passes through keeps its own TLS instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Box<UpstreamTls>>,
 }
@@ -28,6 +28,10 @@ pub enum BackendProtocol {
     Http1,
     /// HTTP/2 by prior knowledge.
     H2c,
+    /// Whole connections; only stream routes name it.
+    Tcp,
+    /// Datagrams; only stream routes name it.
+    Udp,
 }
 
 /// How an endpoint is chosen among those that are ready and not ejected.
@@ -46,7 +50,7 @@ pub enum Balancing {
 /// The endpoints of one port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSet {
-    /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`.
+    /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`, perhaps with `+udp`.
     pub key: EndpointSetKey,
     /// The Service or ServiceEntry.
     pub origin: Origin,

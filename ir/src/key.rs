@@ -50,12 +50,17 @@ key!(
     RouteKey
 );
 key!(
+    /// `TLSRoute/NAMESPACE/NAME`, `TCPRoute/NAMESPACE/NAME` or `UDPRoute/NAMESPACE/NAME`.
+    StreamRouteKey
+);
+key!(
     /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`, with `+h2c` appended where a GRPCRoute speaks HTTP/2
-    /// to a port that does not say so itself.
+    /// to a port that does not say so itself, `+tcp` and `+udp` where it is spoken to as a whole.
     BackendKey
 );
 key!(
-    /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`: what several backends of one port share.
+    /// `Service/NAMESPACE/NAME:PORT` or `Hostname/HOST:PORT`, with `+udp` appended for a port of protocol UDP: what
+    /// several backends of one port share.
     EndpointSetKey
 );
 key!(

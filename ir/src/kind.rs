@@ -2,6 +2,7 @@
 
 use crate::{
     BackendKey, CertificateKey, EndpointSetKey, GatewayKey, ListenerKey, Resource, ResourceKey, RouteKey,
+    StreamRouteKey,
 };
 use std::fmt;
 
@@ -22,12 +23,21 @@ pub enum ResourceKind {
     Listener,
     /// [`Route`](crate::Route).
     Route,
+    /// [`StreamRoute`](crate::StreamRoute).
+    StreamRoute,
 }
 
 impl ResourceKind {
     /// Every kind, in the order of making.
-    pub const ALL: [Self; 6] =
-        [Self::Certificate, Self::EndpointSet, Self::Backend, Self::Gateway, Self::Listener, Self::Route];
+    pub const ALL: [Self; 7] = [
+        Self::Certificate,
+        Self::EndpointSet,
+        Self::Backend,
+        Self::Gateway,
+        Self::Listener,
+        Self::Route,
+        Self::StreamRoute,
+    ];
 
     /// `EndpointSet`.
     pub fn name(self) -> &'static str {
@@ -38,6 +48,7 @@ impl ResourceKind {
             Self::Gateway => "Gateway",
             Self::Listener => "Listener",
             Self::Route => "Route",
+            Self::StreamRoute => "StreamRoute",
         }
     }
 
@@ -55,6 +66,7 @@ impl ResourceKind {
             Self::Gateway => ResourceKey::Gateway(GatewayKey::new(name)),
             Self::Listener => ResourceKey::Listener(ListenerKey::new(name)),
             Self::Route => ResourceKey::Route(RouteKey::new(name)),
+            Self::StreamRoute => ResourceKey::StreamRoute(StreamRouteKey::new(name)),
         }
     }
 }
@@ -75,6 +87,7 @@ impl ResourceKey {
             Self::Gateway(_) => ResourceKind::Gateway,
             Self::Listener(_) => ResourceKind::Listener,
             Self::Route(_) => ResourceKind::Route,
+            Self::StreamRoute(_) => ResourceKind::StreamRoute,
         }
     }
 
@@ -87,6 +100,7 @@ impl ResourceKey {
             Self::Gateway(key) => key.as_str(),
             Self::Listener(key) => key.as_str(),
             Self::Route(key) => key.as_str(),
+            Self::StreamRoute(key) => key.as_str(),
         }
     }
 }
@@ -108,6 +122,7 @@ impl Resource {
             Self::Gateway(_) => ResourceKind::Gateway,
             Self::Listener(_) => ResourceKind::Listener,
             Self::Route(_) => ResourceKind::Route,
+            Self::StreamRoute(_) => ResourceKind::StreamRoute,
         }
     }
 
@@ -120,6 +135,7 @@ impl Resource {
             Self::Gateway(it) => &it.origin,
             Self::Listener(it) => &it.origin,
             Self::Route(it) => &it.origin,
+            Self::StreamRoute(it) => &it.origin,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The contract between Sluice's control plane and its data plane.
 //!
-//! A [`Snapshot`] is a set of flat, keyed resources: [`Gateway`], [`Listener`], [`Route`], [`Backend`],
+//! A [`Snapshot`] is a set of flat, keyed resources: [`Gateway`], [`Listener`], [`Route`], [`StreamRoute`], [`Backend`],
 //! [`EndpointSet`] and [`Certificate`]. Children point at parents by key, never the other way round, so that a
 //! change of one resource travels alone. A [`Delta`] turns one snapshot into the next.
 //!
@@ -22,6 +22,7 @@ mod origin;
 mod port;
 mod route;
 mod snapshot;
+mod stream;
 mod trust;
 pub mod wire;
 
@@ -34,9 +35,11 @@ pub use filter::{
 };
 pub use gateway::{AccessLog, Gateway, Limits, ProxyProtocol, Settings};
 pub use host::HostPattern;
-pub use key::{BackendKey, CertificateKey, EndpointSetKey, GatewayKey, ListenerKey, RouteKey};
+pub use key::{
+    BackendKey, CertificateKey, EndpointSetKey, GatewayKey, ListenerKey, RouteKey, StreamRouteKey,
+};
 pub use kind::ResourceKind;
-pub use listener::{Listener, ListenerProtocol, Tls, TlsVersion};
+pub use listener::{Listener, ListenerProtocol, Sharing, Tls, TlsVersion};
 pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 pub use origin::Origin;
 pub use port::{ADMIN_PORT, cluster_port, low_port};
@@ -45,4 +48,5 @@ pub use route::{
     WeightedBackend,
 };
 pub use snapshot::{Delta, Resource, ResourceKey, Snapshot};
+pub use stream::{StreamKind, StreamRoute};
 pub use trust::{ClientValidation, ClientValidationMode, SubjectName, Trust, UpstreamTls};

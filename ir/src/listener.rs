@@ -22,7 +22,7 @@ pub struct Listener {
     pub port: u16,
     /// What is spoken on it.
     pub protocol: ListenerProtocol,
-    /// Hosts it answers for.
+    /// Hosts it answers for: of requests, or of ClientHellos. `*` for TCP and UDP.
     pub hostname: HostPattern,
 }
 
@@ -34,13 +34,47 @@ pub enum ListenerProtocol {
     Http,
     /// The same within TLS, HTTP/2 by ALPN.
     Https(Tls),
+    /// Whole connections by their server name, TLS and all.
+    TlsPassthrough,
+    /// Whole connections by their server name, out of the TLS that ends here.
+    TlsTerminate(Tls),
+    /// Whole connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 impl ListenerProtocol {
-    /// Whether TLS is terminated here.
-    pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Https(_))
+    /// The TLS that ends here.
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Https(tls) | Self::TlsTerminate(tls) => Some(tls),
+            Self::Http | Self::TlsPassthrough | Self::Tcp | Self::Udp => None,
+        }
     }
+
+    /// Which listeners share a port with it.
+    pub fn sharing(&self) -> Sharing {
+        match self {
+            Self::Http => Sharing::Http,
+            Self::Https(_) | Self::TlsPassthrough | Self::TlsTerminate(_) => Sharing::Tls,
+            Self::Tcp => Sharing::Tcp,
+            Self::Udp => Sharing::Udp,
+        }
+    }
+}
+
+/// Listeners of one port are all of one of these, and differ in their hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sharing {
+    /// By the Host of requests.
+    Http,
+    /// By the server name of the ClientHello, whatever comes of the TLS.
+    Tls,
+    /// One listener alone.
+    Tcp,
+    /// One listener alone; the port is UDP's.
+    Udp,
 }
 
 /// How TLS is terminated.

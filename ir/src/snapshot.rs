@@ -2,7 +2,7 @@
 
 use crate::{
     Backend, BackendKey, Certificate, CertificateKey, EndpointSet, EndpointSetKey, Gateway, GatewayKey,
-    Listener, ListenerKey, Route, RouteKey,
+    Listener, ListenerKey, Route, RouteKey, StreamRoute, StreamRouteKey,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub listeners: BTreeMap<ListenerKey, Arc<Listener>>,
     /// By route.
     pub routes: BTreeMap<RouteKey, Arc<Route>>,
+    /// By route.
+    pub stream_routes: BTreeMap<StreamRouteKey, Arc<StreamRoute>>,
     /// By backend.
     pub backends: BTreeMap<BackendKey, Arc<Backend>>,
     /// By port of a service.
@@ -35,6 +37,8 @@ pub enum Resource {
     Listener(Arc<Listener>),
     /// A route.
     Route(Arc<Route>),
+    /// A stream route.
+    StreamRoute(Arc<StreamRoute>),
     /// A backend.
     Backend(Arc<Backend>),
     /// Endpoints.
@@ -53,6 +57,8 @@ pub enum ResourceKey {
     Listener(ListenerKey),
     /// A route.
     Route(RouteKey),
+    /// A stream route.
+    StreamRoute(StreamRouteKey),
     /// A backend.
     Backend(BackendKey),
     /// Endpoints.
@@ -68,6 +74,7 @@ impl Resource {
             Self::Gateway(it) => ResourceKey::Gateway(it.key.clone()),
             Self::Listener(it) => ResourceKey::Listener(it.key.clone()),
             Self::Route(it) => ResourceKey::Route(it.key.clone()),
+            Self::StreamRoute(it) => ResourceKey::StreamRoute(it.key.clone()),
             Self::Backend(it) => ResourceKey::Backend(it.key.clone()),
             Self::EndpointSet(it) => ResourceKey::EndpointSet(it.key.clone()),
             Self::Certificate(it) => ResourceKey::Certificate(it.key.clone()),
@@ -103,11 +110,25 @@ impl Snapshot {
         }
     }
 
+    /// The resource of a key.
+    pub fn get(&self, key: &ResourceKey) -> Option<Resource> {
+        Some(match key {
+            ResourceKey::Gateway(key) => Resource::Gateway(self.gateways.get(key)?.clone()),
+            ResourceKey::Listener(key) => Resource::Listener(self.listeners.get(key)?.clone()),
+            ResourceKey::Route(key) => Resource::Route(self.routes.get(key)?.clone()),
+            ResourceKey::StreamRoute(key) => Resource::StreamRoute(self.stream_routes.get(key)?.clone()),
+            ResourceKey::Backend(key) => Resource::Backend(self.backends.get(key)?.clone()),
+            ResourceKey::EndpointSet(key) => Resource::EndpointSet(self.endpoint_sets.get(key)?.clone()),
+            ResourceKey::Certificate(key) => Resource::Certificate(self.certificates.get(key)?.clone()),
+        })
+    }
+
     /// How many resources there are.
     pub fn len(&self) -> usize {
         self.gateways.len()
             + self.listeners.len()
             + self.routes.len()
+            + self.stream_routes.len()
             + self.backends.len()
             + self.endpoint_sets.len()
             + self.certificates.len()
@@ -123,6 +144,7 @@ impl Snapshot {
         compact(&mut self.gateways);
         compact(&mut self.listeners);
         compact(&mut self.routes);
+        compact(&mut self.stream_routes);
         compact(&mut self.backends);
         compact(&mut self.endpoint_sets);
         compact(&mut self.certificates);
@@ -134,6 +156,7 @@ impl Snapshot {
                 Resource::Gateway(it) => drop(self.gateways.insert(it.key.clone(), it.clone())),
                 Resource::Listener(it) => drop(self.listeners.insert(it.key.clone(), it.clone())),
                 Resource::Route(it) => drop(self.routes.insert(it.key.clone(), it.clone())),
+                Resource::StreamRoute(it) => drop(self.stream_routes.insert(it.key.clone(), it.clone())),
                 Resource::Backend(it) => drop(self.backends.insert(it.key.clone(), it.clone())),
                 Resource::EndpointSet(it) => drop(self.endpoint_sets.insert(it.key.clone(), it.clone())),
                 Resource::Certificate(it) => drop(self.certificates.insert(it.key.clone(), it.clone())),
@@ -144,6 +167,7 @@ impl Snapshot {
                 ResourceKey::Gateway(key) => drop(self.gateways.remove(key)),
                 ResourceKey::Listener(key) => drop(self.listeners.remove(key)),
                 ResourceKey::Route(key) => drop(self.routes.remove(key)),
+                ResourceKey::StreamRoute(key) => drop(self.stream_routes.remove(key)),
                 ResourceKey::Backend(key) => drop(self.backends.remove(key)),
                 ResourceKey::EndpointSet(key) => drop(self.endpoint_sets.remove(key)),
                 ResourceKey::Certificate(key) => drop(self.certificates.remove(key)),
@@ -158,6 +182,13 @@ impl Snapshot {
         diff(&self.gateways, &newer.gateways, &mut delta, Resource::Gateway, ResourceKey::Gateway);
         diff(&self.listeners, &newer.listeners, &mut delta, Resource::Listener, ResourceKey::Listener);
         diff(&self.routes, &newer.routes, &mut delta, Resource::Route, ResourceKey::Route);
+        diff(
+            &self.stream_routes,
+            &newer.stream_routes,
+            &mut delta,
+            Resource::StreamRoute,
+            ResourceKey::StreamRoute,
+        );
         diff(&self.backends, &newer.backends, &mut delta, Resource::Backend, ResourceKey::Backend);
         diff(
             &self.endpoint_sets,

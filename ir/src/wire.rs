@@ -42,6 +42,7 @@ pub fn encode(resource: &Resource) -> Result<Vec<u8>, WireError> {
         Resource::Gateway(it) => rmp_serde::to_vec_named(&**it),
         Resource::Listener(it) => rmp_serde::to_vec_named(&**it),
         Resource::Route(it) => rmp_serde::to_vec_named(&**it),
+        Resource::StreamRoute(it) => rmp_serde::to_vec_named(&**it),
     };
     encoded.map_err(|error| WireError(error.to_string()))
 }
@@ -59,6 +60,7 @@ pub fn decode(kind: ResourceKind, bytes: &[u8]) -> Result<Resource, WireError> {
         ResourceKind::Gateway => Resource::Gateway(read(bytes)?),
         ResourceKind::Listener => Resource::Listener(read(bytes)?),
         ResourceKind::Route => Resource::Route(read(bytes)?),
+        ResourceKind::StreamRoute => Resource::StreamRoute(read(bytes)?),
     })
 }
 

@@ -157,16 +157,42 @@ fn rule() -> impl Strategy<Value = Rule> {
         )
 }
 
-fn route() -> impl Strategy<Value = Resource> {
-    let attachments = vec((text(), vec(host(), 1..3)), 0..3).prop_map(|all| {
+fn attachments() -> impl Strategy<Value = Box<[Attachment]>> {
+    vec((text(), vec(host(), 1..3)), 0..3).prop_map(|all| {
         let attachment = |(listener, hostnames): (String, Vec<_>)| Attachment {
             listener: ListenerKey::new(listener),
             hostnames: hostnames.into(),
         };
         all.into_iter().map(attachment).collect()
+    })
+}
+
+fn stream_route() -> impl Strategy<Value = Resource> {
+    let kinds = prop_oneof![Just(StreamKind::Tls), Just(StreamKind::Tcp), Just(StreamKind::Udp)];
+    let backend = (target(), any::<u32>()).prop_map(|(target, weight)| WeightedBackend {
+        target,
+        weight,
+        filters: Box::default(),
     });
+    (text(), origin(), kinds, any::<i64>(), attachments(), vec(backend, 0..3)).prop_map(
+        |(key, origin, kind, created_s, attachments, backends)| {
+            let key = StreamRouteKey::new(key);
+            let backends = backends.into();
+            Resource::StreamRoute(Arc::new(StreamRoute {
+                key,
+                origin,
+                kind,
+                created_s,
+                attachments,
+                backends,
+            }))
+        },
+    )
+}
+
+fn route() -> impl Strategy<Value = Resource> {
     let kinds = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Grpc)];
-    (text(), origin(), kinds, any::<i64>(), attachments, vec(rule(), 0..4)).prop_map(
+    (text(), origin(), kinds, any::<i64>(), attachments(), vec(rule(), 0..4)).prop_map(
         |(key, origin, kind, created_s, attachments, rules)| {
             let key = RouteKey::new(key);
             Resource::Route(Arc::new(Route {
@@ -189,16 +215,23 @@ fn listener() -> impl Strategy<Value = Resource> {
     let validation =
         (secret(), modes).prop_map(|(authorities, mode)| Box::new(ClientValidation { authorities, mode }));
     let versions = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
-    let tls = (vec(text(), 1..3), versions, option::of(validation)).prop_map(
-        |(certificates, minimum_version, client_validation)| {
-            ListenerProtocol::Https(Tls {
+    let tls = (vec(text(), 1..3), versions, option::of(validation), any::<bool>()).prop_map(
+        |(certificates, minimum_version, client_validation, is_https)| {
+            let tls = Tls {
                 certificates: certificates.into_iter().map(CertificateKey::new).collect(),
                 minimum_version,
                 client_validation,
-            })
+            };
+            if is_https { ListenerProtocol::Https(tls) } else { ListenerProtocol::TlsTerminate(tls) }
         },
     );
-    let protocol = prop_oneof![Just(ListenerProtocol::Http), tls];
+    let protocol = prop_oneof![
+        Just(ListenerProtocol::Http),
+        tls,
+        Just(ListenerProtocol::TlsPassthrough),
+        Just(ListenerProtocol::Tcp),
+        Just(ListenerProtocol::Udp),
+    ];
     (text(), origin(), text(), vec(any::<IpAddr>(), 0..2), 1..u16::MAX, protocol, host()).prop_map(
         |(key, origin, gateway, addresses, port, protocol, hostname)| {
             Resource::Listener(Arc::new(Listener {
@@ -215,7 +248,12 @@ fn listener() -> impl Strategy<Value = Resource> {
 }
 
 fn backend() -> impl Strategy<Value = Resource> {
-    let protocols = prop_oneof![Just(BackendProtocol::Http1), Just(BackendProtocol::H2c)];
+    let protocols = prop_oneof![
+        Just(BackendProtocol::Http1),
+        Just(BackendProtocol::H2c),
+        Just(BackendProtocol::Tcp),
+        Just(BackendProtocol::Udp)
+    ];
     let names = vec(prop_oneof![text().prop_map(SubjectName::Dns), text().prop_map(SubjectName::Uri)], 0..2);
     let trust = prop_oneof![Just(Trust::System), secret().prop_map(Trust::Bundle)];
     let tls = (origin(), text(), names, trust).prop_map(|(origin, server_name, subject_names, trust)| {
@@ -284,7 +322,15 @@ fn certificate() -> impl Strategy<Value = Resource> {
 }
 
 fn resource() -> impl Strategy<Value = Resource> {
-    prop_oneof![3 => route(), 1 => listener(), 1 => backend(), 1 => endpoint_set(), 1 => gateway(), 1 => certificate()]
+    prop_oneof![
+        3 => route(),
+        1 => stream_route(),
+        1 => listener(),
+        1 => backend(),
+        1 => endpoint_set(),
+        1 => gateway(),
+        1 => certificate(),
+    ]
 }
 
 proptest! {

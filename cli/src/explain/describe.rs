@@ -11,6 +11,10 @@ pub(super) fn listener(it: &Listener) -> String {
     let protocol = match &it.protocol {
         ListenerProtocol::Http => "HTTP",
         ListenerProtocol::Https(_) => "HTTPS",
+        ListenerProtocol::TlsPassthrough => "TLS, passed through",
+        ListenerProtocol::TlsTerminate(_) => "TLS, ended here",
+        ListenerProtocol::Tcp => "TCP",
+        ListenerProtocol::Udp => "UDP",
     };
     let addresses: Vec<_> = it.addresses.iter().map(ToString::to_string).collect();
     let addresses =
@@ -116,6 +120,8 @@ pub(super) fn protocol(it: BackendProtocol) -> &'static str {
     match it {
         BackendProtocol::Http1 => "HTTP/1.1",
         BackendProtocol::H2c => "HTTP/2 without TLS",
+        BackendProtocol::Tcp => "TCP",
+        BackendProtocol::Udp => "UDP",
     }
 }
 

@@ -4,7 +4,7 @@ use super::{LogFormat, RunArgs};
 use crate::finding::{Finding, Severity};
 use crate::output::counted;
 use crate::project::Project;
-use sluice_ir::{Listener, ListenerKey};
+use sluice_ir::{Listener, ListenerKey, ListenerProtocol};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -69,11 +69,20 @@ fn lines(project: &Project, unbound: &BTreeSet<ListenerKey>, args: &RunArgs) -> 
 
 /// Where a listener is reached.
 fn urls(listener: &Listener, args: &RunArgs) -> Vec<String> {
-    let scheme = if listener.protocol.is_tls() { "https" } else { "http" };
     let default = [args.bind];
     let addresses: &[IpAddr] = if listener.addresses.is_empty() { &default } else { &listener.addresses };
     let Some(port) = listener.port.checked_add(args.port_offset) else { return Vec::new() };
-    addresses.iter().map(|address| format!("{scheme}://{}/", SocketAddr::new(*address, port))).collect()
+    let url = |address: &IpAddr| {
+        let place = SocketAddr::new(*address, port);
+        match &listener.protocol {
+            ListenerProtocol::Http => format!("http://{place}/"),
+            ListenerProtocol::Https(_) => format!("https://{place}/"),
+            ListenerProtocol::TlsPassthrough | ListenerProtocol::TlsTerminate(_) => format!("tls://{place}"),
+            ListenerProtocol::Tcp => format!("tcp://{place}"),
+            ListenerProtocol::Udp => format!("udp://{place}"),
+        }
+    };
+    addresses.iter().map(url).collect()
 }
 
 /// One problem in the log of a running gateway.

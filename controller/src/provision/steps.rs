@@ -150,7 +150,12 @@ mod tests {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             addresses: Vec::new(),
-            ports: vec![PlannedPort { name: "http-80".to_owned(), port: 80, target: 10_080 }],
+            ports: vec![PlannedPort {
+                name: "http-80".to_owned(),
+                port: 80,
+                protocol: sluice_translate::Transport::Tcp,
+                target: 10_080,
+            }],
             management: Management::Managed(Box::new(workload)),
         }
     }

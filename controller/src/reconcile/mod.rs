@@ -194,7 +194,7 @@ impl<O: Outlets> Reconciler<O> {
         let snapshot = self.translator.snapshot();
         tracing::info!(
             gateways = snapshot.gateways.len(),
-            routes = snapshot.routes.len(),
+            routes = snapshot.routes.len() + snapshot.stream_routes.len(),
             backends = snapshot.backends.len(),
             "all objects are listed and translated"
         );
@@ -285,6 +285,7 @@ impl<O: Outlets> Reconciler<O> {
             ("gateway", snapshot.gateways.len()),
             ("listener", snapshot.listeners.len()),
             ("route", snapshot.routes.len()),
+            ("stream_route", snapshot.stream_routes.len()),
             ("backend", snapshot.backends.len()),
             ("endpoint_set", snapshot.endpoint_sets.len()),
             ("certificate", snapshot.certificates.len()),

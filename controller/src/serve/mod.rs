@@ -5,10 +5,11 @@
 //! the token of their service account ([`Authenticator`]), and get nothing but their own Gateway's resources. It
 //! translates nothing and writes no status.
 //!
-//! `store` knows what belongs to whom, `session` what each stream still has to get, `distributor` puts the two
+//! `store` knows what belongs to whom (`attached`: what it must know of routes), `session` what each stream still has to get, `distributor` puts the two
 //! together, `stream` speaks with one data plane, `listen` holds the port, `peers` and
 //! `watch_peers` join the replicas of the controller.
 
+mod attached;
 mod auth;
 mod cache;
 mod distributor;

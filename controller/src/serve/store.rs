@@ -5,10 +5,10 @@
 //! names; a backend holds its endpoints. Holding is counted, so that the cost of a change follows its size and no
 //! resource is ever in the reach of a Gateway that does not need it.
 
+use super::attached::{backends, is_route, listeners, only};
 use sluice_ir::{self as ir, Resource, ResourceKey};
 use sluice_xds::Packed;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 /// What may look different to whom.
 pub(super) type Dirty = BTreeMap<ir::GatewayKey, BTreeSet<ResourceKey>>;
@@ -18,7 +18,7 @@ pub(super) type Dirty = BTreeMap<ir::GatewayKey, BTreeSet<ResourceKey>>;
 pub(super) struct Store {
     snapshot: ir::Snapshot,
     /// Routes by the listeners that they name, also listeners that are not there.
-    attached: HashMap<ir::ListenerKey, BTreeSet<ir::RouteKey>>,
+    attached: HashMap<ir::ListenerKey, BTreeSet<ResourceKey>>,
     /// Gateways that hold a key, also keys that are not there.
     users: HashMap<ResourceKey, BTreeSet<ir::GatewayKey>>,
     scopes: HashMap<ir::GatewayKey, Scope>,
@@ -82,38 +82,23 @@ impl Store {
     /// whether every Gateway that holds it sees the same.
     pub(super) fn view(&self, gateway: &ir::GatewayKey, key: &ResourceKey) -> Option<(Resource, bool)> {
         self.scopes.get(gateway)?.counts.get(key)?;
-        match self.get(key)? {
-            Resource::Route(route) => {
-                let own = self.route_of(gateway, &route);
-                let common = Arc::ptr_eq(&own, &route);
-                Some((Resource::Route(own), common))
-            }
-            resource => Some((resource, true)),
-        }
+        // A route is shown without its attachments to other Gateways' listeners.
+        let is_own = |attachment: &ir::Attachment| {
+            self.snapshot.listeners.get(&attachment.listener).is_some_and(|it| it.gateway == *gateway)
+        };
+        Some(only(self.snapshot.get(key)?, is_own))
     }
 
     /// The object that caused a resource.
     pub(super) fn origin(&self, key: &ResourceKey) -> Option<String> {
-        self.get(key).map(|resource| resource.origin().to_string())
-    }
-
-    /// The route without attachments to other Gateways' listeners.
-    fn route_of(&self, gateway: &ir::GatewayKey, route: &Arc<ir::Route>) -> Arc<ir::Route> {
-        let own = |attachment: &&ir::Attachment| {
-            self.snapshot.listeners.get(&attachment.listener).is_some_and(|it| it.gateway == *gateway)
-        };
-        if route.attachments.iter().all(|attachment| own(&attachment)) {
-            return route.clone();
-        }
-        let attachments = route.attachments.iter().filter(own).cloned().collect();
-        Arc::new(ir::Route { attachments, ..(**route).clone() })
+        self.snapshot.get(key).map(|resource| resource.origin().to_string())
     }
 
     fn upsert(&mut self, resource: &Resource, dirty: &mut Dirty) {
         let key = resource.key();
         match resource {
             Resource::Gateway(_) => {
-                let new = self.get(&key).is_none();
+                let new = self.snapshot.get(&key).is_none();
                 self.replace(&key, Some(resource), dirty);
                 if new && let ResourceKey::Gateway(own) = &key {
                     self.hold(own, &key, dirty);
@@ -130,13 +115,13 @@ impl Store {
                     self.hold(&listener.gateway, &key, dirty);
                 }
             }
-            Resource::Route(route) => {
-                let before = self.snapshot.routes.get(&route.key).map(|it| listeners(it)).unwrap_or_default();
-                let now = listeners(route);
-                self.detach(&route.key, before.difference(&now), dirty);
+            Resource::Route(_) | Resource::StreamRoute(_) => {
+                let before = self.snapshot.get(&key).map(|it| listeners(&it)).unwrap_or_default();
+                let now = listeners(resource);
+                self.detach(&key, before.difference(&now), dirty);
                 self.replace(&key, Some(resource), dirty);
                 for listener in now.difference(&before) {
-                    self.attached.entry(listener.clone()).or_default().insert(route.key.clone());
+                    self.attached.entry(listener.clone()).or_default().insert(key.clone());
                     for gateway in self.users_of(&ResourceKey::Listener(listener.clone())) {
                         self.hold(&gateway, &key, dirty);
                     }
@@ -161,10 +146,9 @@ impl Store {
                     self.release(&gateway, key, dirty);
                 }
             }
-            ResourceKey::Route(route) => {
-                if let Some(before) = self.snapshot.routes.get(route) {
-                    let before = listeners(before);
-                    self.detach(route, before.iter(), dirty);
+            ResourceKey::Route(_) | ResourceKey::StreamRoute(_) => {
+                if let Some(before) = self.snapshot.get(key) {
+                    self.detach(key, listeners(&before).iter(), dirty);
                 }
             }
             ResourceKey::Backend(_) | ResourceKey::EndpointSet(_) | ResourceKey::Certificate(_) => {}
@@ -174,7 +158,7 @@ impl Store {
 
     fn detach<'a>(
         &mut self,
-        route: &ir::RouteKey,
+        route: &ResourceKey,
         from: impl Iterator<Item = &'a ir::ListenerKey>,
         dirty: &mut Dirty,
     ) {
@@ -186,7 +170,7 @@ impl Store {
                 }
             }
             for gateway in self.users_of(&ResourceKey::Listener(listener.clone())) {
-                self.release(&gateway, &ResourceKey::Route(route.clone()), dirty);
+                self.release(&gateway, route, dirty);
             }
         }
     }
@@ -194,12 +178,10 @@ impl Store {
     /// Puts the resource in the place of the one before, for those that hold its key.
     fn replace(&mut self, key: &ResourceKey, resource: Option<&Resource>, dirty: &mut Dirty) {
         let users = self.users_of(key);
-        let views = |store: &Self| match key {
+        let views = |store: &Self| match is_route(key) && users.len() > 1 {
             // Only a route looks different to different Gateways.
-            ResourceKey::Route(_) if users.len() > 1 => {
-                users.iter().map(|gateway| store.view(gateway, key)).collect()
-            }
-            _ => Vec::new(),
+            true => users.iter().map(|gateway| store.view(gateway, key)).collect(),
+            false => Vec::new(),
         };
         let (children_before, views_before) = (self.children(key), views(self));
         let version_before = self.versions.get(key).copied().unwrap_or_default();
@@ -248,7 +230,7 @@ impl Store {
         let count = scope.counts.entry(key.clone()).or_default();
         *count += 1;
         if *count > 1 {
-            if matches!(key, ResourceKey::Route(_)) {
+            if is_route(key) {
                 // One more of its attachments is this Gateway's.
                 mark(dirty, gateway, key);
             }
@@ -296,8 +278,8 @@ impl Store {
                 certificate.map(ResourceKey::Certificate).into_iter().collect()
             }
             ResourceKey::Listener(key) => self.children_of_listener(key),
-            ResourceKey::Route(key) => {
-                self.snapshot.routes.get(key).map(|route| backends(route)).unwrap_or_default()
+            ResourceKey::Route(_) | ResourceKey::StreamRoute(_) => {
+                self.snapshot.get(key).map(|route| backends(&route)).unwrap_or_default()
             }
             ResourceKey::Backend(key) => {
                 let backend = self.snapshot.backends.get(key);
@@ -309,24 +291,9 @@ impl Store {
 
     fn children_of_listener(&self, key: &ir::ListenerKey) -> BTreeSet<ResourceKey> {
         let Some(listener) = self.snapshot.listeners.get(key) else { return BTreeSet::new() };
-        let routes = self.attached.get(key).into_iter().flatten().cloned().map(ResourceKey::Route);
-        let certificates: &[_] = match &listener.protocol {
-            ir::ListenerProtocol::Https(tls) => &tls.certificates,
-            ir::ListenerProtocol::Http => &[],
-        };
-        routes.chain(certificates.iter().cloned().map(ResourceKey::Certificate)).collect()
-    }
-
-    fn get(&self, key: &ResourceKey) -> Option<Resource> {
-        let all = &self.snapshot;
-        Some(match key {
-            ResourceKey::Gateway(key) => Resource::Gateway(all.gateways.get(key)?.clone()),
-            ResourceKey::Listener(key) => Resource::Listener(all.listeners.get(key)?.clone()),
-            ResourceKey::Route(key) => Resource::Route(all.routes.get(key)?.clone()),
-            ResourceKey::Backend(key) => Resource::Backend(all.backends.get(key)?.clone()),
-            ResourceKey::EndpointSet(key) => Resource::EndpointSet(all.endpoint_sets.get(key)?.clone()),
-            ResourceKey::Certificate(key) => Resource::Certificate(all.certificates.get(key)?.clone()),
-        })
+        let routes = self.attached.get(key).into_iter().flatten().cloned();
+        let certificates = listener.protocol.tls().into_iter().flat_map(|tls| &tls.certificates);
+        routes.chain(certificates.cloned().map(ResourceKey::Certificate)).collect()
     }
 }
 
@@ -334,39 +301,13 @@ impl Store {
 pub(super) fn is_structural(key: &ResourceKey) -> bool {
     match key {
         ResourceKey::Gateway(_) | ResourceKey::Listener(_) | ResourceKey::Certificate(_) => true,
-        ResourceKey::Route(_) | ResourceKey::Backend(_) | ResourceKey::EndpointSet(_) => false,
+        ResourceKey::Route(_)
+        | ResourceKey::StreamRoute(_)
+        | ResourceKey::Backend(_)
+        | ResourceKey::EndpointSet(_) => false,
     }
 }
 
 fn mark(dirty: &mut Dirty, gateway: &ir::GatewayKey, key: &ResourceKey) {
     dirty.entry(gateway.clone()).or_default().insert(key.clone());
-}
-
-/// The listeners that a route names.
-fn listeners(route: &ir::Route) -> BTreeSet<ir::ListenerKey> {
-    route.attachments.iter().map(|attachment| attachment.listener.clone()).collect()
-}
-
-/// The backends that a route names, those of its mirrors too.
-fn backends(route: &ir::Route) -> BTreeSet<ResourceKey> {
-    let mut keys = BTreeSet::new();
-    let mut target = |target: &ir::BackendTarget| match target {
-        ir::BackendTarget::Backend(key) => drop(keys.insert(ResourceKey::Backend(key.clone()))),
-        ir::BackendTarget::Fail(_) => {}
-    };
-    let mirrors = |filters: &[ir::Filter], target: &mut dyn FnMut(&ir::BackendTarget)| {
-        for filter in filters {
-            if let ir::Filter::Mirror(mirror) = filter {
-                target(&mirror.target);
-            }
-        }
-    };
-    for rule in &route.rules {
-        mirrors(&rule.filters, &mut target);
-        for backend in rule.backends.iter() {
-            target(&backend.target);
-            mirrors(&backend.filters, &mut target);
-        }
-    }
-    keys
 }

@@ -30,6 +30,12 @@ enum Edit {
         mirror: Option<usize>,
         age: i64,
     },
+    Stream {
+        slot: usize,
+        listeners: BTreeSet<usize>,
+        backends: BTreeSet<usize>,
+        age: i64,
+    },
     Backend {
         slot: usize,
         set: usize,
@@ -57,11 +63,18 @@ fn edit() -> impl Strategy<Value = Edit> {
         6 => (slot(), some(), some(), proptest::option::of(slot()), 0..3_i64).prop_map(
             |(slot, listeners, backends, mirror, age)| Edit::Route { slot, listeners, backends, mirror, age }
         ),
+        3 => (slot(), some(), some(), 0..3_i64).prop_map(
+            |(slot, listeners, backends, age)| Edit::Stream { slot, listeners, backends, age }
+        ),
         3 => (slot(), slot()).prop_map(|(slot, set)| Edit::Backend { slot, set }),
         2 => (slot(), 0..3_usize).prop_map(|(slot, size)| Edit::Set { slot, size }),
         2 => (slot(), any::<u8>()).prop_map(|(slot, content)| Edit::Certificate { slot, content }),
-        5 => (0..6_usize, slot()).prop_map(|(kind, slot)| Edit::Remove { kind, slot }),
+        5 => (0..7_usize, slot()).prop_map(|(kind, slot)| Edit::Remove { kind, slot }),
     ]
+}
+
+fn stream_key(slot: usize) -> ir::StreamRouteKey {
+    ir::StreamRouteKey::new(format!("t{slot}"))
 }
 
 fn origin() -> ir::Origin {
@@ -123,6 +136,23 @@ fn route(
     }
 }
 
+fn stream_route(
+    slot: usize,
+    listeners: &BTreeSet<usize>,
+    backends: &BTreeSet<usize>,
+    age: i64,
+) -> ir::StreamRoute {
+    let plain = route(slot, listeners, backends, None, age);
+    ir::StreamRoute {
+        key: stream_key(slot),
+        origin: origin(),
+        kind: ir::StreamKind::Tcp,
+        created_s: age,
+        attachments: plain.attachments,
+        backends: plain.rules[0].backends.clone(),
+    }
+}
+
 fn delta(edits: &[Edit]) -> ir::Delta {
     let mut delta = ir::Delta::default();
     for edit in edits {
@@ -151,6 +181,9 @@ fn delta(edits: &[Edit]) -> ir::Delta {
             })),
             Edit::Route { slot, listeners, backends, mirror, age } => {
                 Resource::Route(Arc::new(route(slot, &listeners, &backends, mirror, age)))
+            }
+            Edit::Stream { slot, listeners, backends, age } => {
+                Resource::StreamRoute(Arc::new(stream_route(slot, &listeners, &backends, age)))
             }
             Edit::Backend { slot, set } => Resource::Backend(Arc::new(ir::Backend {
                 key: backend_key(slot),
@@ -186,6 +219,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                     2 => ResourceKey::Route(ir::RouteKey::new(format!("r{slot}"))),
                     3 => ResourceKey::Backend(backend_key(slot)),
                     4 => ResourceKey::EndpointSet(set_key(slot)),
+                    5 => ResourceKey::StreamRoute(stream_key(slot)),
                     _ => ResourceKey::Certificate(certificate_key(slot)),
                 };
                 // A delta names each key once.
@@ -220,9 +254,7 @@ fn walked(all: &ir::Snapshot, gateway: &ir::GatewayKey) -> View {
     }
     let own: BTreeMap<_, _> = all.listeners.iter().filter(|(_, it)| it.gateway == *gateway).collect();
     for (key, it) in &own {
-        if let ir::ListenerProtocol::Https(tls) = &it.protocol {
-            certificates.extend(tls.certificates.iter().cloned());
-        }
+        certificates.extend(it.protocol.tls().into_iter().flat_map(|tls| tls.certificates.clone()));
         view.insert(ResourceKey::Listener((*key).clone()), Resource::Listener((*it).clone()));
     }
     for key in certificates {
@@ -243,17 +275,30 @@ fn walked(all: &ir::Snapshot, gateway: &ir::GatewayKey) -> View {
                 _ => None,
             });
             for target in rule.backends.iter().map(|it| &it.target).chain(mirrors) {
-                let ir::BackendTarget::Backend(key) = target else { continue };
-                let Some(backend) = all.backends.get(key) else { continue };
-                if let Some(set) = all.endpoint_sets.get(&backend.endpoints) {
-                    view.insert(set_resource(set).key(), set_resource(set));
-                }
-                view.insert(ResourceKey::Backend(key.clone()), Resource::Backend(backend.clone()));
+                walk_backend(all, target, &mut view);
             }
         }
         view.insert(ResourceKey::Route(key.clone()), Resource::Route(Arc::new(route)));
     }
+    for (key, it) in &all.stream_routes {
+        let mut route = (**it).clone();
+        let attachments = route.attachments.iter();
+        route.attachments = attachments.filter(|it| own.contains_key(&it.listener)).cloned().collect();
+        if !route.attachments.is_empty() {
+            route.backends.iter().for_each(|it| walk_backend(all, &it.target, &mut view));
+            view.insert(ResourceKey::StreamRoute(key.clone()), Resource::StreamRoute(Arc::new(route)));
+        }
+    }
     view
+}
+
+fn walk_backend(all: &ir::Snapshot, target: &ir::BackendTarget, view: &mut View) {
+    let ir::BackendTarget::Backend(key) = target else { return };
+    let Some(backend) = all.backends.get(key) else { return };
+    if let Some(set) = all.endpoint_sets.get(&backend.endpoints) {
+        view.insert(set_resource(set).key(), set_resource(set));
+    }
+    view.insert(ResourceKey::Backend(key.clone()), Resource::Backend(backend.clone()));
 }
 
 fn set_resource(set: &Arc<ir::EndpointSet>) -> Resource {

@@ -28,6 +28,7 @@ pub use gateway::{
     AddressProblem, AddressReason, Amount, Autoscaling, Disruption, FEATURES, GatewayPlan, Infrastructure,
     Management, PlannedPort, ServicePlan, Workload,
 };
+pub use model::Transport;
 pub use problem::{Problem, Severity};
 pub use status::{
     Condition, ConditionStatus, Feature, GatewayAddress, GatewayClassStatus, GatewayStatus,

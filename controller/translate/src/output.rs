@@ -31,7 +31,7 @@ impl Output {
     /// Puts a resource in, unless the same is there.
     pub(crate) fn put(&mut self, resource: Resource) {
         let key = resource.key();
-        let old = get(&self.snapshot, &key);
+        let old = self.snapshot.get(&key);
         if old.as_ref() == Some(&resource) {
             return;
         }
@@ -41,7 +41,7 @@ impl Output {
 
     /// Takes a resource out.
     pub(crate) fn remove(&mut self, key: ResourceKey) {
-        let old = get(&self.snapshot, &key);
+        let old = self.snapshot.get(&key);
         if old.is_some() {
             self.snapshot.apply(&Delta { upserts: Vec::new(), removals: vec![key.clone()] });
             self.before.entry(key).or_insert(old);
@@ -97,7 +97,7 @@ impl Output {
     pub(crate) fn take_changes(&mut self) -> Update {
         let mut delta = Delta::default();
         for (key, old) in std::mem::take(&mut self.before) {
-            match get(&self.snapshot, &key) {
+            match self.snapshot.get(&key) {
                 now if now == old => {}
                 Some(resource) => delta.upserts.push(resource),
                 None => delta.removals.push(key),
@@ -109,16 +109,5 @@ impl Output {
         let plans = std::mem::take(&mut self.plans_before);
         let changed = plans.into_iter().filter(|(gateway, old)| self.plans.get(gateway) != old.as_ref());
         Update { delta, statuses, plans: changed.map(|(gateway, _)| gateway).collect() }
-    }
-}
-
-fn get(snapshot: &Snapshot, key: &ResourceKey) -> Option<Resource> {
-    match key {
-        ResourceKey::Gateway(key) => snapshot.gateways.get(key).cloned().map(Resource::Gateway),
-        ResourceKey::Listener(key) => snapshot.listeners.get(key).cloned().map(Resource::Listener),
-        ResourceKey::Route(key) => snapshot.routes.get(key).cloned().map(Resource::Route),
-        ResourceKey::Backend(key) => snapshot.backends.get(key).cloned().map(Resource::Backend),
-        ResourceKey::EndpointSet(key) => snapshot.endpoint_sets.get(key).cloned().map(Resource::EndpointSet),
-        ResourceKey::Certificate(key) => snapshot.certificates.get(key).cloned().map(Resource::Certificate),
     }
 }

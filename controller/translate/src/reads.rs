@@ -52,7 +52,7 @@ pub(crate) enum Node {
     Backend(Arc<BackendId>),
     /// A route.
     Route(ObjectRef),
-    /// Status of a TLSRoute, TCPRoute or UDPRoute.
+    /// A TLSRoute, TCPRoute or UDPRoute.
     Stream(ObjectRef),
     /// Status of a BackendTLSPolicy.
     Policy(ObjectRef),

@@ -114,9 +114,9 @@ impl Store {
                     self.move_policy(&reference, old.as_deref(), &mut touched);
                 }
             }
-            Object::TlsRoute(it) => self.put_stream(&reference, StreamModel::read_tls(&it), &mut touched),
-            Object::TcpRoute(it) => self.put_stream(&reference, StreamModel::read_tcp(&it), &mut touched),
-            Object::UdpRoute(it) => self.put_stream(&reference, StreamModel::read_udp(&it), &mut touched),
+            Object::TlsRoute(it) => self.put_stream(reference, crate::route::read_tls(&it), &mut touched),
+            Object::TcpRoute(it) => self.put_stream(reference, crate::route::read_tcp(&it), &mut touched),
+            Object::UdpRoute(it) => self.put_stream(reference, crate::route::read_udp(&it), &mut touched),
             Object::Namespace(it) => {
                 let labels = it.metadata.labels.unwrap_or_default();
                 if put(&mut self.namespaces, &reference, labels).is_some() {
@@ -244,9 +244,12 @@ impl Store {
     }
 
     /// Nobody but the route's own computation reads it.
-    fn put_stream(&mut self, reference: &ObjectRef, model: StreamModel, touched: &mut Touched) {
-        if put(&mut self.streams, reference, model).is_some() {
-            touched.nodes.push(Node::Stream(reference.clone()));
+    fn put_stream(&mut self, reference: ObjectRef, mut model: StreamModel, touched: &mut Touched) {
+        let parents = model.parents.iter().map(|it| self.parent_refs.get(it.clone())).collect();
+        model.parents = self.parent_lists.get(parents);
+        model.backends = self.backend_lists.get(model.backends);
+        if put(&mut self.streams, &reference, model).is_some() {
+            touched.nodes.push(Node::Stream(reference));
         }
     }
 

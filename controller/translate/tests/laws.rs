@@ -92,4 +92,6 @@ fn every_variant_of_the_universe_can_be_read() {
     let all: Vec<Object> = slots().iter().filter_map(|it| it.variants.first().cloned()).collect();
     let whole = translate(Options { standalone: true, ..Options::default() }, all);
     assert!(!whole.snapshot().routes.is_empty() && !whole.snapshot().certificates.is_empty());
+    let carried: Vec<_> = whole.snapshot().stream_routes.keys().collect();
+    assert!(carried.len() >= 4, "{carried:?}");
 }

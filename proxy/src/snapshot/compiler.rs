@@ -332,6 +332,7 @@ fn touched(delta: &ir::Delta) -> Touched {
                 touched.ports = true
             }
             ResourceKey::Route(key) => drop(touched.routes.insert(key)),
+            ResourceKey::StreamRoute(_) => {}
             ResourceKey::Backend(key) => drop(touched.backends.insert(key)),
             ResourceKey::EndpointSet(_) => touched.endpoints = true,
         }

@@ -46,6 +46,11 @@ impl Ports {
         let mut ports = Self::default();
         let mut by_address: BTreeMap<SocketAddr, Vec<Arc<ir::Listener>>> = BTreeMap::new();
         for listener in snapshot.listeners.values() {
+            if !matches!(listener.protocol, ir::ListenerProtocol::Http | ir::ListenerProtocol::Https(_)) {
+                let reason = "the data plane does not serve this protocol yet".to_owned();
+                ports.failures.push((listener.key.clone(), reason));
+                continue;
+            }
             match addresses(plan, listener) {
                 Ok(addresses) => {
                     for address in addresses {
@@ -74,14 +79,14 @@ impl Ports {
         let gateway = snapshot.gateways.get(&first.gateway)?.clone();
         listeners.retain(|listener| {
             let owned =
-                listener.gateway == first.gateway && listener.protocol.is_tls() == first.protocol.is_tls();
+                listener.gateway == first.gateway && listener.protocol.sharing() == first.protocol.sharing();
             if !owned {
                 let reason = format!("{address} is already taken by {}", first.origin);
                 self.failures.push((listener.key.clone(), reason));
             }
             owned
         });
-        let tls = if first.protocol.is_tls() {
+        let tls = if first.protocol.sharing() == ir::Sharing::Tls {
             let previous = before.planned.get(&address).and_then(|port| port.tls.as_deref());
             Some(self.tls(snapshot, &mut listeners, previous)?)
         } else {
@@ -99,10 +104,7 @@ impl Ports {
     ) -> Option<Arc<PortTls>> {
         let wanted: Vec<_> = listeners
             .iter()
-            .filter_map(|listener| match &listener.protocol {
-                ir::ListenerProtocol::Https(tls) => Some((listener.hostname.clone(), tls.clone())),
-                ir::ListenerProtocol::Http => None,
-            })
+            .filter_map(|listener| Some((listener.hostname.clone(), listener.protocol.tls()?.clone())))
             .collect();
         let certificate = |key: &ir::CertificateKey| snapshot.certificates.get(key).cloned();
         let (tls, problems) = match PortTls::build(&wanted, certificate, previous) {

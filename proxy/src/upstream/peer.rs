@@ -24,7 +24,7 @@ const KEEPALIVE_PROBES: usize = 3;
 /// the protocol (ALPN), so it is part of the group key here: an HTTP/2 connection is never taken for an HTTP/1.1 one.
 pub fn peer(address: SocketAddr, protocol: BackendProtocol, limits: &Limits, group: u64) -> Box<HttpPeer> {
     let mut peer = Box::new(HttpPeer::new(address, false, String::new()));
-    peer.group_key = group.rotate_left(1) ^ protocol_bit(protocol);
+    peer.group_key = group.rotate_left(2) ^ protocol_bits(protocol);
     set_options(&mut peer.options, protocol, limits);
     peer
 }
@@ -42,10 +42,12 @@ fn set_options(options: &mut PeerOptions, protocol: BackendProtocol, limits: &Li
     }
 }
 
-fn protocol_bit(protocol: BackendProtocol) -> u64 {
+fn protocol_bits(protocol: BackendProtocol) -> u64 {
     match protocol {
         BackendProtocol::Http1 => 0,
         BackendProtocol::H2c => 1,
+        BackendProtocol::Tcp => 2,
+        BackendProtocol::Udp => 3,
     }
 }
 

@@ -176,10 +176,19 @@ pub(crate) fn scope(all: &ir::Snapshot, gateway: &str) -> ir::Snapshot {
             own.routes.insert(name.clone(), Arc::new(route));
         }
     }
-    let certificates = own.listeners.values().flat_map(|listener| match &listener.protocol {
-        ir::ListenerProtocol::Https(tls) => tls.certificates.clone(),
-        _ => Vec::new(),
-    });
+    for (name, route) in &all.stream_routes {
+        let mut route = (**route).clone();
+        let attachments = route.attachments.iter();
+        route.attachments =
+            attachments.filter(|it| own.listeners.contains_key(&it.listener)).cloned().collect();
+        if !route.attachments.is_empty() {
+            own.stream_routes.insert(name.clone(), Arc::new(route));
+        }
+    }
+    let certificates = own
+        .listeners
+        .values()
+        .flat_map(|listener| listener.protocol.tls().into_iter().flat_map(|tls| tls.certificates.clone()));
     let of_gateway = own.gateways.values().filter_map(|it| it.backend_certificate.clone());
     let certificates: BTreeSet<_> = certificates.chain(of_gateway).collect();
     own.certificates =
@@ -194,6 +203,8 @@ pub(crate) fn scope(all: &ir::Snapshot, gateway: &str) -> ir::Snapshot {
             });
         rule.backends.iter().map(|it| it.target.clone()).chain(mirrors).collect::<Vec<_>>()
     });
+    let streams = own.stream_routes.values().flat_map(|route| route.backends.iter());
+    let targets = targets.chain(streams.map(|it| it.target.clone()));
     let named: BTreeSet<_> = targets
         .filter_map(|target| match target {
             ir::BackendTarget::Backend(key) => Some(key),

@@ -56,7 +56,8 @@ pub(super) fn service(making: &Making<'_>, plan: &ServicePlan, cluster_ips: &[Ip
 }
 
 fn port(it: &PlannedPort, plan: &ServicePlan) -> Value {
-    let mut port = json!({"name": it.name, "port": it.port, "protocol": "TCP", "targetPort": it.target});
+    let mut port =
+        json!({"name": it.name, "port": it.port, "protocol": it.protocol, "targetPort": it.target});
     if let Some(node_port) = plan.node_ports.get(&it.port) {
         port["nodePort"] = json!(node_port);
     }

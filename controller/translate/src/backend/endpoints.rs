@@ -1,7 +1,7 @@
 //! The endpoints of one port: from the EndpointSlices of a Service, or from a ServiceEntry.
 
-use super::Source;
-use crate::model::{EntryPort, host_name, port};
+use super::{Source, service};
+use crate::model::{EntryPort, Transport, host_name, port};
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
 use sluice_crds::{ObjectRef, ServiceEntryEndpoint};
@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 /// Computes the endpoints; what is wrong with them is a problem of the object they come from.
 pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) -> (EndpointSet, Vec<Problem>) {
     let (origin, mut endpoints, problems) = match source {
-        Source::Service { service, port } => of_service(view, service, *port),
+        Source::Service { service, port, transport } => of_service(view, service, *port, *transport),
         Source::Entry { entry, host, port } => of_entry(view, entry, host, *port),
     };
     endpoints.sort();
@@ -26,16 +26,20 @@ pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) ->
     (EndpointSet { key: key.clone(), origin, endpoints }, problems)
 }
 
-fn of_service(view: &View<'_>, reference: &ObjectRef, number: u16) -> (Origin, Vec<Endpoint>, Vec<Problem>) {
+fn of_service(
+    view: &View<'_>,
+    reference: &ObjectRef,
+    number: u16,
+    transport: Transport,
+) -> (Origin, Vec<Endpoint>, Vec<Problem>) {
     let mut problems = Problems::of(reference);
     let mut endpoints = Vec::new();
-    let ports = view.service(reference).map(|it| it.ports.as_slice()).unwrap_or_default();
-    let found = ports.iter().find(|it| it.port == i32::from(number) && it.is_tcp);
+    let found = view.service(reference).and_then(|it| service::find(it, number, transport));
     let name = found.map(|it| it.name.as_str()).unwrap_or_default();
     let mut has_slices = false;
     for slice in view.slices(reference) {
         has_slices = true;
-        let Some(&(_, target)) = slice.ports.iter().find(|it| it.0 == name) else { continue };
+        let Some(target) = slice.port(name, transport) else { continue };
         for it in &slice.endpoints {
             let state = if it.is_ready { EndpointState::Ready } else { EndpointState::Draining };
             for address in &it.addresses {
@@ -56,7 +60,10 @@ fn of_service(view: &View<'_>, reference: &ObjectRef, number: u16) -> (Origin, V
         } else {
             format!("add an EndpointSlice with label kubernetes.io/service-name: {}", reference.name)
         };
-        let message = format!("port {number} has no ready endpoint: requests get 503");
+        let message = match transport {
+            Transport::Tcp => format!("port {number} has no ready endpoint: requests get 503"),
+            Transport::Udp => format!("UDP port {number} has no ready endpoint: datagrams are dropped"),
+        };
         problems.add(Severity::Warning, "", message, next_step);
     }
     let section = if name.is_empty() { number.to_string() } else { name.to_owned() };

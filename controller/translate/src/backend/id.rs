@@ -1,15 +1,47 @@
 //! What a backendRef names, as far as its text alone says.
 
 use super::RefFailure;
-use crate::model::{BackendReference, host_name, kind_name, port};
+use crate::model::{BackendReference, Transport, host_name, kind_name, port};
 use sluice_crds::{ISTIO_GROUP, Kind, Name, ObjectRef};
 
 /// A backend by name: what several routes share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct BackendId {
     pub(crate) target: Target,
-    /// Whether a GRPCRoute calls it.
-    pub(crate) is_grpc: bool,
+    pub(crate) caller: Caller,
+}
+
+/// What kind of route calls it: the same port can mean something else to each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Caller {
+    /// HTTPRoute.
+    Http,
+    /// GRPCRoute.
+    Grpc,
+    /// TLSRoute and TCPRoute.
+    Tcp,
+    /// UDPRoute.
+    Udp,
+}
+
+impl Caller {
+    /// The caller that routes of a kind are.
+    pub(crate) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::GrpcRoute => Self::Grpc,
+            Kind::TlsRoute | Kind::TcpRoute => Self::Tcp,
+            Kind::UdpRoute => Self::Udp,
+            _ => Self::Http,
+        }
+    }
+
+    /// What the port must speak.
+    pub(crate) fn transport(self) -> Transport {
+        match self {
+            Self::Http | Self::Grpc | Self::Tcp => Transport::Tcp,
+            Self::Udp => Transport::Udp,
+        }
+    }
 }
 
 /// What the backend is.
@@ -25,7 +57,7 @@ pub(crate) enum Target {
 pub(crate) fn identify(
     reference: &BackendReference,
     namespace: &Name,
-    is_grpc: bool,
+    caller: Caller,
 ) -> Result<BackendId, RefFailure> {
     let name = &reference.name;
     let port_of = |what: &str| match reference.port {
@@ -66,5 +98,5 @@ pub(crate) fn identify(
             ));
         }
     };
-    Ok(BackendId { target, is_grpc })
+    Ok(BackendId { target, caller })
 }

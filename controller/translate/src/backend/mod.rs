@@ -7,8 +7,9 @@ mod service;
 mod service_entry;
 
 pub(crate) use endpoints::compute as endpoints;
-pub(crate) use id::{BackendId, Target, identify};
+pub(crate) use id::{BackendId, Caller, Target, identify};
 
+use crate::model::Transport;
 use crate::view::View;
 use sluice_crds::ObjectRef;
 use sluice_ir::{Backend, BackendKey, BackendProtocol, EndpointSetKey, Origin, UpstreamTls};
@@ -28,7 +29,7 @@ pub(crate) struct Resolved {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A port of a Service, by its name in the slices.
-    Service { service: ObjectRef, port: u16 },
+    Service { service: ObjectRef, port: u16, transport: Transport },
     /// A port of a host of a ServiceEntry.
     Entry { entry: ObjectRef, host: String, port: u16 },
 }
@@ -59,25 +60,32 @@ impl RefFailure {
 /// Computes a backend.
 pub(crate) fn compute(view: &View<'_>, id: &BackendId) -> BackendOutcome {
     match &id.target {
-        Target::Service { service, port } => service::compute(view, service, *port, id.is_grpc),
+        Target::Service { service, port } => service::compute(view, service, *port, id.caller),
         Target::Hostname { namespace, host, port } => {
-            service_entry::compute(view, namespace, host, *port, id.is_grpc)
+            service_entry::compute(view, namespace, host, *port, id.caller)
         }
     }
 }
 
-/// A backend of endpoint set `key`. gRPC needs HTTP/2: where the port speaks HTTP/1.1 by its own word, the backend
-/// gets a key of its own beside the one that HTTPRoutes use.
+/// A backend of the port `key`. gRPC needs HTTP/2: where the port speaks HTTP/1.1 by its own word, the backend gets a
+/// key of its own beside the one that HTTPRoutes use. So does one that is spoken to as a whole. Ports of UDP are others
+/// than those of the same number, endpoints and all.
 fn backend(
     key: String,
     origin: Origin,
     (protocol, tls): (BackendProtocol, Option<Box<UpstreamTls>>),
-    is_grpc: bool,
+    caller: Caller,
 ) -> Arc<Backend> {
-    let endpoints = EndpointSetKey::new(key.clone());
-    let (key, protocol) = match (protocol, is_grpc) {
-        (BackendProtocol::Http1, true) => (format!("{key}+h2c"), BackendProtocol::H2c),
-        (protocol, _) => (key, protocol),
+    let endpoints = match caller.transport() {
+        Transport::Tcp => key.clone(),
+        Transport::Udp => format!("{key}+udp"),
     };
+    let (key, protocol) = match (protocol, caller) {
+        (BackendProtocol::Http1, Caller::Grpc) => (format!("{key}+h2c"), BackendProtocol::H2c),
+        (_, Caller::Tcp) => (format!("{key}+tcp"), BackendProtocol::Tcp),
+        (_, Caller::Udp) => (endpoints.clone(), BackendProtocol::Udp),
+        (protocol, Caller::Http | Caller::Grpc) => (key, protocol),
+    };
+    let endpoints = EndpointSetKey::new(endpoints);
     Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints, tls })
 }

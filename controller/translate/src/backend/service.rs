@@ -1,13 +1,14 @@
 //! A port of a Service as backend.
 
-use super::{BackendOutcome, RefFailure, Resolved, Source, backend};
+use super::{BackendOutcome, Caller, RefFailure, Resolved, Source, backend};
+use crate::model::{ServiceModel, ServicePort, Transport};
 use crate::policy;
 use crate::view::View;
 use sluice_crds::ObjectRef;
 use sluice_ir::{BackendProtocol, Origin};
 
 /// Finds the port and what it speaks.
-pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef, port: u16, is_grpc: bool) -> BackendOutcome {
+pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef, port: u16, caller: Caller) -> BackendOutcome {
     let name = format!("Service \"{}/{}\"", reference.namespace, reference.name);
     let Some(service) = view.service(reference) else {
         let message = format!("{name} not found");
@@ -26,15 +27,53 @@ pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef, port: u16, is_grpc
             "name the host by a ServiceEntry, and use kind Hostname of group networking.istio.io",
         ));
     }
-    let Some(found) = service.ports.iter().find(|it| it.port == i32::from(port) && it.is_tcp) else {
-        let ports: Vec<String> =
-            service.ports.iter().filter(|it| it.is_tcp).map(|it| it.port.to_string()).collect();
-        let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
-        let message = format!("{name} has no port {port} (ports: {ports})");
-        return Err(RefFailure::new("BackendNotFound", "port", message, "use a port of the Service"));
+    let Some(found) = find(service, port, caller.transport()) else {
+        return Err(no_port(service, &name, port, caller.transport()));
     };
-    let tls = policy::upstream_tls(view, reference, &found.name);
-    let protocol = protocol(found.app_protocol.as_deref(), tls.is_some()).ok_or_else(|| {
+    let tls = match caller.transport() {
+        Transport::Tcp => policy::upstream_tls(view, reference, &found.name),
+        Transport::Udp => None,
+    };
+    let protocol = spoken(found, &name, caller, tls.is_some())?;
+    let origin = Origin::new("Service", reference.namespace.clone(), reference.name.clone());
+    let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
+    let key = format!("Service/{}/{}:{port}", reference.namespace, reference.name);
+    Ok(Resolved {
+        backend: backend(key, origin.section(section), (protocol, tls), caller),
+        source: Source::Service { service: reference.clone(), port, transport: caller.transport() },
+    })
+}
+
+/// The port of that number and transport.
+pub(super) fn find(service: &ServiceModel, port: u16, transport: Transport) -> Option<&ServicePort> {
+    service.ports.iter().find(|it| it.port == i32::from(port) && it.transport == Some(transport))
+}
+
+fn no_port(service: &ServiceModel, name: &str, port: u16, transport: Transport) -> RefFailure {
+    let ports = service.ports.iter().filter(|it| it.transport == Some(transport));
+    let ports: Vec<String> = ports.map(|it| it.port.to_string()).collect();
+    let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
+    let message = match transport {
+        Transport::Tcp => format!("{name} has no port {port} (ports: {ports})"),
+        Transport::Udp => format!("{name} has no UDP port {port} (UDP ports: {ports})"),
+    };
+    RefFailure::new("BackendNotFound", "port", message, "use a port of the Service")
+}
+
+/// What is spoken to the port. Where connections and datagrams go on as they are, its own word does not matter.
+fn spoken(
+    found: &ServicePort,
+    name: &str,
+    caller: Caller,
+    is_tls: bool,
+) -> Result<BackendProtocol, RefFailure> {
+    let port = found.port;
+    match caller {
+        Caller::Tcp => return Ok(BackendProtocol::Tcp),
+        Caller::Udp => return Ok(BackendProtocol::Udp),
+        Caller::Http | Caller::Grpc => {}
+    }
+    protocol(found.app_protocol.as_deref(), is_tls).ok_or_else(|| {
         let word = found.app_protocol.as_deref().unwrap_or_default();
         RefFailure::new(
             "UnsupportedProtocol",
@@ -47,13 +86,6 @@ pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef, port: u16, is_grpc
                 _ => "use http, kubernetes.io/h2c, kubernetes.io/ws or grpc, or remove it",
             },
         )
-    })?;
-    let origin = Origin::new("Service", reference.namespace.clone(), reference.name.clone());
-    let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
-    let key = format!("Service/{}/{}:{port}", reference.namespace, reference.name);
-    Ok(Resolved {
-        backend: backend(key, origin.section(section), (protocol, tls), is_grpc),
-        source: Source::Service { service: reference.clone(), port },
     })
 }
 

@@ -1,7 +1,7 @@
 //! A host of a ServiceEntry as backend (`group: networking.istio.io, kind: Hostname`).
 
-use super::{BackendOutcome, RefFailure, Resolved, Source, backend};
-use crate::model::EntryModel;
+use super::{BackendOutcome, Caller, RefFailure, Resolved, Source, backend};
+use crate::model::{EntryModel, EntryPort};
 use crate::view::View;
 use sluice_ir::{BackendProtocol, Origin};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ pub(crate) fn compute(
     namespace: &str,
     host: &str,
     port: u16,
-    is_grpc: bool,
+    caller: Caller,
 ) -> BackendOutcome {
     let entries = view.entries_of(host);
     let Some(entry) = choose(&entries, namespace) else {
@@ -34,23 +34,7 @@ pub(crate) fn compute(
         return Err(RefFailure::new("BackendNotFound", "port", message, "use a port of the ServiceEntry"));
     };
     resolution(entry, &name)?;
-    let protocol = match found.protocol.as_str() {
-        "HTTP" => BackendProtocol::Http1,
-        "HTTP2" | "GRPC" => BackendProtocol::H2c,
-        other => {
-            return Err(RefFailure::new(
-                "UnsupportedProtocol",
-                "port",
-                format!("port {port} of {name} has protocol {other}, which is not supported"),
-                match other {
-                    "HTTPS" | "TLS" => {
-                        "TLS is spoken only to Services with a BackendTLSPolicy; use HTTP, HTTP2 or GRPC"
-                    }
-                    _ => "use HTTP, HTTP2 or GRPC",
-                },
-            ));
-        }
-    };
+    let protocol = spoken(found, &name, caller)?;
     // The entry that every namespace sees has the short key; one that only some see must not be taken for it.
     let is_common = entries.iter().find(|it| it.is_exported()).is_some_and(|it| Arc::ptr_eq(it, entry));
     let key = if is_common {
@@ -61,9 +45,28 @@ pub(crate) fn compute(
     let origin = Origin::new("ServiceEntry", reference.namespace.clone(), reference.name.clone());
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
     Ok(Resolved {
-        backend: backend(key, origin.section(section), (protocol, None), is_grpc),
+        backend: backend(key, origin.section(section), (protocol, None), caller),
         source: Source::Entry { entry: reference.clone(), host: host.to_owned(), port },
     })
+}
+
+/// What is spoken to the port. A whole connection may be of any protocol, datagrams only of UDP.
+fn spoken(found: &EntryPort, name: &str, caller: Caller) -> Result<BackendProtocol, RefFailure> {
+    let next_step = match (caller, found.protocol.as_str()) {
+        (Caller::Udp, "UDP") => return Ok(BackendProtocol::Udp),
+        (Caller::Udp, _) => "use UDP",
+        (Caller::Tcp, "UDP") => "use TCP, or a UDPRoute",
+        (Caller::Tcp, _) => return Ok(BackendProtocol::Tcp),
+        (Caller::Http | Caller::Grpc, "HTTP") => return Ok(BackendProtocol::Http1),
+        (Caller::Http | Caller::Grpc, "HTTP2" | "GRPC") => return Ok(BackendProtocol::H2c),
+        (Caller::Http | Caller::Grpc, "HTTPS" | "TLS") => {
+            "TLS is spoken only to Services with a BackendTLSPolicy; use HTTP, HTTP2 or GRPC"
+        }
+        (Caller::Http | Caller::Grpc, _) => "use HTTP, HTTP2 or GRPC",
+    };
+    let EntryPort { number, protocol, .. } = found;
+    let message = format!("port {number} of {name} has protocol {protocol}, which is not supported");
+    Err(RefFailure::new("UnsupportedProtocol", "port", message, next_step))
 }
 
 /// The namespace's own entry first, then the oldest that it sees.

@@ -2,7 +2,7 @@
 
 use super::class::{self, Verdict};
 use super::sets;
-use crate::model::GatewayModel;
+use crate::model::{GatewayModel, Transport};
 use crate::view::View;
 use sluice_crds::ObjectRef;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The ports that a Gateway lost, and to whom.
-pub(crate) type Lost = BTreeMap<u16, ObjectRef>;
+pub(crate) type Lost = BTreeMap<(Transport, u16), ObjectRef>;
+
+/// A Gateway with the addresses that it binds.
+type Owner = (Vec<IpAddr>, ObjectRef);
 
 /// Goes through the Gateways, oldest first. Only Gateways that lost something are in the result.
 pub(crate) fn compute(view: &View<'_>) -> BTreeMap<ObjectRef, Arc<Lost>> {
@@ -18,7 +21,7 @@ pub(crate) fn compute(view: &View<'_>) -> BTreeMap<ObjectRef, Arc<Lost>> {
     if !view.options().standalone {
         return all_lost;
     }
-    let mut taken: BTreeMap<u16, Vec<(Vec<IpAddr>, ObjectRef)>> = BTreeMap::new();
+    let mut taken: BTreeMap<(Transport, u16), Vec<Owner>> = BTreeMap::new();
     for gateway in view.all_gateways() {
         if matches!(class::verdict(view, &gateway.class), Verdict::Foreign(_)) {
             continue;
@@ -49,12 +52,13 @@ pub(crate) fn bound_addresses(gateway: &GatewayModel) -> Vec<IpAddr> {
     addresses
 }
 
-fn ports(view: &View<'_>, gateway: &GatewayModel) -> BTreeSet<u16> {
+fn ports(view: &View<'_>, gateway: &GatewayModel) -> BTreeSet<(Transport, u16)> {
     let own = gateway.listeners.iter();
     let sets = sets::admitted(view, gateway);
     own.chain(sets.iter().flat_map(|it| it.listeners.iter()))
-        .filter(|it| matches!(it.protocol.as_str(), "HTTP" | "HTTPS"))
-        .filter_map(|it| crate::model::port(i64::from(it.port)))
+        .filter_map(|it| {
+            Some((Transport::of_listener(&it.protocol)?, crate::model::port(i64::from(it.port))?))
+        })
         .collect()
 }
 

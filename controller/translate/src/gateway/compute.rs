@@ -10,7 +10,7 @@ use crate::model::{GatewayModel, ParametersModel, ParametersReference, SetModel}
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
 use sluice_crds::ObjectRef;
-use sluice_ir::{Certificate, Gateway, GatewayKey, Listener, ListenerProtocol, Origin, Settings};
+use sluice_ir::{Certificate, Gateway, GatewayKey, Listener, Origin, Settings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -254,7 +254,7 @@ fn addresses(model: &GatewayModel, problems: &mut Problems) -> Option<Refusal> {
 /// Listeners on ports that an older Gateway has.
 fn mark_lost(groups: &mut [Vec<Judged<'_>>], lost: &Lost) {
     for listener in groups.iter_mut().flatten() {
-        let Some(winner) = listener.port.and_then(|it| lost.get(&it)) else { continue };
+        let Some(winner) = listener.place().and_then(|it| lost.get(&it)) else { continue };
         listener.refused.get_or_insert_with(|| Refusal {
             reason: "PortUnavailable",
             message: format!("port {} is used by the older {winner}", listener.model.port),
@@ -266,7 +266,7 @@ fn mark_lost(groups: &mut [Vec<Judged<'_>>], lost: &Lost) {
 fn mark_blocked(groups: &mut [Vec<Judged<'_>>]) {
     let blocked = plan::blocked(groups);
     for listener in groups.iter_mut().flatten() {
-        let Some(message) = listener.port.and_then(|it| blocked.get(&it)) else { continue };
+        let Some(message) = listener.place().and_then(|it| blocked.get(&it)) else { continue };
         let message = message.clone();
         listener.refused.get_or_insert(Refusal { reason: "PortUnavailable", message });
     }
@@ -391,10 +391,7 @@ fn ir_listener(
         gateway: gateway.clone(),
         addresses: addresses.to_vec(),
         port: it.port?,
-        protocol: match it.model.protocol.as_str() {
-            "HTTPS" => ListenerProtocol::Https(it.tls.clone()?),
-            _ => ListenerProtocol::Http,
-        },
+        protocol: it.protocol?.to_ir(it.tls.clone())?,
         hostname: it.hostname.clone()?,
     })
 }

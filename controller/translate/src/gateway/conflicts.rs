@@ -5,11 +5,13 @@
 //! listeners, not with its square.
 
 use super::listener::{Judged, Refusal};
-use sluice_ir::{HostPattern, ListenerKey};
+use super::protocol::Protocol;
+use crate::model::Transport;
+use sluice_ir::{HostPattern, ListenerKey, Sharing};
 use std::collections::BTreeMap;
 
-/// A port of a transport, what shares it (HTTP, everything in TLS, TCP, UDP), and a host there.
-type PortUse = BTreeMap<(&'static str, u16), BTreeMap<&'static str, Family>>;
+/// A port of a transport, what shares it, and a host there.
+type PortUse = BTreeMap<(Transport, u16), BTreeMap<Sharing, Family>>;
 
 /// Listeners of one port that may share it when their hosts differ.
 #[derive(Debug, Default)]
@@ -38,12 +40,11 @@ pub(crate) fn mark(groups: &mut [Vec<Judged<'_>>]) {
 }
 
 fn add(uses: &mut PortUse, listener: &Judged<'_>) {
-    let (Some((transport, family)), Some(port), Some(host)) =
-        (family(&listener.model.protocol), listener.port, &listener.hostname)
+    let (Some(protocol), Some(place), Some(host)) = (listener.protocol, listener.place(), &listener.hostname)
     else {
         return;
     };
-    let family = uses.entry((transport, port)).or_default().entry(family).or_default();
+    let family = uses.entry(place).or_default().entry(sharing(protocol)).or_default();
     family.first.get_or_insert_with(|| (listener.key.clone(), listener.model.protocol.clone()));
     let keys = family.hosts.entry(host.clone()).or_default();
     if keys.len() < 2 {
@@ -53,10 +54,10 @@ fn add(uses: &mut PortUse, listener: &Judged<'_>) {
 
 /// Why `listener` can't stand beside the others.
 fn conflict(uses: &PortUse, listener: &Judged<'_>) -> Option<Refusal> {
-    let (transport, family) = family(&listener.model.protocol)?;
-    let families = uses.get(&(transport, listener.port?))?;
+    let sharing = sharing(listener.protocol?);
+    let families = uses.get(&listener.place()?)?;
     let port = listener.model.port;
-    let others = families.iter().filter(|(other, _)| **other != family);
+    let others = families.iter().filter(|(other, _)| **other != sharing);
     if let Some((key, protocol)) = others.filter_map(|(_, it)| it.first.as_ref()).next() {
         return Some(Refusal {
             reason: "ProtocolConflict",
@@ -67,7 +68,13 @@ fn conflict(uses: &PortUse, listener: &Judged<'_>) -> Option<Refusal> {
         });
     }
     let host = listener.hostname.as_ref()?;
-    let key = families.get(family)?.hosts.get(host)?.iter().find(|it| **it != listener.key)?;
+    let key = families.get(&sharing)?.hosts.get(host)?.iter().find(|it| **it != listener.key)?;
+    if matches!(sharing, Sharing::Tcp | Sharing::Udp) {
+        return Some(Refusal {
+            reason: "ProtocolConflict",
+            message: format!("port {port} is used by {key} too, and nothing tells the two apart"),
+        });
+    }
     let host = match host {
         HostPattern::Any => "every host".to_owned(),
         host => format!("host {host}"),
@@ -78,13 +85,12 @@ fn conflict(uses: &PortUse, listener: &Judged<'_>) -> Option<Refusal> {
     })
 }
 
-/// Transport, and what shares a port: HTTP with HTTP, everything in TLS with each other.
-fn family(protocol: &str) -> Option<(&'static str, &'static str)> {
+/// HTTP shares a port with HTTP, and everything in TLS with each other, whether it ends here or not.
+fn sharing(protocol: Protocol) -> Sharing {
     match protocol {
-        "HTTP" => Some(("TCP", "HTTP")),
-        "HTTPS" | "TLS" => Some(("TCP", "TLS")),
-        "TCP" => Some(("TCP", "TCP")),
-        "UDP" => Some(("UDP", "UDP")),
-        _ => None,
+        Protocol::Http => Sharing::Http,
+        Protocol::Https | Protocol::TlsPassthrough | Protocol::TlsTerminate => Sharing::Tls,
+        Protocol::Tcp => Sharing::Tcp,
+        Protocol::Udp => Sharing::Udp,
     }
 }

@@ -2,13 +2,13 @@
 //! others come in `conflicts`.
 
 use super::clients;
-use crate::model::{GatewayModel, ListenerModel, NamespaceRule, ObjectReference, kind_name};
+use super::protocol::{self, Protocol};
+use crate::model::{GatewayModel, ListenerModel, NamespaceRule, ObjectReference, Transport, kind_name};
 use crate::problem::{Problems, Severity};
 use crate::status::RouteGroupKind;
-use crate::syntax;
 use crate::view::View;
 use sluice_crds::{GATEWAY_API_GROUP, Kind, Name, ObjectRef};
-use sluice_ir::{Certificate, HostPattern, ListenerKey, RouteKind, Tls, TlsVersion};
+use sluice_ir::{Certificate, HostPattern, ListenerKey, Tls, TlsVersion};
 use std::sync::Arc;
 
 /// The listeners that a Gateway or ListenerSet offers to routes.
@@ -25,7 +25,7 @@ pub(crate) struct Offer {
     pub(crate) name: String,
     pub(crate) port: i32,
     pub(crate) hostname: HostPattern,
-    pub(crate) kinds: Vec<RouteKind>,
+    pub(crate) kinds: Vec<Kind>,
     pub(crate) namespaces: NamespaceRule,
     /// Whether the data plane has it.
     pub(crate) is_served: bool,
@@ -45,6 +45,8 @@ pub(crate) struct Judged<'a> {
     pub(crate) key: ListenerKey,
     /// Path in its object: `spec.listeners[0]`.
     pub(crate) field: String,
+    /// `None` when it is unknown.
+    pub(crate) protocol: Option<Protocol>,
     /// `None` when it is no port.
     pub(crate) port: Option<u16>,
     /// `None` when it can't be read.
@@ -57,7 +59,7 @@ pub(crate) struct Judged<'a> {
     pub(crate) conflicted: Option<Refusal>,
     /// OverlappingTLSConfig=True.
     pub(crate) overlapping: Option<Refusal>,
-    pub(crate) kinds: Vec<RouteKind>,
+    pub(crate) kinds: Vec<Kind>,
     pub(crate) certificates: Vec<Arc<Certificate>>,
     pub(crate) tls: Option<Tls>,
 }
@@ -68,17 +70,21 @@ impl Judged<'_> {
         self.refused.is_none()
             && self.conflicted.is_none()
             && !self.kinds.is_empty()
-            && (self.model.protocol != "HTTPS" || self.tls.is_some())
+            && self.protocol.is_some_and(|it| !it.ends_tls() || self.tls.is_some())
+    }
+
+    /// The port that it takes.
+    pub(crate) fn place(&self) -> Option<(Transport, u16)> {
+        Some((self.protocol?.transport(), self.port?))
     }
 
     /// `supportedKinds` of the status.
     pub(crate) fn supported_kinds(&self) -> Vec<RouteGroupKind> {
-        let name = |kind: &RouteKind| match kind {
-            RouteKind::Http => "HTTPRoute".to_owned(),
-            RouteKind::Grpc => "GRPCRoute".to_owned(),
+        let name = |kind: &Kind| RouteGroupKind {
+            group: GATEWAY_API_GROUP.to_owned(),
+            kind: kind.name().to_owned(),
         };
-        let kinds = self.kinds.iter();
-        kinds.map(|kind| RouteGroupKind { group: GATEWAY_API_GROUP.to_owned(), kind: name(kind) }).collect()
+        self.kinds.iter().map(name).collect()
     }
 
     /// What routes must know.
@@ -107,6 +113,7 @@ pub(crate) fn judge<'a>(
     let mut judged = Judged {
         model,
         key: ListenerKey::new(format!("{}/{}/{}/{}", owner.kind, owner.namespace, owner.name, model.name)),
+        protocol: Protocol::of(model),
         port: crate::model::port(i64::from(model.port)),
         hostname: Some(model.hostname.as_deref().map_or(HostPattern::Any, HostPattern::parse)),
         refused: None,
@@ -118,95 +125,50 @@ pub(crate) fn judge<'a>(
         tls: None,
         field,
     };
-    judged.refused = refusal(&mut judged, problems);
-    if matches!(model.protocol.as_str(), "HTTP" | "HTTPS") {
-        judge_kinds(&mut judged, problems);
-        if model.protocol == "HTTPS" && model.tls.as_ref().is_none_or(|it| !it.is_passthrough) {
-            judge_certificates(view, owner, &mut judged, problems);
-            let validation = clients::judge(view, gateway, owner, &mut judged, problems);
-            if let Some(tls) = &mut judged.tls {
-                tls.client_validation = validation;
-            }
+    judged.refused = protocol::refusal(&mut judged, problems);
+    let Some(protocol) = judged.protocol else { return judged };
+    judge_kinds(protocol, &mut judged, problems);
+    if protocol.ends_tls() && model.tls.as_ref().is_none_or(|it| !it.is_passthrough) {
+        judge_certificates(view, owner, &mut judged, problems);
+    }
+    if protocol == Protocol::Https && model.tls.as_ref().is_none_or(|it| !it.is_passthrough) {
+        let validation = clients::judge(view, gateway, owner, &mut judged, problems);
+        if let Some(tls) = &mut judged.tls {
+            tls.client_validation = validation;
         }
-        if let NamespaceRule::Selector(selector) = &model.namespaces
-            && let Some(operator) = selector.unknown_operator()
-        {
-            problems.error(
-                format!("{}.allowedRoutes.namespaces.selector", judged.field),
-                format!("unknown operator {operator:?}"),
-                "use In, NotIn, Exists or DoesNotExist",
-            );
-        }
+    }
+    if let NamespaceRule::Selector(selector) = &model.namespaces
+        && let Some(operator) = selector.unknown_operator()
+    {
+        problems.error(
+            format!("{}.allowedRoutes.namespaces.selector", judged.field),
+            format!("unknown operator {operator:?}"),
+            "use In, NotIn, Exists or DoesNotExist",
+        );
     }
     judged
 }
 
-/// Whether the listener's own values can be used.
-fn refusal(judged: &mut Judged<'_>, problems: &mut Problems) -> Option<Refusal> {
-    let model = judged.model;
-    let field = judged.field.clone();
-    let mut refuse = |part: &str, reason: &'static str, message: String, next_step: &str| {
-        problems.error(format!("{field}.{part}"), message.clone(), next_step);
-        Some(Refusal { reason, message })
-    };
-    match model.protocol.as_str() {
-        "HTTP" | "HTTPS" => {}
-        "TLS" | "TCP" | "UDP" => {
-            let message = format!("protocol {} is not supported yet", model.protocol);
-            return refuse("protocol", "UnsupportedProtocol", message, "use HTTP or HTTPS");
-        }
-        other => {
-            let message = format!("protocol {other:?} is unknown");
-            return refuse("protocol", "UnsupportedProtocol", message, "use HTTP or HTTPS");
-        }
-    }
-    if judged.port.is_none() {
-        return refuse("port", "Invalid", format!("{} is no port", model.port), "use 1 to 65535");
-    }
-    if let Some(Err(message)) = model.hostname.as_deref().map(|it| syntax::hostname(it, true)) {
-        judged.hostname = None;
-        return refuse("hostname", "Invalid", message, "");
-    }
-    match (&model.tls, model.protocol.as_str()) {
-        (Some(_), "HTTP") => refuse(
-            "tls",
-            "Invalid",
-            "a listener of protocol HTTP can't have tls".to_owned(),
-            "use HTTPS, or remove tls",
-        ),
-        (Some(tls), _) if tls.is_passthrough => refuse(
-            "tls.mode",
-            "Invalid",
-            "mode Passthrough is not possible with protocol HTTPS".to_owned(),
-            "use mode Terminate",
-        ),
-        (_, _) => None,
-    }
-}
-
-fn judge_kinds(judged: &mut Judged<'_>, problems: &mut Problems) {
+fn judge_kinds(protocol: Protocol, judged: &mut Judged<'_>, problems: &mut Problems) {
+    let possible = protocol.kinds();
     let Some(asked) = &judged.model.kinds else {
-        judged.kinds = vec![RouteKind::Http, RouteKind::Grpc];
+        judged.kinds = possible.to_vec();
         return;
     };
     for (index, it) in asked.iter().enumerate() {
-        let kind = match (it.group.as_str(), it.kind.as_str()) {
-            (GATEWAY_API_GROUP, "HTTPRoute") => RouteKind::Http,
-            (GATEWAY_API_GROUP, "GRPCRoute") => RouteKind::Grpc,
-            (group, kind) => {
-                let message =
-                    format!("routes of kind {} can't attach to this listener", kind_name(kind, group));
-                problems.error(
-                    format!("{}.allowedRoutes.kinds[{index}]", judged.field),
-                    message.clone(),
-                    "use HTTPRoute or GRPCRoute",
-                );
+        let is_meant = |kind: &&Kind| it.group == GATEWAY_API_GROUP && it.kind == kind.name();
+        match possible.iter().find(is_meant) {
+            Some(kind) if judged.kinds.contains(kind) => {}
+            Some(kind) => judged.kinds.push(*kind),
+            None => {
+                let kind = kind_name(&it.kind, &it.group);
+                let message = format!("routes of kind {kind} can't attach to this listener");
+                let names: Vec<&str> = possible.iter().map(|it| it.name()).collect();
+                let next_step = format!("use {}", names.join(" or "));
+                let field = format!("{}.allowedRoutes.kinds[{index}]", judged.field);
+                problems.error(field, message.clone(), next_step);
                 judged.unresolved.get_or_insert(Refusal { reason: "InvalidRouteKinds", message });
-                continue;
             }
-        };
-        if !judged.kinds.contains(&kind) {
-            judged.kinds.push(kind);
         }
     }
 }
@@ -215,7 +177,7 @@ fn judge_certificates(view: &View<'_>, owner: &ObjectRef, judged: &mut Judged<'_
     let references = judged.model.tls.as_ref().map(|it| it.certificates.as_slice()).unwrap_or_default();
     let mut worst: Option<Refusal> = None;
     if references.is_empty() {
-        let message = "a listener of protocol HTTPS needs tls.certificateRefs".to_owned();
+        let message = format!("a listener of protocol {} needs tls.certificateRefs", judged.model.protocol);
         let next_step = "name a Secret of type kubernetes.io/tls";
         problems.error(format!("{}.tls.certificateRefs", judged.field), message.clone(), next_step);
         worst = Some(Refusal { reason: "InvalidCertificateRef", message });

@@ -15,6 +15,7 @@ mod listener;
 mod overlaps;
 mod parameters;
 mod plan;
+mod protocol;
 mod render;
 mod sets;
 mod workload;

@@ -3,6 +3,7 @@
 //! listeners, not with its square.
 
 use super::listener::{Judged, Refusal};
+use super::protocol::Protocol;
 use sluice_ir::{HostPattern, ListenerKey};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -26,7 +27,7 @@ pub(crate) fn mark(groups: &mut [Vec<Judged<'_>>]) {
 }
 
 fn is_concerned(listener: &Judged<'_>) -> bool {
-    listener.model.protocol == "HTTPS" && listener.is_served()
+    listener.protocol == Some(Protocol::Https) && listener.is_served()
 }
 
 /// Names of the listener's certificates.

@@ -2,7 +2,7 @@
 //! but our own parameters.
 
 use super::listener::Judged;
-use crate::model::AddressModel;
+use crate::model::{AddressModel, Transport};
 use crate::status::GatewayAddress;
 use serde::Serialize;
 use sluice_crds::{ExternalTrafficPolicy, ObjectRef, PatchesSpec, ResourcesSpec, ServiceType};
@@ -45,10 +45,12 @@ pub struct GatewayPlan {
 /// A port of the Service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedPort {
-    /// `http-80`.
+    /// `http-80`; `udp-53` beside `tcp-53`.
     pub name: String,
     /// The listeners' port.
     pub port: u16,
+    /// Its protocol.
+    pub protocol: Transport,
     /// What the data plane binds.
     pub target: u16,
 }
@@ -211,12 +213,13 @@ impl AddressReason {
 /// The ports that the Service has: those of all listeners that are accepted, also while a certificate is missing, so
 /// that it does not come and go with each.
 pub(super) fn ports(judged: &[Vec<Judged<'_>>]) -> Vec<PlannedPort> {
-    let mut ports: BTreeMap<u16, PlannedPort> = BTreeMap::new();
+    let mut ports: BTreeMap<(u16, Transport), PlannedPort> = BTreeMap::new();
     for it in judged.iter().flatten().filter(|it| it.refused.is_none() && it.conflicted.is_none()) {
-        let Some(port) = it.port else { continue };
-        ports.entry(port).or_insert_with(|| PlannedPort {
+        let Some((transport, port)) = it.place() else { continue };
+        ports.entry((port, transport)).or_insert_with(|| PlannedPort {
             name: format!("{}-{port}", it.model.protocol.to_ascii_lowercase()),
             port,
+            protocol: transport,
             target: cluster_port(port),
         });
     }
@@ -225,14 +228,18 @@ pub(super) fn ports(judged: &[Vec<Judged<'_>>]) -> Vec<PlannedPort> {
 
 /// Why listeners of these ports can't be on one data plane in a cluster, by port: its admin interface has the port, or
 /// a low port needs it as target.
-pub(super) fn blocked(judged: &[Vec<Judged<'_>>]) -> BTreeMap<u16, String> {
-    let all: BTreeSet<u16> = judged.iter().flatten().filter_map(|it| it.port).collect();
-    let why = |port: u16| match low_port(port).filter(|low| all.contains(low)) {
+pub(super) fn blocked(judged: &[Vec<Judged<'_>>]) -> BTreeMap<(Transport, u16), String> {
+    let all: BTreeSet<_> = judged.iter().flatten().filter_map(Judged::place).collect();
+    let why = |(transport, port): (Transport, u16)| match low_port(port)
+        .filter(|low| all.contains(&(transport, *low)))
+    {
         Some(low) => Some(format!("port {port} is where the data plane serves port {low}")),
-        None if port == ADMIN_PORT => Some(format!("port {port} is the data plane's admin interface")),
+        None if (transport, port) == (Transport::Tcp, ADMIN_PORT) => {
+            Some(format!("port {port} is the data plane's admin interface"))
+        }
         None => None,
     };
-    all.iter().filter_map(|port| Some((*port, why(*port)?))).collect()
+    all.iter().filter_map(|place| Some((*place, why(*place)?))).collect()
 }
 
 /// `spec.addresses` as they are asked for. Those that are no IP address have refused the Gateway already.

@@ -1,6 +1,6 @@
 //! Service, EndpointSlice, Secret, ConfigMap and ServiceEntry.
 
-use super::Meta;
+use super::{Meta, Transport};
 use sluice_crds::{
     ConfigMap, EndpointSlice, Kind, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec,
 };
@@ -22,7 +22,8 @@ pub(crate) struct ServicePort {
     /// Empty for a single unnamed port.
     pub(crate) name: String,
     pub(crate) port: i32,
-    pub(crate) is_tcp: bool,
+    /// `None` for one that nobody here speaks.
+    pub(crate) transport: Option<Transport>,
     pub(crate) app_protocol: Option<String>,
 }
 
@@ -32,9 +33,16 @@ pub(crate) struct SliceModel {
     pub(crate) service: Option<ObjectRef>,
     /// Whether addresses are names.
     pub(crate) is_fqdn: bool,
-    /// Name and number of the TCP ports.
-    pub(crate) ports: Vec<(String, u16)>,
+    pub(crate) ports: Vec<SlicePort>,
     pub(crate) endpoints: Vec<SliceEndpoint>,
+}
+
+/// A port of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SlicePort {
+    pub(crate) name: String,
+    pub(crate) number: u16,
+    pub(crate) transport: Transport,
 }
 
 /// An endpoint of a slice; those that are neither ready nor serving are left out.
@@ -95,7 +103,7 @@ impl ServiceModel {
                 .map(|it| ServicePort {
                     name: it.name.clone().unwrap_or_default(),
                     port: it.port,
-                    is_tcp: it.protocol.as_deref().unwrap_or("TCP") == "TCP",
+                    transport: Transport::of_port(it.protocol.as_deref()),
                     app_protocol: it.app_protocol.clone().filter(|it| !it.is_empty()),
                 })
                 .collect(),
@@ -128,11 +136,22 @@ impl SliceModel {
                 .ports
                 .iter()
                 .flatten()
-                .filter(|it| it.protocol.as_deref().unwrap_or("TCP") == "TCP")
-                .filter_map(|it| Some((it.name.clone().unwrap_or_default(), port(i64::from(it.port?))?)))
+                .filter_map(|it| {
+                    Some(SlicePort {
+                        name: it.name.clone().unwrap_or_default(),
+                        number: port(i64::from(it.port?))?,
+                        transport: Transport::of_port(it.protocol.as_deref())?,
+                    })
+                })
                 .collect(),
             endpoints: endpoints.collect(),
         }
+    }
+
+    /// Where the port of a Service is.
+    pub(crate) fn port(&self, name: &str, transport: Transport) -> Option<u16> {
+        let found = self.ports.iter().find(|it| it.name == name && it.transport == transport);
+        found.map(|it| it.number)
     }
 }
 

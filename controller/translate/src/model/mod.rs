@@ -11,10 +11,12 @@ mod reference;
 mod route;
 mod selector;
 mod stream;
+mod transport;
 
 pub(crate) use client_tls::{ClientTlsModel, ValidationModel};
 pub(crate) use core::{
-    ConfigMapModel, EntryModel, EntryPort, SecretModel, ServiceModel, SliceModel, host_name, port,
+    ConfigMapModel, EntryModel, EntryPort, SecretModel, ServiceModel, ServicePort, SliceModel, host_name,
+    port,
 };
 pub(crate) use gateway::{
     AddressModel, ClassModel, GatewayModel, ParametersModel, ParametersReference, SetModel,
@@ -29,6 +31,7 @@ pub(crate) use route::{
 };
 pub(crate) use selector::Selector;
 pub(crate) use stream::StreamModel;
+pub use transport::Transport;
 
 use sluice_crds::ObjectRef;
 use sluice_crds::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

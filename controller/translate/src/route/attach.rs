@@ -1,7 +1,7 @@
 //! Which listeners take a route, and for which hosts.
 
 use crate::gateway::{Offer, Parent};
-use crate::model::{RouteModel, kind_name};
+use crate::model::{Meta, kind_name};
 use crate::status::ParentRef;
 use crate::view::View;
 use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef};
@@ -15,6 +15,16 @@ pub(crate) enum Named {
     Parent(ObjectRef),
     /// Something that routes can't attach to.
     OtherKind(String),
+}
+
+/// What of a route decides where it attaches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applicant<'a> {
+    pub(crate) meta: &'a Meta,
+    /// Empty: every host.
+    pub(crate) hostnames: &'a Arc<[HostPattern]>,
+    /// Its `parentRefs`.
+    pub(crate) parents: &'a [Arc<ParentRef>],
 }
 
 /// A listener that took the route.
@@ -54,7 +64,7 @@ pub(crate) fn named(parent: &ParentRef, namespace: &str) -> Named {
 /// The listeners of `parent` that take the route; `None` when the parent is not ours or not there.
 pub(crate) fn listeners(
     view: &View<'_>,
-    route: &RouteModel,
+    route: Applicant<'_>,
     written: &ParentRef,
     parent: &ObjectRef,
 ) -> Option<Result<Vec<Taken>, Refused>> {
@@ -66,7 +76,7 @@ pub(crate) fn listeners(
     let namespace = route.meta.reference.namespace.as_str();
     let allowed: Vec<_> = named
         .iter()
-        .filter(|it| it.kinds.contains(&route.kind))
+        .filter(|it| it.kinds.contains(&route.meta.reference.kind))
         .filter(|it| it.namespaces.allows(&parent.namespace, namespace, || view.namespace_labels(namespace)))
         .collect();
     if allowed.is_empty() {
@@ -84,7 +94,7 @@ pub(crate) fn listeners(
     let taken: Vec<Taken> = allowed
         .iter()
         .filter_map(|it| {
-            let hostnames = intersection(&it.hostname, &route.hostnames);
+            let hostnames = intersection(&it.hostname, route.hostnames);
             (!hostnames.is_empty()).then(|| Taken {
                 listener: it.key.clone(),
                 gateway: offered.gateway.clone(),
@@ -108,7 +118,7 @@ pub(crate) fn listeners(
 }
 
 /// The listeners of a parent that a parentRef means.
-pub(crate) fn meant<'a>(
+fn meant<'a>(
     written: &ParentRef,
     parent: &ObjectRef,
     offered: &'a Parent,

@@ -1,6 +1,6 @@
 //! Routes: reading HTTPRoute and GRPCRoute into one model (`http`, `grpc`, with `filters`, `matches`, `cors` and
 //! `timing` for the parts), deciding which listeners take a route (`attach`), and resolving its references
-//! (`resolve`); `stream` judges the routes of whole connections.
+//! (`resolve`). Routes of whole connections are read by `streams` and put together by `stream`.
 
 mod attach;
 mod cors;
@@ -12,9 +12,14 @@ mod matches;
 mod resolve;
 mod rule_status;
 mod stream;
+mod streams;
 mod timing;
 
 pub(crate) use grpc::read as read_grpc;
 pub(crate) use http::read as read_http;
 pub(crate) use resolve::{RouteOutput, backend_ids, backend_keys, compute};
-pub(crate) use stream::compute as compute_stream;
+pub(crate) use stream::{
+    StreamOutput, backend_ids as stream_backend_ids, backend_keys as stream_backend_keys,
+    compute as compute_stream, key as stream_key,
+};
+pub(crate) use streams::{tcp as read_tcp, tls as read_tls, udp as read_udp};

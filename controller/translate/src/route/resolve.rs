@@ -1,15 +1,17 @@
 //! A route put together: its listeners, its backends, its status.
+//!
+//! `place` and `Resolver` serve the routes of whole connections (`stream`) as well.
 
-use super::attach::{self, Named, Taken};
-use crate::backend::{self, BackendId, RefFailure, Target};
-use crate::model::{BackendReference, FaultReason, FilterModel, RouteModel, RuleModel};
+use super::attach::{self, Applicant, Named, Taken};
+use crate::backend::{self, BackendId, Caller, RefFailure, Target};
+use crate::model::{BackendReference, Fault, FaultReason, FilterModel, Meta, RouteModel, RuleModel};
 use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, ParentRef, RouteParentStatus, RouteStatus};
 use crate::view::View;
 use sluice_crds::{GATEWAY_API_GROUP, ObjectRef};
 use sluice_ir::{
-    Attachment, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route, RouteKey,
-    RouteKind, Rule, WeightedBackend,
+    Attachment, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route, RouteKey, Rule,
+    WeightedBackend,
 };
 use std::collections::BTreeMap;
 
@@ -28,12 +30,12 @@ pub(crate) struct RouteOutput {
 /// The backends that a route names, as far as the text of the references allows.
 pub(crate) fn backend_ids(route: &RouteModel) -> impl Iterator<Item = BackendId> + '_ {
     let namespace = &route.meta.reference.namespace;
-    let is_grpc = route.kind == RouteKind::Grpc;
+    let caller = Caller::of(route.meta.reference.kind);
     route
         .rules
         .iter()
         .flat_map(references)
-        .filter_map(move |it| backend::identify(it, namespace, is_grpc).ok())
+        .filter_map(move |it| backend::identify(it, namespace, caller).ok())
 }
 
 fn references(rule: &RuleModel) -> impl Iterator<Item = &BackendReference> {
@@ -75,14 +77,48 @@ fn mirror_targets(filters: &[Filter]) -> impl Iterator<Item = &BackendTarget> {
 pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
     let reference = &model.meta.reference;
     let mut problems = Problems::of(reference);
-    for fault in &*model.faults {
+    report(&model.faults, model.wants_default_gateways, model.parents.is_empty(), &mut problems);
+    let verdict = judge(&model.meta, &model.faults, model.rule_count);
+    let mut resolver = Resolver { view, meta: &model.meta, failures: Vec::new(), problems: &mut problems };
+    let rules: Box<[Rule]> = model.rules.iter().map(|it| resolver.rule(it)).collect();
+    let failures = resolver.failures;
+    let kinds = model.faults.iter().filter(|it| it.reason == FaultReason::InvalidKind);
+    let kinds = kinds.map(|it| ("InvalidKind", it.message.as_str()));
+    let failed = kinds.chain(failures.iter().map(|it| (it.reason, it.message.as_str())));
+    let resolved = resolved_refs(model.meta.generation, failed.collect());
+    let applicant = Applicant { meta: &model.meta, hostnames: &model.hostnames, parents: &model.parents };
+    let placed = place(view, applicant, &verdict, &resolved, &mut problems);
+    let route = (!placed.attachments.is_empty()).then(|| Route {
+        key: RouteKey::new(format!("{}/{}/{}", reference.kind, reference.namespace, reference.name)),
+        origin: origin(reference),
+        kind: model.kind,
+        created_s: model.meta.created_s,
+        attachments: placed.attachments,
+        rules,
+    });
+    RouteOutput { route, status: placed.status, accepted: placed.accepted, problems: problems.into_list() }
+}
+
+/// The route object.
+pub(super) fn origin(reference: &ObjectRef) -> Origin {
+    Origin::new(reference.kind.name(), reference.namespace.clone(), reference.name.clone())
+}
+
+/// What is wrong with the object by itself, in words.
+pub(super) fn report(
+    faults: &[Fault],
+    wants_default_gateways: bool,
+    is_orphan: bool,
+    problems: &mut Problems,
+) {
+    for fault in faults {
         let severity = if fault.reason == FaultReason::Warning { Severity::Warning } else { Severity::Error };
         problems.add(severity, fault.field.clone(), fault.message.clone(), fault.next_step.clone());
     }
-    if model.wants_default_gateways {
+    if wants_default_gateways {
         problems.add(Severity::Note, "spec.useDefaultGateways", "default Gateways are not supported", "");
     }
-    if model.parents.is_empty() {
+    if is_orphan {
         problems.add(
             Severity::Warning,
             "spec.parentRefs",
@@ -90,25 +126,38 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
             "name a Gateway in parentRefs",
         );
     }
-    let verdict = judge(model);
-    let mut resolver = Resolver { view, model, failures: Vec::new(), problems: &mut problems };
-    let rules: Box<[Rule]> = model.rules.iter().map(|it| resolver.rule(it)).collect();
-    let failures = resolver.failures;
-    let kinds = model.faults.iter().filter(|it| it.reason == FaultReason::InvalidKind);
-    let kinds = kinds.map(|it| ("InvalidKind", it.message.as_str()));
-    let failed = kinds.chain(failures.iter().map(|it| (it.reason, it.message.as_str())));
-    let resolved = resolved_refs(model.meta.generation, failed.collect());
-    let mut output = RouteOutput::default();
+}
+
+/// Where a route ended up.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    /// By listener; only listeners that serve.
+    pub(super) attachments: Box<[Attachment]>,
+    /// `None` when no parent is ours.
+    pub(super) status: Option<RouteStatus>,
+    /// Listeners that accepted the route, each once, with their Gateway.
+    pub(super) accepted: Vec<(ListenerKey, ObjectRef)>,
+}
+
+/// Attaches a route to the listeners that take it.
+pub(super) fn place(
+    view: &View<'_>,
+    route: Applicant<'_>,
+    verdict: &Verdict,
+    resolved: &Condition,
+    problems: &mut Problems,
+) -> Placed {
+    let mut placed = Placed::default();
     let mut attachments: BTreeMap<ListenerKey, Attachment> = BTreeMap::new();
     let mut parents = Vec::new();
-    for (index, written) in model.parents.iter().enumerate() {
-        let Some(taken) = parent(view, model, (index, written), &mut problems) else { continue };
+    for (index, written) in route.parents.iter().enumerate() {
+        let Some(taken) = parent(view, route, (index, written), problems) else { continue };
         let accepted = match (&verdict.refused, taken) {
             (Some(refused), _) => refused.clone(),
             (None, Err(condition)) => condition,
             (None, Ok(taken)) => {
-                attach_to(taken, &mut attachments, &mut output.accepted);
-                Condition::yes("Accepted", "Accepted", model.meta.generation)
+                attach_to(taken, &mut attachments, &mut placed.accepted);
+                Condition::yes("Accepted", "Accepted", route.meta.generation)
             }
         };
         let conditions = [Some(accepted), Some(resolved.clone()), verdict.partial.clone()];
@@ -119,35 +168,24 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
             parent_ref: written.clone(),
         });
     }
-    if !parents.is_empty() {
-        output.status = Some(RouteStatus { parents });
-    }
-    if !attachments.is_empty() {
-        output.route = Some(Route {
-            key: RouteKey::new(format!("{}/{}/{}", reference.kind, reference.namespace, reference.name)),
-            origin: Origin::new(reference.kind.name(), reference.namespace.clone(), reference.name.clone()),
-            kind: model.kind,
-            created_s: model.meta.created_s,
-            attachments: attachments.into_values().collect(),
-            rules,
-        });
-    }
-    output.problems = problems.into_list();
-    output
+    placed.status = (!parents.is_empty()).then_some(RouteStatus { parents });
+    placed.attachments = attachments.into_values().collect();
+    placed
 }
 
 /// What the object alone says.
-struct Verdict {
+pub(super) struct Verdict {
     /// Accepted=False.
     refused: Option<Condition>,
     /// PartiallyInvalid=True.
     partial: Option<Condition>,
 }
 
-fn judge(model: &RouteModel) -> Verdict {
-    let generation = model.meta.generation;
+/// Judges an object of so many rules.
+pub(super) fn judge(meta: &Meta, faults: &[Fault], rule_count: u32) -> Verdict {
+    let generation = meta.generation;
     let hard = || {
-        model.faults.iter().filter_map(|it| match it.reason {
+        faults.iter().filter_map(|it| match it.reason {
             FaultReason::UnsupportedValue => Some((it, "UnsupportedValue")),
             FaultReason::IncompatibleFilters => Some((it, "IncompatibleFilters")),
             FaultReason::InvalidKind | FaultReason::Warning => None,
@@ -160,7 +198,7 @@ fn judge(model: &RouteModel) -> Verdict {
     rules.sort_unstable();
     rules.dedup();
     let message = format!("{}: {}", first.field, first.message);
-    if first.rule.is_none() || rules.len() >= model.rule_count as usize {
+    if first.rule.is_none() || rules.len() >= rule_count as usize {
         return Verdict {
             refused: Some(Condition::no("Accepted", reason, message, generation)),
             partial: None,
@@ -175,12 +213,12 @@ fn judge(model: &RouteModel) -> Verdict {
 /// What a parentRef comes to; `None` when there is no status to give.
 fn parent(
     view: &View<'_>,
-    model: &RouteModel,
+    route: Applicant<'_>,
     (index, written): (usize, &ParentRef),
     problems: &mut Problems,
 ) -> Option<Result<Vec<Taken>, Condition>> {
     let field = format!("spec.parentRefs[{index}]");
-    let reference = match attach::named(written, &model.meta.reference.namespace) {
+    let reference = match attach::named(written, &route.meta.reference.namespace) {
         Named::Parent(reference) => reference,
         Named::OtherKind(kind) => {
             let message = format!("parents of kind {kind} are not supported yet");
@@ -188,7 +226,7 @@ fn parent(
             return None;
         }
     };
-    match attach::listeners(view, model, written, &reference) {
+    match attach::listeners(view, route, written, &reference) {
         None => {
             absent_parent(view, &reference, &field, problems);
             None
@@ -202,13 +240,13 @@ fn parent(
             };
             let field = if refused.part.is_empty() { field } else { format!("{field}.{}", refused.part) };
             problems.error(field, refused.message.clone(), next_step);
-            Some(Err(Condition::no("Accepted", refused.reason, refused.message, model.meta.generation)))
+            Some(Err(Condition::no("Accepted", refused.reason, refused.message, route.meta.generation)))
         }
     }
 }
 
 /// Says why a parent offers nothing: it is not there, it is another controller's, or its own parent is.
-pub(super) fn absent_parent(view: &View<'_>, reference: &ObjectRef, field: &str, problems: &mut Problems) {
+fn absent_parent(view: &View<'_>, reference: &ObjectRef, field: &str, problems: &mut Problems) {
     let is_there = match reference.kind {
         sluice_crds::Kind::ListenerSet => view.listener_set(reference).is_some(),
         _ => view.gateway(reference).is_some(),
@@ -249,7 +287,7 @@ pub(super) fn resolved_refs(generation: Option<i64>, failures: Vec<(&'static str
 }
 
 /// Whether a route may name a Service of another namespace.
-pub(super) fn check_grant(view: &View<'_>, from: &ObjectRef, service: &ObjectRef) -> Result<(), RefFailure> {
+fn check_grant(view: &View<'_>, from: &ObjectRef, service: &ObjectRef) -> Result<(), RefFailure> {
     let to = ("", "Service", &*service.namespace, &*service.name);
     let is_own = service.namespace == from.namespace;
     if is_own || view.is_granted((GATEWAY_API_GROUP, from.kind.name(), &from.namespace), to) {
@@ -266,11 +304,12 @@ pub(super) fn check_grant(view: &View<'_>, from: &ObjectRef, service: &ObjectRef
     ))
 }
 
-struct Resolver<'a, 'b> {
-    view: &'b View<'a>,
-    model: &'b RouteModel,
-    failures: Vec<RefFailure>,
-    problems: &'b mut Problems,
+/// Turns references to backends into backends.
+pub(super) struct Resolver<'a, 'b> {
+    pub(super) view: &'b View<'a>,
+    pub(super) meta: &'b Meta,
+    pub(super) failures: Vec<RefFailure>,
+    pub(super) problems: &'b mut Problems,
 }
 
 impl Resolver<'_, '_> {
@@ -315,7 +354,7 @@ impl Resolver<'_, '_> {
         filters.into()
     }
 
-    fn target(&mut self, reference: &BackendReference, field: &str) -> BackendTarget {
+    pub(super) fn target(&mut self, reference: &BackendReference, field: &str) -> BackendTarget {
         match self.resolve(reference) {
             Ok(target) => target,
             Err(failure) => {
@@ -329,8 +368,8 @@ impl Resolver<'_, '_> {
     }
 
     fn resolve(&self, reference: &BackendReference) -> Result<BackendTarget, RefFailure> {
-        let from = &self.model.meta.reference;
-        let id = backend::identify(reference, &from.namespace, self.model.kind == RouteKind::Grpc)?;
+        let from = &self.meta.reference;
+        let id = backend::identify(reference, &from.namespace, Caller::of(from.kind))?;
         if let Target::Service { service, .. } = &id.target {
             check_grant(self.view, from, service)?;
         }

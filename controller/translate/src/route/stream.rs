@@ -1,81 +1,72 @@
-//! What TLSRoute, TCPRoute and UDPRoute are told. No listener serves them yet, so none accepts them; their references
-//! are judged all the same.
+//! TLSRoute, TCPRoute and UDPRoute put together: their listeners, their backends, their status.
 
-use super::attach::{self, Named};
-use super::resolve::{absent_parent, check_grant, resolved_refs};
-use crate::backend::{self, RefFailure, Target};
-use crate::model::{BackendReference, StreamModel};
-use crate::problem::{Problem, Problems, Severity};
-use crate::status::{Condition, RouteParentStatus, RouteStatus};
+use super::attach::Applicant;
+use super::resolve::{self, Placed, Resolver, judge, origin, place, report};
+use crate::backend::{self, BackendId, Caller};
+use crate::model::StreamModel;
+use crate::problem::{Problem, Problems};
+use crate::status::RouteStatus;
 use crate::view::View;
-use sluice_crds::Kind;
+use sluice_crds::ObjectRef;
+use sluice_ir::{BackendKey, BackendTarget, ListenerKey, StreamRoute, StreamRouteKey, WeightedBackend};
 
-/// Status and problems; no status when no parent is ours.
-pub(crate) fn compute(view: &View<'_>, model: &StreamModel) -> (Option<RouteStatus>, Vec<Problem>) {
-    let mut problems = Problems::of(&model.meta.reference);
-    let mut failures = Vec::new();
-    for (field, reference) in &model.backends {
-        if let Err(failure) = resolve(view, model, reference) {
-            let place = format!("{field}.{}", failure.part);
-            problems.error(place, failure.message.clone(), failure.next_step.clone());
-            failures.push(failure);
-        }
-    }
-    let failed = failures.iter().map(|it| (it.reason, it.message.as_str()));
-    let resolved = resolved_refs(model.meta.generation, failed.collect());
-    let mut parents = Vec::new();
-    for (index, written) in model.parents.iter().enumerate() {
-        let field = format!("spec.parentRefs[{index}]");
-        let parent = match attach::named(written, &model.meta.reference.namespace) {
-            Named::Parent(parent) => parent,
-            Named::OtherKind(kind) => {
-                let message = format!("parents of kind {kind} are not supported yet");
-                let next_step = "use a Gateway or ListenerSet";
-                problems.add(Severity::Note, format!("{field}.kind"), message, next_step);
-                continue;
-            }
-        };
-        let Some(offered) = view.parent(&parent) else {
-            absent_parent(view, &parent, &field, &mut problems);
-            continue;
-        };
-        let kind = model.meta.reference.kind;
-        let (reason, message) = match attach::meant(written, &parent, offered) {
-            Err(refused) => (refused.reason, refused.message),
-            Ok(_) => ("NotAllowedByListeners", format!("no listener of {parent} serves {kind}s yet")),
-        };
-        problems.error(field, message.clone(), "");
-        let accepted = Condition::no("Accepted", reason, message, model.meta.generation);
-        parents.push(RouteParentStatus {
-            conditions: view.share_conditions(vec![accepted, resolved.clone()]),
-            controller_name: view.controller_name(),
-            parent_ref: written.clone(),
-        });
-    }
-    ((!parents.is_empty()).then_some(RouteStatus { parents }), problems.into_list())
+/// What a stream route makes.
+#[derive(Debug, Default)]
+pub(crate) struct StreamOutput {
+    /// `None` when no listener that serves took the route.
+    pub(crate) route: Option<StreamRoute>,
+    /// `None` when no parent is ours.
+    pub(crate) status: Option<RouteStatus>,
+    /// Listeners that accepted the route, each once, with their Gateway.
+    pub(crate) accepted: Vec<(ListenerKey, ObjectRef)>,
+    pub(crate) problems: Vec<Problem>,
 }
 
-/// Whether a backendRef names a port of a Service that is there and may be named.
-fn resolve(view: &View<'_>, model: &StreamModel, reference: &BackendReference) -> Result<(), RefFailure> {
-    let from = &model.meta.reference;
-    let (service, port) = match backend::identify(reference, &from.namespace, false)?.target {
-        Target::Service { service, port } => (service, port),
-        Target::Hostname { .. } => {
-            let message = format!("a {} can't go to a Hostname", from.kind);
-            return Err(RefFailure::new("InvalidKind", "kind", message, "use kind Service"));
-        }
-    };
-    check_grant(view, from, &service)?;
-    let name = format!("Service \"{}/{}\"", service.namespace, service.name);
-    let Some(found) = view.service(&service) else {
-        let next_step = "create it, or correct name or namespace";
-        return Err(RefFailure::new("BackendNotFound", "name", format!("{name} not found"), next_step));
-    };
-    let is_tcp = from.kind != Kind::UdpRoute;
-    if found.ports.iter().any(|it| it.port == i32::from(port) && it.is_tcp == is_tcp) {
-        return Ok(());
-    }
-    let transport = if is_tcp { "TCP" } else { "UDP" };
-    let message = format!("{name} has no {transport} port {port}");
-    Err(RefFailure::new("BackendNotFound", "port", message, "use a port of the Service"))
+/// The backends that a stream route names, as far as the text of the references allows.
+pub(crate) fn backend_ids(route: &StreamModel) -> impl Iterator<Item = BackendId> + '_ {
+    let reference = &route.meta.reference;
+    let caller = Caller::of(reference.kind);
+    let references = route.backends.iter().map(|it| &it.reference);
+    references.filter_map(move |it| backend::identify(it, &reference.namespace, caller).ok())
+}
+
+/// The backends that a finished stream route calls, as often as it names them.
+pub(crate) fn backend_keys(route: &StreamRoute) -> impl Iterator<Item = &BackendKey> {
+    route.backends.iter().filter_map(|it| match &it.target {
+        BackendTarget::Backend(key) => Some(key),
+        BackendTarget::Fail(_) => None,
+    })
+}
+
+/// The key of a stream route.
+pub(crate) fn key(reference: &ObjectRef) -> StreamRouteKey {
+    StreamRouteKey::new(format!("{}/{}/{}", reference.kind, reference.namespace, reference.name))
+}
+
+/// Computes a stream route.
+pub(crate) fn compute(view: &View<'_>, model: &StreamModel) -> StreamOutput {
+    let mut problems = Problems::of(&model.meta.reference);
+    report(&model.faults, model.wants_default_gateways, model.parents.is_empty(), &mut problems);
+    let verdict = judge(&model.meta, &model.faults, 1);
+    let mut resolver = Resolver { view, meta: &model.meta, failures: Vec::new(), problems: &mut problems };
+    let backends = model.backends.iter().enumerate().map(|(index, it)| WeightedBackend {
+        target: resolver.target(&it.reference, &format!("spec.rules[0].backendRefs[{index}]")),
+        weight: it.weight,
+        filters: Box::default(),
+    });
+    let backends: Vec<WeightedBackend> = backends.collect();
+    let failures = resolver.failures;
+    let failed = failures.iter().map(|it| (it.reason, it.message.as_str()));
+    let resolved = resolve::resolved_refs(model.meta.generation, failed.collect());
+    let applicant = Applicant { meta: &model.meta, hostnames: &model.hostnames, parents: &model.parents };
+    let Placed { attachments, status, accepted } = place(view, applicant, &verdict, &resolved, &mut problems);
+    let route = (!attachments.is_empty()).then(|| StreamRoute {
+        key: key(&model.meta.reference),
+        origin: origin(&model.meta.reference),
+        kind: model.kind,
+        created_s: model.meta.created_s,
+        attachments,
+        backends: backends.into(),
+    });
+    StreamOutput { route, status, accepted, problems: problems.into_list() }
 }

@@ -1,7 +1,7 @@
 //! The part of the translator that runs policies: it finds the Gateways whose routes call what a policy targets.
 
 use super::Translator;
-use crate::backend::{BackendId, Target};
+use crate::backend::{BackendId, Caller, Target};
 use crate::model::{PolicyModel, TargetModel};
 use crate::policy;
 use crate::reads::{Key, Node};
@@ -66,19 +66,23 @@ impl Translator {
         let Ok(service) = &target.service else { return BTreeSet::new() };
         let ports = self.state.store.services.get(service).map(|it| it.ports.as_slice()).unwrap_or_default();
         let port = target.section.as_ref().and_then(|name| ports.iter().find(|it| it.name == *name));
-        let of_port = |port: u16, is_grpc| BackendId {
+        let of_port = |port: u16, caller| BackendId {
             target: Target::Service { service: service.clone(), port },
-            is_grpc,
+            caller,
         };
-        let ids = self.state.backends.range(of_port(0, false)..=of_port(u16::MAX, true)).map(|it| it.0);
+        let all = of_port(0, Caller::Http)..=of_port(u16::MAX, Caller::Udp);
+        let ids = self.state.backends.range(all).map(|it| it.0);
+        // TLS is not spoken in datagrams.
         let is_meant = |id: &&Arc<BackendId>| match &id.target {
-            Target::Service { port: called, .. } => port.is_none_or(|it| it.port == i32::from(*called)),
+            Target::Service { port: called, .. } => {
+                id.caller != Caller::Udp && port.is_none_or(|it| it.port == i32::from(*called))
+            }
             Target::Hostname { .. } => false,
         };
         let mut gateways = BTreeSet::new();
         for id in ids.filter(is_meant) {
             for node in self.graph.readers(&Key::Backend(id.clone())) {
-                let Node::Route(route) = node else { continue };
+                let (Node::Route(route) | Node::Stream(route)) = node else { continue };
                 let accepted = self.accepted.get(&route).into_iter().flat_map(|it| it.iter());
                 for (_, gateway) in accepted {
                     if !gateways.contains(gateway) {

@@ -3,11 +3,11 @@
 use super::Translator;
 use crate::backend::BackendId;
 use crate::reads::{Key, Node};
-use crate::route::{self, RouteOutput};
+use crate::route::{self, RouteOutput, StreamOutput};
 use crate::status::Status;
 use crate::view::View;
 use sluice_crds::ObjectRef;
-use sluice_ir::{Resource, ResourceKey, Route, RouteKey};
+use sluice_ir::{BackendKey, ListenerKey, Resource, ResourceKey, RouteKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,26 +15,36 @@ impl Translator {
     pub(super) fn run_route(&mut self, node: &Node, reference: &ObjectRef) {
         let used = self.route_use(node, reference);
         let model = self.state.store.routes.get(reference);
-        let ids = model.into_iter().flat_map(|it| route::backend_ids(it));
-        let ids: Vec<_> = ids.map(|id| self.known_backend(id)).collect();
-        for id in &ids {
-            if !self.state.backends.contains_key(id) {
-                self.run_backend(&Node::Backend(id.clone()), id);
-            }
-        }
+        let ids = model.into_iter().flat_map(|it| route::backend_ids(it)).collect();
+        let ids = self.prepare_backends(ids);
         let view = View::new(&self.state);
         let model = view.route(reference);
         let output = model.map(|model| route::compute(&view, model)).unwrap_or_default();
         let reads = if model.is_some() { view.into_reads() } else { Vec::new() };
         self.note_reads(node, reads);
+        self.drop_unread(&ids);
+        self.install_route(node, reference, output);
+        let uses = self.route_use(node, reference);
+        self.mark_policies(used.as_ref(), uses.as_ref());
+    }
+
+    /// Runs the backends that nobody has named before.
+    fn prepare_backends(&mut self, ids: Vec<BackendId>) -> Vec<Arc<BackendId>> {
+        let ids: Vec<_> = ids.into_iter().map(|id| self.known_backend(id)).collect();
         for id in &ids {
+            if !self.state.backends.contains_key(id) {
+                self.run_backend(&Node::Backend(id.clone()), id);
+            }
+        }
+        ids
+    }
+
+    fn drop_unread(&mut self, ids: &[Arc<BackendId>]) {
+        for id in ids {
             if !self.graph.is_read(&Key::Backend(id.clone())) {
                 self.drop_backend(id);
             }
         }
-        self.install_route(node, reference, output);
-        let uses = self.route_use(node, reference);
-        self.mark_policies(used.as_ref(), uses.as_ref());
     }
 
     /// The handle that is in use for a backend's name, so that there is only one.
@@ -53,51 +63,88 @@ impl Translator {
         let key = RouteKey::new(format!("{}/{}/{}", reference.kind, reference.namespace, reference.name));
         let old = self.output.snapshot.routes.get(&key).cloned();
         if old.as_deref() != output.route.as_ref() {
-            self.count_users(old.as_deref(), output.route.as_ref());
+            let named = output.route.iter().flat_map(route::backend_keys);
+            self.count_users(old.iter().flat_map(|it| route::backend_keys(it)), named);
             match output.route {
                 Some(route) => self.output.put(Resource::Route(Arc::new(route))),
                 None => self.output.remove(ResourceKey::Route(key)),
             }
         }
+        self.install_accepted(reference, output.accepted);
+    }
+
+    /// Notes which listeners accepted a route, and counts them there.
+    fn install_accepted(&mut self, reference: &ObjectRef, accepted: Vec<(ListenerKey, ObjectRef)>) {
         let old = self.accepted.get(reference).cloned().unwrap_or_default();
-        if *old != *output.accepted {
-            for (listener, gateway) in old.iter() {
-                self.dirty.insert(Node::Render(gateway.clone()));
-                leave_count(&mut self.attached, listener);
-            }
-            for (listener, gateway) in &output.accepted {
-                self.dirty.insert(Node::Render(gateway.clone()));
-                *self.attached.entry(listener.clone()).or_default() += 1;
-            }
-            if output.accepted.is_empty() {
-                self.accepted.remove(reference);
-            } else {
-                let places = self.shared_places.get(output.accepted.into());
-                self.accepted.insert(reference.clone(), places);
-            }
+        if *old == *accepted {
+            return;
+        }
+        for (listener, gateway) in old.iter() {
+            self.dirty.insert(Node::Render(gateway.clone()));
+            leave_count(&mut self.attached, listener);
+        }
+        for (listener, gateway) in &accepted {
+            self.dirty.insert(Node::Render(gateway.clone()));
+            *self.attached.entry(listener.clone()).or_default() += 1;
+        }
+        if accepted.is_empty() {
+            self.accepted.remove(reference);
+        } else {
+            let places = self.shared_places.get(accepted.into());
+            self.accepted.insert(reference.clone(), places);
         }
     }
 
     pub(super) fn run_stream(&mut self, node: &Node, reference: &ObjectRef) {
+        let used = self.route_use(node, reference);
+        let model = self.state.store.streams.get(reference);
+        let ids = model.into_iter().flat_map(|it| route::stream_backend_ids(it)).collect();
+        let ids = self.prepare_backends(ids);
         let view = View::new(&self.state);
-        let computed = view.stream(reference).map(|model| route::compute_stream(&view, model));
-        let reads = if computed.is_some() { view.into_reads() } else { Vec::new() };
-        let (status, problems) = computed.unwrap_or_default();
+        let model = view.stream(reference);
+        let output = model.map(|model| route::compute_stream(&view, model)).unwrap_or_default();
+        let reads = if model.is_some() { view.into_reads() } else { Vec::new() };
         self.note_reads(node, reads);
-        self.output.set_status(reference, status.map(|it| Status::Route(Arc::new(it))));
-        self.output.set_problems(node, problems);
+        self.drop_unread(&ids);
+        self.install_stream(node, reference, output);
+        let uses = self.route_use(node, reference);
+        self.mark_policies(used.as_ref(), uses.as_ref());
+    }
+
+    fn install_stream(&mut self, node: &Node, reference: &ObjectRef, mut output: StreamOutput) {
+        if let Some(route) = &mut output.route {
+            route.backends = self.shared_backends.get(route.backends.clone());
+        }
+        self.output.set_problems(node, output.problems);
+        let status = output.status.map(|it| Status::Route(self.shared_statuses.get(Arc::new(it))));
+        self.output.set_status(reference, status);
+        let key = route::stream_key(reference);
+        let old = self.output.snapshot.stream_routes.get(&key).cloned();
+        if old.as_deref() != output.route.as_ref() {
+            let named = output.route.iter().flat_map(route::stream_backend_keys);
+            self.count_users(old.iter().flat_map(|it| route::stream_backend_keys(it)), named);
+            match output.route {
+                Some(route) => self.output.put(Resource::StreamRoute(Arc::new(route))),
+                None => self.output.remove(ResourceKey::StreamRoute(key)),
+            }
+        }
+        self.install_accepted(reference, output.accepted);
     }
 
     /// Counts how many backendRefs of attached routes name each backend.
-    pub(super) fn count_users(&mut self, old: Option<&Route>, new: Option<&Route>) {
-        for key in new.into_iter().flat_map(route::backend_keys) {
+    fn count_users<'a>(
+        &mut self,
+        old: impl Iterator<Item = &'a BackendKey>,
+        new: impl Iterator<Item = &'a BackendKey>,
+    ) {
+        for key in new {
             let users = self.backend_users.entry(key.clone()).or_default();
             *users += 1;
             if *users == 1 {
                 self.dirty.insert(Node::Publish(key.clone()));
             }
         }
-        for key in old.into_iter().flat_map(route::backend_keys) {
+        for key in old {
             if leave_count(&mut self.backend_users, key) {
                 self.dirty.insert(Node::Publish(key.clone()));
             }

@@ -56,6 +56,15 @@ fn gateways() -> Vec<Slot> {
         "allowedRoutes": {"namespaces": {"from": "All"}},
         "tls": {"certificateRefs": [{"name": "web", "namespace": namespace}]}})
     };
+    let stream = |name: &str, port: u16, protocol: &str| json!({"name": name, "port": port, "protocol": protocol, "allowedRoutes": {"namespaces": {"from": "All"}}});
+    let tls = |name: &str, mode: &str, host: &str| {
+        let mut it = stream(name, 443, "TLS");
+        it["hostname"] = json!(host);
+        it["tls"] = json!({"mode": mode, "certificateRefs": [{"name": "web"}]});
+        it
+    };
+    let passed = tls("passed", "Passthrough", "*.example.com");
+    let ended = tls("ended", "Terminate", "a.example.com");
     let all_sets = json!({"namespaces": {"from": "All"}});
     let parameters =
         json!({"parametersRef": {"group": "sluice.dev", "kind": "GatewayParameters", "name": "p"}});
@@ -69,8 +78,9 @@ fn gateways() -> Vec<Slot> {
                             "perPort": [{"port": 8443, "tls": {}}, {"port": 444, "tls": asks("none", "edge", mode)}]}})
     };
     let a = vec![
-        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")],
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge"), passed, ended, stream("tcp", 9000, "TCP")],
                         "tls": mutual("edge", "AllowValidOnly"), "allowedListeners": all_sets}}),
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [passed, stream("tcp", 9000, "TCP"), stream("more", 80, "TCP")], "allowedListeners": all_sets}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")],
                         "tls": mutual("shop", "AllowInsecureFallback"), "allowedListeners": all_sets}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")], "allowedListeners": all_sets}}),
@@ -82,7 +92,7 @@ fn gateways() -> Vec<Slot> {
                "spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All")], "allowedListeners": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}}}}}),
     ];
     let b = vec![
-        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All")], "allowedListeners": all_sets}}),
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), stream("udp", 9000, "UDP")], "allowedListeners": all_sets}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")], "addresses": [{"value": "127.0.0.9"}]}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(8081, "All")], "addresses": [{"type": "Hostname", "value": "a"}]}}),
     ];
@@ -96,7 +106,9 @@ fn gateways() -> Vec<Slot> {
     secure["spec"]["listeners"][0]["protocol"] = json!("HTTPS");
     secure["spec"]["listeners"][0]["tls"] =
         json!({"certificateRefs": [{"name": "web", "namespace": "edge"}]});
-    let s = vec![set("a", 8080, "a.example.com"), set("b", 80, ""), set("missing", 80, ""), secure];
+    let mut udp = set("b", 9000, "");
+    udp["spec"]["listeners"] = json!([stream("udp", 9000, "UDP"), stream("tcp", 9000, "TCP")]);
+    let s = vec![set("a", 8080, "a.example.com"), set("b", 80, ""), set("missing", 80, ""), secure, udp];
     let t = vec![set("a", 8080, "a.example.com"), aged, set("b", 8080, "")];
     let classes = vec![
         json!({"spec": {"controllerName": "sluice.dev/gateway-controller"}}),
@@ -125,7 +137,7 @@ fn routes() -> Vec<Slot> {
     hosts["spec"]["hostnames"] = json!(["a.example.com", "b.test"]);
     let r = vec![
         route(json!([parent("a")]), json!([{"backendRefs": [service("shop", 80), service("other", 80)]}])),
-        route(json!([parent("a"), parent("b")]), json!([{"backendRefs": [host]}])),
+        route(json!([parent("a"), parent("b")]), json!([{"backendRefs": [host.clone()]}])),
         route(
             json!([set("s"), parent("b")]),
             json!([{"filters": [mirror], "backendRefs": [service("shop", 81)]}, bad]),
@@ -135,12 +147,30 @@ fn routes() -> Vec<Slot> {
         route(json!([set("t")]), json!([{"backendRefs": [service("shop", 80)]}])),
     ];
     let grpc = |port: u16| json!([{"backendRefs": [service("shop", port)]}]);
+    let mut named = route(json!([parent("a")]), json!([{"backendRefs": [service("shop", 80), host]}]));
+    named["spec"]["hostnames"] = json!(["a.example.com"]);
+    let mut wild = route(json!([parent("a"), parent("b")]), json!([{"backendRefs": [service("other", 80)]}]));
+    wild["spec"]["hostnames"] = json!(["*.example.com", "b.test"]);
+    let tls = vec![named, wild, route(json!([parent("a")]), json!([]))];
+    let udp = vec![
+        route(json!([parent("b")]), json!([{"backendRefs": [service("shop", 53), service("shop", 80)]}])),
+        route(json!([parent("b"), set("s")]), json!([{"backendRefs": [service("other", 53)]}])),
+    ];
     let g = vec![route(json!([parent("a")]), grpc(80)), route(json!([parent("b"), set("s")]), grpc(81))];
     vec![
         slot(GATEWAY_API, "HTTPRoute", "shop", "r", r.clone()),
         slot(GATEWAY_API, "HTTPRoute", "blog", "r", r),
         slot(GATEWAY_API, "GRPCRoute", "shop", "g", g.clone()),
-        slot(GATEWAY_API, "TLSRoute", "shop", "t", g),
+        slot(GATEWAY_API, "TLSRoute", "shop", "t", tls),
+        slot(GATEWAY_API, "TLSRoute", "blog", "t", g),
+        slot(GATEWAY_API, "UDPRoute", "shop", "t", udp),
+        slot(
+            GATEWAY_API,
+            "TCPRoute",
+            "blog",
+            "t",
+            vec![route(json!([parent("a")]), json!([{"backendRefs": [service("shop", 80)]}]))],
+        ),
         slot(
             GATEWAY_API,
             "TCPRoute",
@@ -183,6 +213,8 @@ fn backends() -> Vec<Slot> {
                 service(
                     json!([{"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}, {"name": "more", "port": 81}]),
                 ),
+                service(json!([{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"},
+                               {"name": "more", "port": 80, "protocol": "UDP"}])),
                 json!({"spec": {"type": "ExternalName", "externalName": "a.test", "ports": [{"port": 80}]}}),
             ],
         ),
@@ -205,6 +237,9 @@ fn backends() -> Vec<Slot> {
                 slice("cart", "10.0.0.1", "http"),
                 slice("cart", "10.0.0.2", "more"),
                 slice("else", "10.0.0.1", "http"),
+                json!({"metadata": {"labels": {"kubernetes.io/service-name": "cart"}}, "addressType": "IPv4",
+                       "ports": [{"name": "dns", "port": 5353, "protocol": "UDP"}, {"name": "http", "port": 8080}],
+                       "endpoints": [{"addresses": ["10.0.0.1"]}]}),
             ],
         ),
         slot(
@@ -264,6 +299,7 @@ fn others() -> Vec<Slot> {
             vec![
                 grant("HTTPRoute", "shop", json!({"group": "", "kind": "Service"})),
                 grant("HTTPRoute", "blog", json!({"group": "", "kind": "Service", "name": "cart"})),
+                grant("TLSRoute", "shop", json!({"group": "", "kind": "Service"})),
             ],
         ),
         slot(

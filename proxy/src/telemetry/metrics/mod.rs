@@ -178,6 +178,7 @@ impl Metrics {
             ("Gateway", snapshot.gateways.len()),
             ("Listener", snapshot.listeners.len()),
             ("Route", snapshot.routes.len()),
+            ("StreamRoute", snapshot.stream_routes.len()),
             ("Backend", snapshot.backends.len()),
             ("EndpointSet", snapshot.endpoint_sets.len()),
             ("Certificate", snapshot.certificates.len()),

@@ -32,8 +32,11 @@ pub(super) async fn run(
     let peer = Peer { address: request.address, tls: request.tls.clone() };
     let request = build(request, body)?;
     match protocol {
-        BackendProtocol::Http1 => over_http1(connections, limits, &peer, request).await,
         BackendProtocol::H2c => over_http2(connections, limits, &peer, request).await,
+        // What speaks no HTTP has no request that could be built.
+        BackendProtocol::Http1 | BackendProtocol::Tcp | BackendProtocol::Udp => {
+            over_http1(connections, limits, &peer, request).await
+        }
     }
 }
 

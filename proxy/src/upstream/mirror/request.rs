@@ -40,6 +40,9 @@ pub(super) enum Unfit {
     /// The path can't be written.
     #[error("the request has no valid path")]
     Path,
+    /// Only stream routes name such a backend.
+    #[error("the backend speaks no HTTP")]
+    Protocol,
 }
 
 /// RFC 9110 §7.6.1, and what older software sends besides. A copy is a request of our own on a connection of our own.
@@ -84,6 +87,7 @@ pub(super) fn build(request: MirrorRequest, body: CopyBody) -> Result<Request<Co
             *copy.uri_mut() = uri.build().map_err(|_| Unfit::Path)?;
             *copy.version_mut() = Version::HTTP_2;
         }
+        BackendProtocol::Tcp | BackendProtocol::Udp => return Err(Unfit::Protocol),
     }
     *copy.headers_mut() = headers;
     Ok(copy)

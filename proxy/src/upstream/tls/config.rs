@@ -69,16 +69,18 @@ pub(super) fn build(
         Some(certificate) => builder.with_client_cert_resolver(shown(certificate, &provider)?),
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![alpn(protocol).to_vec()];
+    config.alpn_protocols = alpn(protocol).into_iter().map(<[u8]>::to_vec).collect();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(Arc::new(config))
 }
 
-/// What is offered by ALPN (RFC 7301): the one protocol that the backend is spoken to in.
-pub(super) fn alpn(protocol: BackendProtocol) -> &'static [u8] {
+/// What is offered by ALPN (RFC 7301): the one protocol that the backend is spoken to in; nothing where that is the
+/// client's affair.
+pub(super) fn alpn(protocol: BackendProtocol) -> Option<&'static [u8]> {
     match protocol {
-        BackendProtocol::Http1 => b"http/1.1",
-        BackendProtocol::H2c => b"h2",
+        BackendProtocol::Http1 => Some(b"http/1.1"),
+        BackendProtocol::H2c => Some(b"h2"),
+        BackendProtocol::Tcp | BackendProtocol::Udp => None,
     }
 }
 

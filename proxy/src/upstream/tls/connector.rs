@@ -89,7 +89,8 @@ impl Connector for TlsConnector {
         let dialer = dialer(peer)?;
         let limit = peer.total_connection_timeout();
         match dialer.protocol() {
-            BackendProtocol::Http1 => {
+            // Pingora asks for HTTP only: the others have their own way to the dialer.
+            BackendProtocol::Http1 | BackendProtocol::Tcp | BackendProtocol::Udp => {
                 let stream = within(limit, open(&dialer, peer)).await?;
                 Ok((Connection::Stream(Box::new(stream)), false))
             }

@@ -92,9 +92,11 @@ impl Dialer {
         match (self.protocol, stream.get_ref().1.alpn_protocol()) {
             // HTTP/1.1 is what a server speaks that knows no ALPN; HTTP/2 is never guessed (RFC 9113 §3.2).
             (BackendProtocol::Http1, None) => Ok(stream),
-            (protocol, Some(chosen)) if chosen == alpn(protocol) => Ok(stream),
+            (protocol, chosen) if chosen == alpn(protocol) => Ok(stream),
             (BackendProtocol::Http1, Some(_)) => Err(DialError::Protocol("http/1.1")),
             (BackendProtocol::H2c, _) => Err(DialError::Protocol("h2")),
+            // None was offered, and rustls takes none then.
+            (BackendProtocol::Tcp | BackendProtocol::Udp, _) => Ok(stream),
         }
     }
 

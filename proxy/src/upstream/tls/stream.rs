@@ -125,10 +125,11 @@ impl Ssl for ClientStream {
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        Some(match self.protocol {
-            BackendProtocol::Http1 => ALPN::H1,
-            BackendProtocol::H2c => ALPN::H2,
-        })
+        match self.protocol {
+            BackendProtocol::Http1 => Some(ALPN::H1),
+            BackendProtocol::H2c => Some(ALPN::H2),
+            BackendProtocol::Tcp | BackendProtocol::Udp => None,
+        }
     }
 }
 
