@@ -67,3 +67,7 @@ key!(
     /// `Secret/NAMESPACE/NAME`.
     CertificateKey
 );
+key!(
+    /// `GATEWAY-NAMESPACE/GATEWAY/http-01/HOST/TOKEN` or `GATEWAY-NAMESPACE/GATEWAY/tls-alpn-01/HOST`.
+    ChallengeKey
+);

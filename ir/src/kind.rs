@@ -1,8 +1,8 @@
 //! The kinds of resources, as the wire and the disk name them.
 
 use crate::{
-    BackendKey, CertificateKey, EndpointSetKey, GatewayKey, ListenerKey, Resource, ResourceKey, RouteKey,
-    StreamRouteKey,
+    BackendKey, CertificateKey, ChallengeKey, EndpointSetKey, GatewayKey, ListenerKey, Resource, ResourceKey,
+    RouteKey, StreamRouteKey,
 };
 use std::fmt;
 
@@ -19,6 +19,8 @@ pub enum ResourceKind {
     Backend,
     /// [`Gateway`](crate::Gateway).
     Gateway,
+    /// [`Challenge`](crate::Challenge).
+    Challenge,
     /// [`Listener`](crate::Listener).
     Listener,
     /// [`Route`](crate::Route).
@@ -29,11 +31,12 @@ pub enum ResourceKind {
 
 impl ResourceKind {
     /// Every kind, in the order of making.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Certificate,
         Self::EndpointSet,
         Self::Backend,
         Self::Gateway,
+        Self::Challenge,
         Self::Listener,
         Self::Route,
         Self::StreamRoute,
@@ -46,6 +49,7 @@ impl ResourceKind {
             Self::EndpointSet => "EndpointSet",
             Self::Backend => "Backend",
             Self::Gateway => "Gateway",
+            Self::Challenge => "Challenge",
             Self::Listener => "Listener",
             Self::Route => "Route",
             Self::StreamRoute => "StreamRoute",
@@ -64,6 +68,7 @@ impl ResourceKind {
             Self::EndpointSet => ResourceKey::EndpointSet(EndpointSetKey::new(name)),
             Self::Backend => ResourceKey::Backend(BackendKey::new(name)),
             Self::Gateway => ResourceKey::Gateway(GatewayKey::new(name)),
+            Self::Challenge => ResourceKey::Challenge(ChallengeKey::new(name)),
             Self::Listener => ResourceKey::Listener(ListenerKey::new(name)),
             Self::Route => ResourceKey::Route(RouteKey::new(name)),
             Self::StreamRoute => ResourceKey::StreamRoute(StreamRouteKey::new(name)),
@@ -85,6 +90,7 @@ impl ResourceKey {
             Self::EndpointSet(_) => ResourceKind::EndpointSet,
             Self::Backend(_) => ResourceKind::Backend,
             Self::Gateway(_) => ResourceKind::Gateway,
+            Self::Challenge(_) => ResourceKind::Challenge,
             Self::Listener(_) => ResourceKind::Listener,
             Self::Route(_) => ResourceKind::Route,
             Self::StreamRoute(_) => ResourceKind::StreamRoute,
@@ -98,6 +104,7 @@ impl ResourceKey {
             Self::EndpointSet(key) => key.as_str(),
             Self::Backend(key) => key.as_str(),
             Self::Gateway(key) => key.as_str(),
+            Self::Challenge(key) => key.as_str(),
             Self::Listener(key) => key.as_str(),
             Self::Route(key) => key.as_str(),
             Self::StreamRoute(key) => key.as_str(),
@@ -120,6 +127,7 @@ impl Resource {
             Self::EndpointSet(_) => ResourceKind::EndpointSet,
             Self::Backend(_) => ResourceKind::Backend,
             Self::Gateway(_) => ResourceKind::Gateway,
+            Self::Challenge(_) => ResourceKind::Challenge,
             Self::Listener(_) => ResourceKind::Listener,
             Self::Route(_) => ResourceKind::Route,
             Self::StreamRoute(_) => ResourceKind::StreamRoute,
@@ -133,6 +141,7 @@ impl Resource {
             Self::EndpointSet(it) => &it.origin,
             Self::Backend(it) => &it.origin,
             Self::Gateway(it) => &it.origin,
+            Self::Challenge(it) => &it.origin,
             Self::Listener(it) => &it.origin,
             Self::Route(it) => &it.origin,
             Self::StreamRoute(it) => &it.origin,

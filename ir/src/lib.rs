@@ -1,8 +1,8 @@
 //! The contract between Sluice's control plane and its data plane.
 //!
 //! A [`Snapshot`] is a set of flat, keyed resources: [`Gateway`], [`Listener`], [`Route`], [`StreamRoute`], [`Backend`],
-//! [`EndpointSet`] and [`Certificate`]. Children point at parents by key, never the other way round, so that a
-//! change of one resource travels alone. A [`Delta`] turns one snapshot into the next.
+//! [`EndpointSet`], [`Certificate`] and [`Challenge`]. Children point at parents by key, never the other way round, so
+//! that a change of one resource travels alone. A [`Delta`] turns one snapshot into the next.
 //!
 //! What is deliberately absent: Kubernetes types, Pingora, tokio, I/O. Everything here was validated by the
 //! translation: hostnames are lower case, regular expressions compile, references are resolved or replaced by a
@@ -10,6 +10,7 @@
 
 mod backend;
 mod certificate;
+mod challenge;
 mod duration;
 mod filter;
 mod gateway;
@@ -30,13 +31,15 @@ pub use backend::{
     Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState,
 };
 pub use certificate::{Certificate, SecretBytes, fingerprint};
+pub use challenge::{Challenge, ChallengeAnswer};
 pub use filter::{
     Cors, CorsOrigin, Fail, Filter, HeaderEdit, HeaderField, Mirror, PathEdit, Ratio, Redirect, Rewrite,
 };
 pub use gateway::{AccessLog, Gateway, Limits, ProxyProtocol, Settings};
 pub use host::HostPattern;
 pub use key::{
-    BackendKey, CertificateKey, EndpointSetKey, GatewayKey, ListenerKey, RouteKey, StreamRouteKey,
+    BackendKey, CertificateKey, ChallengeKey, EndpointSetKey, GatewayKey, ListenerKey, RouteKey,
+    StreamRouteKey,
 };
 pub use kind::ResourceKind;
 pub use listener::{Listener, ListenerProtocol, Sharing, Tls, TlsVersion};

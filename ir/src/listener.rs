@@ -80,8 +80,13 @@ pub enum Sharing {
 /// How TLS is terminated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
-    /// At least one; the first that fits the client's signature schemes is used.
+    /// The first that fits the client's signature schemes is used. Empty: the listener waits for its certificate. Its
+    /// port is bound all the same, challenges and other hosts are answered there, handshakes for its own host are
+    /// refused.
     pub certificates: Vec<CertificateKey>,
+    /// Whether a self-signed certificate is shown while there is none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub self_signed_meanwhile: bool,
     /// Oldest version that is accepted.
     pub minimum_version: TlsVersion,
     /// What is asked of client certificates; `None`: they are not asked for.

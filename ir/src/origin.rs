@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kinds that a control plane of this version names.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "Gateway",
     "ListenerSet",
     "HTTPRoute",
@@ -20,6 +20,7 @@ const KINDS: [&str; 13] = [
     "ConfigMap",
     "BackendTLSPolicy",
     "GatewayParameters",
+    "CertificateIssuer",
 ];
 
 /// Stands for the kinds that are too many to keep.

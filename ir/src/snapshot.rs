@@ -1,8 +1,8 @@
 //! The whole configuration, and the difference between two of them.
 
 use crate::{
-    Backend, BackendKey, Certificate, CertificateKey, EndpointSet, EndpointSetKey, Gateway, GatewayKey,
-    Listener, ListenerKey, Route, RouteKey, StreamRoute, StreamRouteKey,
+    Backend, BackendKey, Certificate, CertificateKey, Challenge, ChallengeKey, EndpointSet, EndpointSetKey,
+    Gateway, GatewayKey, Listener, ListenerKey, Route, RouteKey, StreamRoute, StreamRouteKey,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub endpoint_sets: BTreeMap<EndpointSetKey, Arc<EndpointSet>>,
     /// By Secret.
     pub certificates: BTreeMap<CertificateKey, Arc<Certificate>>,
+    /// By Gateway, kind and host.
+    pub challenges: BTreeMap<ChallengeKey, Arc<Challenge>>,
 }
 
 /// One resource of any kind.
@@ -45,6 +47,8 @@ pub enum Resource {
     EndpointSet(Arc<EndpointSet>),
     /// A certificate.
     Certificate(Arc<Certificate>),
+    /// A challenge.
+    Challenge(Arc<Challenge>),
 }
 
 /// The key of a resource of any kind.
@@ -65,6 +69,8 @@ pub enum ResourceKey {
     EndpointSet(EndpointSetKey),
     /// A certificate.
     Certificate(CertificateKey),
+    /// A challenge.
+    Challenge(ChallengeKey),
 }
 
 impl Resource {
@@ -78,6 +84,7 @@ impl Resource {
             Self::Backend(it) => ResourceKey::Backend(it.key.clone()),
             Self::EndpointSet(it) => ResourceKey::EndpointSet(it.key.clone()),
             Self::Certificate(it) => ResourceKey::Certificate(it.key.clone()),
+            Self::Challenge(it) => ResourceKey::Challenge(it.key.clone()),
         }
     }
 }
@@ -120,6 +127,7 @@ impl Snapshot {
             ResourceKey::Backend(key) => Resource::Backend(self.backends.get(key)?.clone()),
             ResourceKey::EndpointSet(key) => Resource::EndpointSet(self.endpoint_sets.get(key)?.clone()),
             ResourceKey::Certificate(key) => Resource::Certificate(self.certificates.get(key)?.clone()),
+            ResourceKey::Challenge(key) => Resource::Challenge(self.challenges.get(key)?.clone()),
         })
     }
 
@@ -132,6 +140,7 @@ impl Snapshot {
             + self.backends.len()
             + self.endpoint_sets.len()
             + self.certificates.len()
+            + self.challenges.len()
     }
 
     /// Whether there are none.
@@ -148,6 +157,7 @@ impl Snapshot {
         compact(&mut self.backends);
         compact(&mut self.endpoint_sets);
         compact(&mut self.certificates);
+        compact(&mut self.challenges);
     }
 
     fn apply_each(&mut self, delta: &Delta) {
@@ -160,6 +170,7 @@ impl Snapshot {
                 Resource::Backend(it) => drop(self.backends.insert(it.key.clone(), it.clone())),
                 Resource::EndpointSet(it) => drop(self.endpoint_sets.insert(it.key.clone(), it.clone())),
                 Resource::Certificate(it) => drop(self.certificates.insert(it.key.clone(), it.clone())),
+                Resource::Challenge(it) => drop(self.challenges.insert(it.key.clone(), it.clone())),
             }
         }
         for key in &delta.removals {
@@ -171,6 +182,7 @@ impl Snapshot {
                 ResourceKey::Backend(key) => drop(self.backends.remove(key)),
                 ResourceKey::EndpointSet(key) => drop(self.endpoint_sets.remove(key)),
                 ResourceKey::Certificate(key) => drop(self.certificates.remove(key)),
+                ResourceKey::Challenge(key) => drop(self.challenges.remove(key)),
             }
         }
     }
@@ -204,6 +216,7 @@ impl Snapshot {
             Resource::Certificate,
             ResourceKey::Certificate,
         );
+        diff(&self.challenges, &newer.challenges, &mut delta, Resource::Challenge, ResourceKey::Challenge);
         delta
     }
 }

@@ -220,6 +220,7 @@ fn listener() -> impl Strategy<Value = Resource> {
             let tls = Tls {
                 certificates: certificates.into_iter().map(CertificateKey::new).collect(),
                 minimum_version,
+                self_signed_meanwhile: false,
                 client_validation,
             };
             if is_https { ListenerProtocol::Https(tls) } else { ListenerProtocol::TlsTerminate(tls) }
@@ -321,6 +322,20 @@ fn certificate() -> impl Strategy<Value = Resource> {
     )
 }
 
+fn challenge() -> impl Strategy<Value = Resource> {
+    let answers = prop_oneof![
+        (text(), secret())
+            .prop_map(|(token, key_authorization)| ChallengeAnswer::Http01 { token, key_authorization }),
+        (secret(), secret())
+            .prop_map(|(certificate, private_key)| ChallengeAnswer::TlsAlpn01 { certificate, private_key })
+    ];
+    (origin(), text(), text(), answers).prop_map(|(origin, gateway, host, answer)| {
+        let gateway = GatewayKey::new(gateway);
+        let key = Challenge::key_of(&gateway, &host, &answer);
+        Resource::Challenge(Arc::new(Challenge { key, origin, gateway, host, answer }))
+    })
+}
+
 fn resource() -> impl Strategy<Value = Resource> {
     prop_oneof![
         3 => route(),
@@ -330,6 +345,7 @@ fn resource() -> impl Strategy<Value = Resource> {
         1 => endpoint_set(),
         1 => gateway(),
         1 => certificate(),
+        1 => challenge(),
     ]
 }
 

@@ -70,7 +70,12 @@ fn main() {
 async fn measure(count: usize, certificate: Option<Arc<Certificate>>) {
     let tls = certificate.as_ref().map(|certificate| {
         let certificates = vec![certificate.key.clone()];
-        let tls = Tls { certificates, minimum_version: TlsVersion::V1_2, client_validation: None };
+        let tls = Tls {
+            certificates,
+            minimum_version: TlsVersion::V1_2,
+            self_signed_meanwhile: false,
+            client_validation: None,
+        };
         Arc::new(PortTls::build(&[(HostPattern::Any, tls)], |_| Some(certificate.clone()), None).unwrap())
     });
     let mut config = PortConfig { tls, ..PortConfig::default() };

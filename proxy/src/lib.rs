@@ -7,6 +7,7 @@
 //! answers; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read, and [`sync`]
 //! fetches it from a controller.
 
+pub mod acme;
 pub mod admin;
 mod hosts;
 pub mod http;

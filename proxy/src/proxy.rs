@@ -1,5 +1,6 @@
 //! A running proxy: a compiler, bound ports and the engine between them.
 
+use crate::acme::Challenges;
 use crate::http::{Engine, Handler, handler};
 use crate::listen::{PortConfig, Ports};
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
@@ -161,12 +162,14 @@ fn port_configs(
             before.limits == settings.limits
                 && before.proxy_protocol == settings.proxy_protocol
                 && same_tls(before.tls.as_ref(), port.tls.as_ref())
+                && same_challenges(&before.challenges, &port.challenges)
         });
         kept.cloned().unwrap_or_else(|| {
             Arc::new(PortConfig {
                 limits: settings.limits.clone(),
                 proxy_protocol: settings.proxy_protocol,
                 tls: port.tls.clone(),
+                challenges: port.challenges.clone(),
             })
         })
     };
@@ -179,6 +182,11 @@ fn same_tls<T>(before: Option<&Arc<T>>, now: Option<&Arc<T>>) -> bool {
         (None, None) => true,
         _ => false,
     }
+}
+
+/// Ports without challenges have tables of their own, which are all the same.
+fn same_challenges(before: &Arc<Challenges>, now: &Arc<Challenges>) -> bool {
+    Arc::ptr_eq(before, now) || (before.is_empty() && now.is_empty())
 }
 
 fn same(

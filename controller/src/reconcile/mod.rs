@@ -289,6 +289,7 @@ impl<O: Outlets> Reconciler<O> {
             ("backend", snapshot.backends.len()),
             ("endpoint_set", snapshot.endpoint_sets.len()),
             ("certificate", snapshot.certificates.len()),
+            ("challenge", snapshot.challenges.len()),
         ] {
             self.metrics.resources(kind, count);
         }

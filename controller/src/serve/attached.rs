@@ -14,7 +14,8 @@ pub(super) fn attachments(resource: &Resource) -> Option<&[ir::Attachment]> {
         | Resource::Listener(_)
         | Resource::Backend(_)
         | Resource::EndpointSet(_)
-        | Resource::Certificate(_) => None,
+        | Resource::Certificate(_)
+        | Resource::Challenge(_) => None,
     }
 }
 

@@ -2,7 +2,7 @@
 //! moments: resources are encoded and sent outside of it.
 
 use super::cache::PackCache;
-use super::store::{Dirty, Store};
+use super::store::{Digest, Dirty, Store};
 use super::sync::{GatewaySync, Told};
 use super::{ProxyIdentity, session::Sessions};
 use parking_lot::Mutex;
@@ -69,7 +69,7 @@ pub(super) struct Batch {
     pub(super) upserts: Vec<(ResourceKey, Resource, bool)>,
     pub(super) removals: Vec<ResourceKey>,
     /// See [`Store::digest`].
-    pub(super) digest: u64,
+    pub(super) digest: Digest,
 }
 
 impl Default for Distributor {
@@ -153,6 +153,20 @@ impl Distributor {
         inner.gateways().into_iter().map(|gateway| (gateway.clone(), inner.sync(&gateway))).collect()
     }
 
+    /// Whether every data plane of the Gateway answers the challenge, those of other replicas of the controller
+    /// included: each has acknowledged exactly the challenges that are known here.
+    ///
+    /// # Errors
+    /// Who or what is missing, in words.
+    pub fn answers(&self, gateway: &ir::GatewayKey, challenge: &ir::ChallengeKey) -> Result<(), String> {
+        self.0.inner.lock().answers(gateway, challenge)
+    }
+
+    /// Ticks when [`Distributor::answers`] may answer otherwise.
+    pub fn acknowledgements(&self) -> watch::Receiver<u64> {
+        self.0.told.subscribe()
+    }
+
     /// Ticks whenever `connected`, `programmed`, `settling` or the refusals of some Gateway changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
@@ -233,7 +247,7 @@ impl Distributor {
     }
 
     /// The data plane answered the whole batch that it got last, or says something new about it.
-    pub(super) fn answered(&self, session: u64, digest: Option<u64>, refusals: &[Refusal]) {
+    pub(super) fn answered(&self, session: u64, digest: Option<Digest>, refusals: &[Refusal]) {
         let mut inner = self.0.inner.lock();
         let Inner { store, sessions, .. } = &mut *inner;
         if let Some(gateway) = sessions.answered(session, digest, refusals, |key| store.origin(key)) {
@@ -317,25 +331,46 @@ impl Inner {
     fn sync(&self, gateway: &ir::GatewayKey) -> GatewaySync {
         let digest = self.store.digest(gateway);
         let mut sync = GatewaySync { programmed: self.store.has_gateway(gateway), ..GatewaySync::default() };
-        let own = self.sessions.told_of(gateway, digest);
-        let names: Vec<_> = own.iter().map(|told| told.proxy.name.clone()).collect();
-        let peers = self.peers.values().flatten();
-        // One that moved here a moment ago is still told by the replica that it left.
-        let peers = peers
-            .filter(|told| told.gateway == gateway.as_str() && !names.contains(&told.proxy.name))
-            .cloned();
-        for told in own.into_iter().chain(peers) {
+        for told in self.told_of(gateway) {
             sync.connected += 1;
             sync.in_sync += u32::from(told.proxy.in_sync() && told.newest);
             let same_version = told.proxy.version == env!("CARGO_PKG_VERSION");
             // Another version may write the same resources with other bytes: then its replica's word is taken.
-            sync.programmed &= told.newest && (told.acknowledged == Some(digest) || !same_version);
+            sync.programmed &= told.newest && (told.acknowledged == Some(digest.structure) || !same_version);
             sync.proxies.push(told.proxy);
         }
         sync.programmed &= sync.connected > 0;
         sync.settling = self.settling && sync.connected == 0;
         sync.proxies.sort_by(|a, b| a.name.cmp(&b.name));
         sync
+    }
+
+    /// The data planes of a Gateway, wherever they are connected.
+    fn told_of(&self, gateway: &ir::GatewayKey) -> Vec<Told> {
+        let mut all = self.sessions.told_of(gateway, self.store.digest(gateway));
+        let names: Vec<_> = all.iter().map(|told| told.proxy.name.clone()).collect();
+        let peers = self.peers.values().flatten();
+        // One that moved here a moment ago is still told by the replica that it left.
+        let peers =
+            peers.filter(|told| told.gateway == gateway.as_str() && !names.contains(&told.proxy.name));
+        all.extend(peers.cloned());
+        all
+    }
+
+    fn answers(&self, gateway: &ir::GatewayKey, challenge: &ir::ChallengeKey) -> Result<(), String> {
+        if !self.store.has_challenge(challenge) {
+            return Err("the challenge is on its way to the controller".to_owned());
+        }
+        let all = self.told_of(gateway);
+        let newest = self.store.digest(gateway).challenges;
+        let missing = all.iter().filter(|told| told.challenges != Some(newest)).count();
+        match (all.len(), missing) {
+            (0, _) => Err(format!("Gateway {gateway} has no data plane that is connected")),
+            (_, 0) => Ok(()),
+            (all, missing) => Err(format!(
+                "{missing} of {all} data planes of Gateway {gateway} have not acknowledged the challenge"
+            )),
+        }
     }
 
     fn shown(&self, gateway: &ir::GatewayKey) -> Shown {

@@ -3,7 +3,7 @@
 //! Only keys wait for a slow data plane, each once, and the newest of each is sent: a stream holds no resource. One
 //! that falls behind by more keys than its Gateway has is ended and comes again.
 
-use super::store::is_structural;
+use super::store::{Digest, is_structural};
 use super::sync::{ProxySync, RefusedResource, Told};
 use sluice_ir::{self as ir, ResourceKey};
 use sluice_xds::Refusal;
@@ -34,6 +34,8 @@ struct Session {
     outstanding: u32,
     /// Digest of what was acknowledged.
     acknowledged: Option<u64>,
+    /// The same of challenges.
+    challenges: Option<u64>,
     /// Its connection broke a moment ago.
     lingers: bool,
     notify: Arc<Notify>,
@@ -69,11 +71,12 @@ impl Sessions {
         let same = |session: &Session| session.proxy.name == name;
         let before: Vec<_> =
             self.of(gateway).filter(|(_, session)| same(session)).map(|(id, _)| id).collect();
-        let mut acknowledged = None;
+        let (mut acknowledged, mut challenges) = (None, None);
         for id in before {
             if let Some(session) = self.remove(id) {
                 // What it had then it still has: a stream that follows another is no reason to doubt the Gateway.
                 acknowledged = session.acknowledged;
+                challenges = session.challenges;
                 session.notify.notify_one();
             }
         }
@@ -93,6 +96,7 @@ impl Sessions {
             pending: Pending::Everything,
             outstanding: 0,
             acknowledged,
+            challenges,
             lingers: false,
             notify: notify.clone(),
             proxy,
@@ -152,7 +156,7 @@ impl Sessions {
     pub(super) fn answered(
         &mut self,
         session: u64,
-        digest: Option<u64>,
+        digest: Option<Digest>,
         refusals: &[Refusal],
         origin: impl Fn(&ResourceKey) -> Option<String>,
     ) -> Option<ir::GatewayKey> {
@@ -172,7 +176,11 @@ impl Sessions {
             );
         }
         session.proxy.refusals = now;
-        session.acknowledged = digest.filter(|_| !keys.iter().any(|(key, _)| is_structural(key)));
+        let refuses = |is: fn(&ResourceKey) -> bool| keys.iter().any(|(key, _)| is(key));
+        let structure = digest.filter(|_| !refuses(is_structural));
+        session.acknowledged = structure.map(|it| it.structure);
+        let challenges = digest.filter(|_| !refuses(|key| matches!(key, ResourceKey::Challenge(_))));
+        session.challenges = challenges.map(|it| it.challenges);
         session.outstanding = 0;
         session.count();
         Some(session.gateway.clone())
@@ -183,11 +191,11 @@ impl Sessions {
         &mut self,
         id: u64,
         broken: bool,
-        digest: impl FnOnce(&ir::GatewayKey) -> u64,
+        digest: impl FnOnce(&ir::GatewayKey) -> Digest,
     ) -> Option<(ir::GatewayKey, bool)> {
         let session = self.all.get_mut(&id)?;
         let gateway = session.gateway.clone();
-        let lingers = broken && session.acknowledged == Some(digest(&gateway));
+        let lingers = broken && session.acknowledged == Some(digest(&gateway).structure);
         if lingers {
             session.lingers = true;
         } else {
@@ -207,12 +215,12 @@ impl Sessions {
     }
 
     /// How the streams of one Gateway stand, against the newest digest.
-    pub(super) fn told_of(&self, gateway: &ir::GatewayKey, digest: u64) -> Vec<Told> {
+    pub(super) fn told_of(&self, gateway: &ir::GatewayKey, digest: Digest) -> Vec<Told> {
         self.of(gateway).filter_map(|(_, session)| session.told(digest)).collect()
     }
 
     /// How all streams stand.
-    pub(super) fn told(&self, digest: impl Fn(&ir::GatewayKey) -> u64) -> Vec<Told> {
+    pub(super) fn told(&self, digest: impl Fn(&ir::GatewayKey) -> Digest) -> Vec<Told> {
         self.all.values().filter_map(|session| session.told(digest(&session.gateway))).collect()
     }
 
@@ -245,12 +253,13 @@ impl Session {
     }
 
     /// `None`: it has gone, and what it had is no longer the newest.
-    fn told(&self, digest: u64) -> Option<Told> {
-        let newest = self.acknowledged == Some(digest);
+    fn told(&self, digest: Digest) -> Option<Told> {
+        let newest = self.acknowledged == Some(digest.structure);
         (newest || !self.lingers).then(|| Told {
             gateway: self.gateway.to_string(),
             acknowledged: self.acknowledged,
             newest,
+            challenges: self.challenges,
             proxy: self.proxy.clone(),
         })
     }

@@ -2,8 +2,8 @@
 //!
 //! In: deltas. Out: for each delta the pairs of Gateway and key that may look different now. A Gateway holds itself and
 //! its listeners; a listener holds its certificates and the routes attached to it; a route holds the backends it
-//! names; a backend holds its endpoints. Holding is counted, so that the cost of a change follows its size and no
-//! resource is ever in the reach of a Gateway that does not need it.
+//! names; a backend holds its endpoints; a challenge names its Gateway. Holding is counted, so that the cost of a change
+//! follows its size and no resource is ever in the reach of a Gateway that does not need it.
 
 use super::attached::{backends, is_route, listeners, only};
 use sluice_ir::{self as ir, Resource, ResourceKey};
@@ -22,7 +22,7 @@ pub(super) struct Store {
     /// Gateways that hold a key, also keys that are not there.
     users: HashMap<ResourceKey, BTreeSet<ir::GatewayKey>>,
     scopes: HashMap<ir::GatewayKey, Scope>,
-    /// Versions of what makes a Gateway programmed.
+    /// Versions of what counts for a digest.
     versions: HashMap<ResourceKey, u64>,
 }
 
@@ -31,8 +31,27 @@ pub(super) struct Store {
 struct Scope {
     /// How often each key is held.
     counts: HashMap<ResourceKey, u32>,
-    /// Sum of the versions of its Gateway, listeners and certificates.
-    digest: u64,
+    digest: Digest,
+}
+
+/// Equal for two scopes that hold the same: sums of versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Digest {
+    /// Of a Gateway, its listeners and their certificates.
+    pub(super) structure: u64,
+    /// Of its challenges, which come and go without making the Gateway another.
+    pub(super) challenges: u64,
+}
+
+impl Digest {
+    /// Puts a version in the place of another; 0 stands for none.
+    fn exchange(&mut self, key: &ResourceKey, old: u64, new: u64) {
+        let sum = match key {
+            ResourceKey::Challenge(_) => &mut self.challenges,
+            _ => &mut self.structure,
+        };
+        *sum = sum.wrapping_sub(old).wrapping_add(new);
+    }
 }
 
 impl Store {
@@ -63,9 +82,14 @@ impl Store {
         self.snapshot.gateways.keys()
     }
 
-    /// Equal for two scopes whose Gateway, listeners and certificates are the same.
-    pub(super) fn digest(&self, gateway: &ir::GatewayKey) -> u64 {
-        self.scopes.get(gateway).map_or(0, |scope| scope.digest)
+    /// What the Gateway's scope comes to.
+    pub(super) fn digest(&self, gateway: &ir::GatewayKey) -> Digest {
+        self.scopes.get(gateway).map(|scope| scope.digest).unwrap_or_default()
+    }
+
+    /// Whether the challenge is there.
+    pub(super) fn has_challenge(&self, challenge: &ir::ChallengeKey) -> bool {
+        self.snapshot.challenges.contains_key(challenge)
     }
 
     /// Keys that a Gateway holds, in no order; some may not be there.
@@ -115,6 +139,14 @@ impl Store {
                     self.hold(&listener.gateway, &key, dirty);
                 }
             }
+            // Its key names the Gateway, so that it never moves.
+            Resource::Challenge(challenge) => {
+                let new = self.snapshot.get(&key).is_none();
+                self.replace(&key, Some(resource), dirty);
+                if new {
+                    self.hold(&challenge.gateway, &key, dirty);
+                }
+            }
             Resource::Route(_) | Resource::StreamRoute(_) => {
                 let before = self.snapshot.get(&key).map(|it| listeners(&it)).unwrap_or_default();
                 let now = listeners(resource);
@@ -142,6 +174,12 @@ impl Store {
             }
             ResourceKey::Listener(listener) => {
                 if let Some(before) = self.snapshot.listeners.get(listener) {
+                    let gateway = before.gateway.clone();
+                    self.release(&gateway, key, dirty);
+                }
+            }
+            ResourceKey::Challenge(challenge) => {
+                if let Some(before) = self.snapshot.challenges.get(challenge) {
                     let gateway = before.gateway.clone();
                     self.release(&gateway, key, dirty);
                 }
@@ -195,7 +233,7 @@ impl Store {
         let (children, views_now) = (self.children(key), views(self));
         for (position, gateway) in users.iter().enumerate() {
             if let Some(scope) = self.scopes.get_mut(gateway) {
-                scope.digest = scope.digest.wrapping_sub(version_before).wrapping_add(version);
+                scope.digest.exchange(key, version_before, version);
             }
             for child in children.difference(&children_before) {
                 self.hold(gateway, child, dirty);
@@ -211,7 +249,7 @@ impl Store {
 
     /// Remembers the version of what counts for the digest; 0 for anything else.
     fn note_version(&mut self, key: &ResourceKey, resource: Option<&Resource>) -> u64 {
-        let counts = is_structural(key);
+        let counts = is_structural(key) || matches!(key, ResourceKey::Challenge(_));
         match resource.filter(|_| counts).map(Packed::new) {
             Some(Ok(packed)) => {
                 self.versions.insert(key.clone(), packed.version);
@@ -236,7 +274,7 @@ impl Store {
             }
             return;
         }
-        scope.digest = scope.digest.wrapping_add(version);
+        scope.digest.exchange(key, 0, version);
         self.users.entry(key.clone()).or_default().insert(gateway.clone());
         mark(dirty, gateway, key);
         for child in self.children(key) {
@@ -253,7 +291,7 @@ impl Store {
             return;
         }
         scope.counts.remove(key);
-        scope.digest = scope.digest.wrapping_sub(self.versions.get(key).copied().unwrap_or_default());
+        scope.digest.exchange(key, self.versions.get(key).copied().unwrap_or_default(), 0);
         if let Some(users) = self.users.get_mut(key) {
             users.remove(gateway);
             if users.is_empty() {
@@ -285,7 +323,9 @@ impl Store {
                 let backend = self.snapshot.backends.get(key);
                 backend.map(|it| ResourceKey::EndpointSet(it.endpoints.clone())).into_iter().collect()
             }
-            ResourceKey::EndpointSet(_) | ResourceKey::Certificate(_) => BTreeSet::new(),
+            ResourceKey::EndpointSet(_) | ResourceKey::Certificate(_) | ResourceKey::Challenge(_) => {
+                BTreeSet::new()
+            }
         }
     }
 
@@ -301,7 +341,8 @@ impl Store {
 pub(super) fn is_structural(key: &ResourceKey) -> bool {
     match key {
         ResourceKey::Gateway(_) | ResourceKey::Listener(_) | ResourceKey::Certificate(_) => true,
-        ResourceKey::Route(_)
+        ResourceKey::Challenge(_)
+        | ResourceKey::Route(_)
         | ResourceKey::StreamRoute(_)
         | ResourceKey::Backend(_)
         | ResourceKey::EndpointSet(_) => false,

@@ -69,6 +69,9 @@ pub(super) struct Told {
     pub(super) acknowledged: Option<u64>,
     /// Whether that is the newest that its replica knows.
     pub(super) newest: bool,
+    /// Digest of the challenges that it acknowledged last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) challenges: Option<u64>,
     /// The rest.
     pub(super) proxy: ProxySync,
 }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::store::Store;
+use super::store::{Digest, Store};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice_ir::{self as ir, Resource, ResourceKey};
@@ -48,6 +48,10 @@ enum Edit {
         slot: usize,
         content: u8,
     },
+    Challenge {
+        slot: usize,
+        content: u8,
+    },
     Remove {
         kind: usize,
         slot: usize,
@@ -69,7 +73,8 @@ fn edit() -> impl Strategy<Value = Edit> {
         3 => (slot(), slot()).prop_map(|(slot, set)| Edit::Backend { slot, set }),
         2 => (slot(), 0..3_usize).prop_map(|(slot, size)| Edit::Set { slot, size }),
         2 => (slot(), any::<u8>()).prop_map(|(slot, content)| Edit::Certificate { slot, content }),
-        5 => (0..7_usize, slot()).prop_map(|(kind, slot)| Edit::Remove { kind, slot }),
+        2 => (slot(), any::<u8>()).prop_map(|(slot, content)| Edit::Challenge { slot, content }),
+        5 => (0..8_usize, slot()).prop_map(|(kind, slot)| Edit::Remove { kind, slot }),
     ]
 }
 
@@ -99,6 +104,19 @@ fn set_key(slot: usize) -> ir::EndpointSetKey {
 
 fn certificate_key(slot: usize) -> ir::CertificateKey {
     ir::CertificateKey::new(format!("c{slot}"))
+}
+
+fn challenge(slot: usize, content: u8) -> ir::Challenge {
+    let (gateway, host) = (gateway_key(slot), format!("h{slot}"));
+    let key_authorization = ir::SecretBytes::new(vec![content]);
+    let answer = ir::ChallengeAnswer::Http01 { token: "t".to_owned(), key_authorization };
+    ir::Challenge {
+        key: ir::Challenge::key_of(&gateway, &host, &answer),
+        origin: origin(),
+        gateway,
+        host,
+        answer,
+    }
 }
 
 fn route(
@@ -172,6 +190,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 protocol: match certificate {
                     Some(slot) => ir::ListenerProtocol::Https(ir::Tls {
                         certificates: vec![certificate_key(slot)],
+                        self_signed_meanwhile: false,
                         minimum_version: ir::TlsVersion::V1_2,
                         client_validation: None,
                     }),
@@ -212,6 +231,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 chain: ir::SecretBytes::new(vec![content]),
                 private_key: ir::SecretBytes::new(Vec::new()),
             })),
+            Edit::Challenge { slot, content } => Resource::Challenge(Arc::new(challenge(slot, content))),
             Edit::Remove { kind, slot } => {
                 let key = match kind {
                     0 => ResourceKey::Gateway(gateway_key(slot)),
@@ -220,6 +240,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                     3 => ResourceKey::Backend(backend_key(slot)),
                     4 => ResourceKey::EndpointSet(set_key(slot)),
                     5 => ResourceKey::StreamRoute(stream_key(slot)),
+                    6 => ResourceKey::Challenge(challenge(slot, 0).key),
                     _ => ResourceKey::Certificate(certificate_key(slot)),
                 };
                 // A delta names each key once.
@@ -256,6 +277,9 @@ fn walked(all: &ir::Snapshot, gateway: &ir::GatewayKey) -> View {
     for (key, it) in &own {
         certificates.extend(it.protocol.tls().into_iter().flat_map(|tls| tls.certificates.clone()));
         view.insert(ResourceKey::Listener((*key).clone()), Resource::Listener((*it).clone()));
+    }
+    for (key, it) in all.challenges.iter().filter(|(_, it)| it.gateway == *gateway) {
+        view.insert(ResourceKey::Challenge(key.clone()), Resource::Challenge(it.clone()));
     }
     for key in certificates {
         if let Some(it) = all.certificates.get(&key) {
@@ -334,7 +358,8 @@ proptest! {
         let everything: Vec<_> = all_keys(&all);
         store.apply(&ir::Delta { upserts: Vec::new(), removals: everything });
         for slot in 0..3 {
-            prop_assert_eq!((store.scope_size(&gateway_key(slot)), store.digest(&gateway_key(slot))), (0, 0));
+            let left = (store.scope_size(&gateway_key(slot)), store.digest(&gateway_key(slot)));
+            prop_assert_eq!(left, (0, Digest::default()));
         }
     }
 }

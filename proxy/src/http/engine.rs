@@ -51,9 +51,9 @@ impl ProxyHttp for Engine {
                 answer::outcome(session, outcome, context.grpc).await?;
                 Ok(true)
             }
-            request::Next::Text { outcome, status, fields } => {
+            request::Next::Text { outcome, status, fields, body } => {
                 context.outcome = Some(outcome);
-                answer::text(session, status, fields, "").await?;
+                answer::text(session, status, fields, &body).await?;
                 Ok(true)
             }
         }

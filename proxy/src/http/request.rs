@@ -13,6 +13,7 @@ use crate::telemetry::Outcome;
 use crate::upstream::{MirrorClient, MirrorRequest};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
 use pingora_error::Result;
 use pingora_http::RequestHeader;
@@ -27,8 +28,8 @@ pub(super) enum Next {
     Forward,
     /// Answered with the outcome's own status.
     Answer(Outcome),
-    /// Answered with this status and these fields: redirects and preflights.
-    Text { outcome: Outcome, status: u16, fields: Vec<(HeaderName, HeaderValue)> },
+    /// Answered with this status, these fields and this text: redirects, preflights, challenges.
+    Text { outcome: Outcome, status: u16, fields: Vec<(HeaderName, HeaderValue)>, body: String },
 }
 
 /// Routes the request and runs the filters that answer it themselves.
@@ -48,6 +49,9 @@ pub(super) fn filter(
     };
     context.port = Some(port.clone());
     bound_times(session, &port.gateway.settings.limits);
+    if let Some(body) = challenge(&port, session.req_header()) {
+        return Ok(Next::Text { outcome: Outcome::Challenge, status: 200, fields: Vec::new(), body });
+    }
     if too_large(session.req_header(), &port.gateway.settings.limits) {
         session.set_keepalive(None);
         return Ok(Next::Answer(Outcome::BodyTooLarge));
@@ -56,6 +60,16 @@ pub(super) fn filter(
         Ok(rule) => Ok(answered_by_rule(&port, &connection, &rule, session.req_header(), context)),
         Err(outcome) => Ok(Next::Answer(outcome)),
     }
+}
+
+/// The answer to a certificate authority, whatever the routes say of the path.
+fn challenge(port: &Port, header: &RequestHeader) -> Option<String> {
+    let path = header.uri.path();
+    if !port.challenges.concerns(path) || !matches!(header.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let (host, _) = sluice_route::host::host_of(authority(header)).ok()?;
+    port.challenges.http(&host, path).map(str::to_owned)
 }
 
 fn connection_of(session: &Session) -> Option<Arc<ConnInfo>> {
@@ -135,7 +149,7 @@ fn answered_by_rule(
         && Cors::is_preflight(&header.method, &header.headers)
     {
         let (status, fields) = cors.preflight(&header.headers);
-        return Next::Text { outcome: Outcome::Preflight, status, fields };
+        return Next::Text { outcome: Outcome::Preflight, status, fields, body: String::new() };
     }
     if let Some(redirect) = rule.redirect() {
         return redirected(port, connection, redirect, header, context);
@@ -166,6 +180,7 @@ fn redirected(
             outcome: Outcome::Redirected,
             status: redirect.status,
             fields: vec![(header::LOCATION, location)],
+            body: String::new(),
         },
         Err(_) => Next::Answer(Outcome::InvalidFilter),
     }

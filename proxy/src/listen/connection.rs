@@ -116,7 +116,7 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Established>
     let (transport, tls) = match &config.tls {
         None => (Transport::Plain(socket), None),
         Some(tls) => {
-            let shaken = timeout_at(deadline, secure::handshake(socket, tls)).await;
+            let shaken = timeout_at(deadline, secure::handshake(socket, tls, &config.challenges)).await;
             match shaken.unwrap_or_else(|_| Err(NoTls::Failed("handshake timed out".to_owned()))) {
                 Ok((stream, info)) => (Transport::Tls(stream), Some(info)),
                 Err(failure) => {
@@ -183,6 +183,9 @@ pub(super) fn overloaded_silently<A>(port: &Port<A>, peer: SocketAddr, config: &
 async fn tls_failed<A>(port: &Port<A>, peer: SocketAddr, failure: NoTls) {
     match failure {
         NoTls::Left => {}
+        NoTls::Challenge(name) => {
+            tracing::info!(port = %port.key, %peer, name, "a TLS-ALPN-01 challenge is answered")
+        }
         NoTls::Failed(reason) => port.observer.tls_failed(port.key, peer, &reason),
         NoTls::PlainHttp(socket) => {
             let refusal = Refusal::new(Outcome::BadRequest, "client sent HTTP to an HTTPS port");

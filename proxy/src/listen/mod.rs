@@ -28,6 +28,7 @@ pub use ports::Ports;
 pub use proxy_header::{Parsed as ProxyHeader, parse as parse_proxy_header};
 pub use secure::server_name;
 
+use crate::acme::Challenges;
 use crate::tls::PortTls;
 use http::HeaderValue;
 use sluice_ir::{Limits, ProxyProtocol};
@@ -44,6 +45,8 @@ pub struct PortConfig {
     pub proxy_protocol: ProxyProtocol,
     /// TLS is terminated; `None`: plain HTTP.
     pub tls: Option<Arc<PortTls>>,
+    /// TLS-ALPN-01 is answered from here, before the server name chooses.
+    pub challenges: Arc<Challenges>,
 }
 
 /// What is known of a connection; every request finds it with [`ConnInfo::of`].

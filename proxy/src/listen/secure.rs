@@ -1,6 +1,7 @@
 //! The TLS handshake of a connection: read the ClientHello, choose the configuration by server name, finish.
 
 use super::TlsInfo;
+use crate::acme::Challenges;
 use crate::tls::PortTls;
 use rustls::server::{Acceptor, ClientHello};
 use rustls::{HandshakeKind, ProtocolVersion};
@@ -20,6 +21,8 @@ pub(super) enum NoTls {
     PlainHttp(TcpStream),
     /// The client left without a word: a health check or a scan.
     Left,
+    /// A certificate authority has seen what it asked for, for this name: nothing else follows (RFC 8737 §3).
+    Challenge(String),
     /// The handshake failed.
     Failed(String),
 }
@@ -34,6 +37,7 @@ impl From<io::Error> for NoTls {
 pub(super) async fn handshake(
     socket: TcpStream,
     tls: &PortTls,
+    challenges: &Challenges,
 ) -> Result<(Box<TlsStream<TcpStream>>, TlsInfo), NoTls> {
     let mut first = [0];
     match socket.peek(&mut first).await {
@@ -42,9 +46,16 @@ pub(super) async fn handshake(
         Ok(_) => {}
     }
     let started = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
-    let server_name = server_name(&started.client_hello());
+    let hello = started.client_hello();
+    let server_name = server_name(&hello);
+    if let Some(config) = challenges.tls(server_name.as_deref(), &hello).cloned() {
+        let mut stream = started.into_stream(config).await?;
+        let _ = stream.shutdown().await;
+        return Err(NoTls::Challenge(server_name.unwrap_or_default()));
+    }
     let Some(config) = tls.choose(server_name.as_deref()) else {
-        return Err(refuse(started.io, server_name).await);
+        let waits = tls.waits(server_name.as_deref());
+        return Err(refuse(started.io, server_name, waits).await);
     };
     let stream = started.into_stream(config.clone()).await?;
     let session = stream.get_ref().1;
@@ -70,8 +81,11 @@ pub fn server_name(hello: &ClientHello<'_>) -> Option<String> {
     hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
 }
 
-async fn refuse(mut socket: TcpStream, server_name: Option<String>) -> NoTls {
+async fn refuse(mut socket: TcpStream, server_name: Option<String>, waits: bool) -> NoTls {
     let (alert, reason) = match server_name {
+        Some(name) if waits => {
+            (UNRECOGNIZED_NAME, format!("the listener for server name {name} has no certificate"))
+        }
         Some(name) => (UNRECOGNIZED_NAME, format!("no listener for server name {name}")),
         None => (MISSING_EXTENSION, "no server name, and no listener for every host".to_owned()),
     };

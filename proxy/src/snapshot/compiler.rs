@@ -5,6 +5,7 @@ use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::{self, Backends};
 use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, Runtime};
 use super::tls::BackendTls;
+use crate::acme::{self, ByGateway};
 use crate::hosts::HostTable;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
@@ -36,6 +37,7 @@ pub struct Compiler {
     backends: AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
     listeners: BTreeMap<ir::ListenerKey, Arc<ListenerRuntime>>,
     ports: Ports,
+    challenges: ByGateway,
     runtime: Arc<Runtime>,
     hasher: RandomState,
 }
@@ -53,6 +55,7 @@ type Fresh = AHashMap<ir::RouteKey, Arc<RouteRuntime>>;
 #[derive(Default)]
 struct Touched {
     ports: bool,
+    challenges: bool,
     endpoints: bool,
     backends: AHashSet<ir::BackendKey>,
     routes: BTreeSet<ir::RouteKey>,
@@ -69,6 +72,7 @@ impl Compiler {
             backends: AHashMap::new(),
             listeners: BTreeMap::new(),
             ports: Ports::default(),
+            challenges: ByGateway::new(),
             runtime: Arc::default(),
             hasher: RandomState::new(),
         }
@@ -97,12 +101,27 @@ impl Compiler {
             let limit = self.pending_requests();
             self.backends.values().for_each(|backend| backend.permits.set_limit(limit));
         }
+        if touched.ports || touched.challenges {
+            self.place_challenges();
+        }
         self.assemble();
         self.retire(delta);
         Compiled {
             runtime: self.runtime.clone(),
             ports: self.ports.planned.clone(),
             failures: self.ports.failures.clone(),
+        }
+    }
+
+    /// Gives each port the challenges of its Gateway.
+    fn place_challenges(&mut self) {
+        self.challenges = acme::tables(&self.snapshot, &self.challenges);
+        for port in self.ports.planned.values_mut() {
+            match self.challenges.get(&port.gateway.key) {
+                Some(challenges) => port.challenges = challenges.clone(),
+                None if !port.challenges.is_empty() => port.challenges = Arc::default(),
+                None => {}
+            }
         }
     }
 
@@ -283,6 +302,7 @@ impl Compiler {
                 port: first.listener.port,
                 port_field: first.listener.port.into(),
                 tls: planned.tls.is_some(),
+                challenges: planned.challenges.clone(),
                 hosts,
                 listeners,
                 metrics: self.metrics.route(planned.gateway.key.as_str(), NONE),
@@ -331,6 +351,7 @@ fn touched(delta: &ir::Delta) -> Touched {
             ResourceKey::Gateway(_) | ResourceKey::Listener(_) | ResourceKey::Certificate(_) => {
                 touched.ports = true
             }
+            ResourceKey::Challenge(_) => touched.challenges = true,
             ResourceKey::Route(key) => drop(touched.routes.insert(key)),
             ResourceKey::StreamRoute(_) => {}
             ResourceKey::Backend(key) => drop(touched.backends.insert(key)),

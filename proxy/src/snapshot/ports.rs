@@ -2,6 +2,7 @@
 //!
 //! Binds nothing. A listener that can't be served is left out and reported; the others of its port serve.
 
+use crate::acme::Challenges;
 use crate::tls::PortTls;
 use sluice_ir as ir;
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub struct PlannedPort {
     pub gateway: Arc<ir::Gateway>,
     /// TLS by SNI, for an HTTPS port.
     pub tls: Option<Arc<PortTls>>,
+    /// What certificate authorities ask its Gateway.
+    pub challenges: Arc<Challenges>,
     /// The listeners behind it.
     pub listeners: Vec<ir::ListenerKey>,
 }
@@ -92,10 +95,16 @@ impl Ports {
         } else {
             None
         };
-        Some(PlannedPort { gateway, tls, listeners: listeners.iter().map(|it| it.key.clone()).collect() })
+        Some(PlannedPort {
+            gateway,
+            tls,
+            challenges: Arc::default(),
+            listeners: listeners.iter().map(|it| it.key.clone()).collect(),
+        })
     }
 
-    /// TLS of a port. A listener whose certificates can't be used is left out and reported.
+    /// TLS of a port. A listener whose certificates can't be used is left out and reported; one that waits for its
+    /// certificate stays.
     fn tls(
         &mut self,
         snapshot: &ir::Snapshot,
@@ -115,7 +124,7 @@ impl Ports {
             Err(error) => (None, error.to_string()),
         };
         listeners.retain(|listener| {
-            let served = tls.as_ref().is_some_and(|tls| tls.serves(&listener.hostname));
+            let served = tls.as_ref().is_some_and(|tls| waits(listener) || tls.serves(&listener.hostname));
             if !served {
                 self.failures.push((listener.key.clone(), problems.clone()));
             }
@@ -123,6 +132,11 @@ impl Ports {
         });
         if listeners.is_empty() { None } else { tls.map(Arc::new) }
     }
+}
+
+/// Whether the listener has no certificate yet.
+fn waits(listener: &ir::Listener) -> bool {
+    matches!(&listener.protocol, ir::ListenerProtocol::Https(tls) if tls.certificates.is_empty())
 }
 
 fn addresses(plan: BindPlan, listener: &ir::Listener) -> Result<Vec<SocketAddr>, String> {

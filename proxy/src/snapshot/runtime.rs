@@ -1,6 +1,7 @@
 //! The shapes of a compiled configuration.
 
 use super::tls::BackendTls;
+use crate::acme::Challenges;
 use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
 use crate::telemetry::{Metrics, RouteMetrics};
@@ -30,6 +31,8 @@ pub struct Port {
     pub port_field: HeaderValue,
     /// Whether TLS is terminated.
     pub tls: bool,
+    /// What certificate authorities ask the Gateway.
+    pub challenges: Arc<Challenges>,
     /// Positions of `listeners` by host.
     pub(crate) hosts: Arc<HostTable<usize>>,
     /// In key order.

@@ -47,6 +47,8 @@ outcomes! {
         "A redirect filter answered.";
     Preflight "preflight" None, 14,
         "A CORS preflight was answered here.";
+    Challenge "challenge" None, 14,
+        "A challenge of a certificate authority (ACME HTTP-01) was answered here.";
     BadRequest "bad_request" Some(400), 13,
         "The request's head breaks RFC 9110, 9112 or 9113, or its framing is ambiguous. The connection is closed.";
     HeadTimeout "head_timeout" Some(408), 4,

@@ -9,6 +9,7 @@ mod authorities;
 mod certificate;
 mod clients;
 mod error;
+mod placeholder;
 mod resolver;
 
 pub use error::TlsError;
@@ -65,7 +66,8 @@ struct Resumption {
 }
 
 impl PortTls {
-    /// Builds the table. A certificate that can't be used leaves out itself, and its listener only when no other is
+    /// Builds the table. A listener that waits for its certificate refuses its host, or shows a self-signed one when it
+    /// is told to, and is no problem. A certificate that can't be used leaves out itself, and its listener only when no other is
     /// left for it; what was left out is in [`PortTls::problems`]. Pass the table in use as `previous` to share
     /// what did not change. Of two listeners with one host the first wins.
     ///
@@ -85,6 +87,10 @@ impl PortTls {
             problems: Vec::new(),
         };
         for (host, tls) in listeners {
+            if tls.certificates.is_empty() && !tls.self_signed_meanwhile {
+                table.hosts.insert(host, None);
+                continue;
+            }
             match table.config(tls, &certificate, previous, &provider) {
                 Ok(config) => table.hosts.insert(host, Some(config)),
                 Err(error) => {
@@ -102,6 +108,11 @@ impl PortTls {
     /// per label.
     pub fn choose(&self, server_name: Option<&str>) -> Option<&Arc<ServerConfig>> {
         self.hosts.find(server_name)?.as_ref()
+    }
+
+    /// Whether there is a listener for a server name, but no certificate that it could show.
+    pub fn waits(&self, server_name: Option<&str>) -> bool {
+        self.hosts.find(server_name).is_some_and(Option::is_none)
     }
 
     /// Whether the listener of this very host has a configuration.
@@ -130,6 +141,9 @@ impl PortTls {
                 Ok(parsed) => usable.push(parsed),
                 Err(error) => self.problems.push(error),
             }
+        }
+        if tls.certificates.is_empty() && tls.self_signed_meanwhile {
+            usable.extend(placeholder::placeholder(provider));
         }
         if usable.is_empty() {
             return Err(TlsError::NoCertificate { host: HostPattern::Any });

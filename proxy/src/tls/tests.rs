@@ -20,7 +20,12 @@ fn listener(host: &str, certificates: &[&Arc<Certificate>]) -> (HostPattern, Tls
     let certificates = certificates.iter().map(|it| it.key.clone()).collect();
     (
         HostPattern::parse(host),
-        Tls { certificates, minimum_version: TlsVersion::V1_2, client_validation: None },
+        Tls {
+            certificates,
+            minimum_version: TlsVersion::V1_2,
+            self_signed_meanwhile: false,
+            client_validation: None,
+        },
     )
 }
 

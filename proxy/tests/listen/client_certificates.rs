@@ -25,7 +25,12 @@ fn listener(
         let authorities = SecretBytes::new(pem.as_bytes().to_vec());
         Box::new(ClientValidation { authorities, mode })
     });
-    let tls = Tls { certificates: vec![key.clone()], minimum_version: TlsVersion::V1_2, client_validation };
+    let tls = Tls {
+        certificates: vec![key.clone()],
+        minimum_version: TlsVersion::V1_2,
+        self_signed_meanwhile: false,
+        client_validation,
+    };
     (HostPattern::parse(host), tls)
 }
 

@@ -72,7 +72,12 @@ impl Authority {
                 let certificates = keys.iter().map(|key| (*key).clone()).collect();
                 (
                     HostPattern::parse(host),
-                    Tls { certificates, minimum_version: TlsVersion::V1_2, client_validation: None },
+                    Tls {
+                        certificates,
+                        minimum_version: TlsVersion::V1_2,
+                        self_signed_meanwhile: false,
+                        client_validation: None,
+                    },
                 )
             })
             .collect();
@@ -263,8 +268,12 @@ async fn of_several_certificates_the_one_that_names_the_server_and_can_be_verifi
 async fn a_listener_for_tls_1_3_refuses_1_2() {
     let mut authority = Authority::new();
     let key = authority.issue("a", &["a.example"], P256);
-    let listener =
-        Tls { certificates: vec![key], minimum_version: TlsVersion::V1_3, client_validation: None };
+    let listener = Tls {
+        certificates: vec![key],
+        minimum_version: TlsVersion::V1_3,
+        self_signed_meanwhile: false,
+        client_validation: None,
+    };
     let table =
         PortTls::build(&[(HostPattern::Any, listener)], |key| authority.issued.get(key).cloned(), None)
             .unwrap();

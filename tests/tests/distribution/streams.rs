@@ -2,7 +2,7 @@
 
 use crate::controller::{Controller, Trust};
 use crate::raw::{Raw, Versions};
-use crate::world::{self, scope, two_gateways};
+use crate::world::{self, listener_key, scope, two_gateways};
 use sluice_ir as ir;
 use sluice_tests::eventually;
 use std::net::SocketAddr;
@@ -140,4 +140,33 @@ async fn a_large_configuration_comes_in_parts_and_counts_when_the_last_is_there(
     assert!(batch.responses.len() > 5, "{}", batch.responses.len());
     assert!(batch.responses.iter().all(|response| response.resources.len() <= 1000));
     assert_eq!(raw.snapshot, scope(&all, "shop/web"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_challenge_counts_when_every_data_plane_of_its_gateway_has_acknowledged_it() {
+    let (trust, before) = (Trust::new(), two_gateways());
+    let controller = Controller::start(&trust, &before).await;
+    let gateway = ir::GatewayKey::new("shop/web");
+    let challenge = world::challenge("shop/web", "shop.example", "abc");
+    let answers = || controller.distributor.answers(&gateway, &challenge.key);
+    assert_eq!(answers().unwrap_err(), "the challenge is on its way to the controller");
+    let now = world::with(before.clone(), [ir::Resource::Challenge(challenge.clone())]);
+    controller.publish(&before, &now);
+    assert_eq!(answers().unwrap_err(), "Gateway shop/web has no data plane that is connected");
+    let mut other = Raw::of(&controller, &trust, "bank/web").await;
+    other.acknowledged().await;
+    assert!(!String::from_utf8_lossy(&other.bytes).contains("abc.thumbprint"));
+    assert!(answers().is_err(), "another Gateway's data planes are not asked");
+    let mut raw = Raw::of(&controller, &trust, "shop/web").await;
+    let batch = raw.batch().await.expect("a batch");
+    let missing = "1 of 1 data planes of Gateway shop/web have not acknowledged the challenge";
+    assert_eq!(answers().unwrap_err(), missing);
+    // A listener that can't be served says nothing of the challenge.
+    let listener = ir::ResourceKey::Listener(listener_key("shop/web", "https"));
+    raw.answer(&batch, &[(listener, "its port is taken")]);
+    eventually("it counts", || async { answers().is_ok() }).await;
+    assert!(!controller.distributor.sync(&gateway).programmed);
+    controller.publish(&now, &before);
+    raw.acknowledged().await;
+    assert!(answers().is_err());
 }

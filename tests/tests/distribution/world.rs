@@ -35,6 +35,7 @@ pub(crate) fn http(of: &str, section: &str, port: u16) -> Arc<ir::Listener> {
 pub(crate) fn https(of: &str, section: &str, port: u16, certificate: &str) -> Arc<ir::Listener> {
     let tls = ir::Tls {
         certificates: vec![ir::CertificateKey::new(format!("Secret/{certificate}"))],
+        self_signed_meanwhile: false,
         minimum_version: ir::TlsVersion::default(),
         client_validation: None,
     };
@@ -53,6 +54,23 @@ pub(crate) fn certificate(name: &str) -> Arc<ir::Certificate> {
         names: Vec::new(),
         chain: ir::SecretBytes::new(format!("chain of {name}").into_bytes()),
         private_key: ir::SecretBytes::new(format!("private key of {name}").into_bytes()),
+    })
+}
+
+pub(crate) fn challenge(of: &str, host: &str, token: &str) -> Arc<ir::Challenge> {
+    let (gateway, answer) = (
+        ir::GatewayKey::new(of),
+        ir::ChallengeAnswer::Http01 {
+            token: token.to_owned(),
+            key_authorization: ir::SecretBytes::new(format!("{token}.thumbprint").into_bytes()),
+        },
+    );
+    Arc::new(ir::Challenge {
+        key: ir::Challenge::key_of(&gateway, host, &answer),
+        origin: ir::Origin::new("CertificateIssuer", "shop", "ca"),
+        gateway,
+        host: host.to_owned(),
+        answer,
     })
 }
 

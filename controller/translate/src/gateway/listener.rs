@@ -204,8 +204,12 @@ fn judge_certificates(view: &View<'_>, owner: &ObjectRef, judged: &mut Judged<'_
         return;
     }
     let certificates = judged.certificates.iter().map(|it| it.key.clone()).collect();
-    judged.tls =
-        minimum_version.map(|minimum_version| Tls { certificates, minimum_version, client_validation: None });
+    judged.tls = minimum_version.map(|minimum_version| Tls {
+        certificates,
+        self_signed_meanwhile: false,
+        minimum_version,
+        client_validation: None,
+    });
 }
 
 /// Warns of certificates that clients of the listener's host will not take.

@@ -1,0 +1,42 @@
+//! TLS-ALPN-01 (RFC 8737): a handshake with a certificate that only proves who answers for the name.
+
+use crate::tls::TlsError;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::ClientHello;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use sluice_ir::{Certificate, CertificateKey, Origin, SecretBytes};
+use std::sync::Arc;
+
+/// The protocol that a certificate authority offers, alone.
+pub const ALPN: &[u8] = b"acme-tls/1";
+
+/// Whether the client offers `acme-tls/1` and nothing beside it (RFC 8737 §3).
+pub(super) fn is_asked(hello: &ClientHello<'_>) -> bool {
+    let Some(mut offered) = hello.alpn() else { return false };
+    offered.next() == Some(ALPN) && offered.next().is_none()
+}
+
+/// A configuration for that one handshake: no session is worth resuming.
+pub(super) fn config(
+    certificate: &SecretBytes,
+    private_key: &SecretBytes,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let source = Certificate {
+        key: CertificateKey::new("challenge"),
+        origin: Origin::new("CertificateIssuer", "", ""),
+        names: Vec::new(),
+        chain: certificate.clone(),
+        private_key: private_key.clone(),
+    };
+    let certified: CertifiedKey = crate::tls::certified(&source, &provider)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|source| TlsError::Config { source })?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
