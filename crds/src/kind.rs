@@ -42,6 +42,8 @@ pub enum Kind {
     ConfigMap,
     /// Core, cluster-scoped.
     Namespace,
+    /// Core, cluster-scoped.
+    Node,
     /// Istio.
     ServiceEntry,
     /// Our own.
@@ -50,7 +52,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -66,6 +68,7 @@ impl Kind {
         Self::Secret,
         Self::ConfigMap,
         Self::Namespace,
+        Self::Node,
         Self::ServiceEntry,
         Self::GatewayParameters,
     ];
@@ -88,6 +91,7 @@ impl Kind {
             Self::Secret => "Secret",
             Self::ConfigMap => "ConfigMap",
             Self::Namespace => "Namespace",
+            Self::Node => "Node",
             Self::ServiceEntry => "ServiceEntry",
             Self::GatewayParameters => "GatewayParameters",
         }
@@ -106,7 +110,7 @@ impl Kind {
             | Self::TlsRoute
             | Self::TcpRoute
             | Self::UdpRoute => GATEWAY_API_GROUP,
-            Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace => "",
+            Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceEntry => ISTIO_GROUP,
             Self::GatewayParameters => SLUICE_GROUP,
@@ -123,7 +127,12 @@ impl Kind {
             Self::BackendTlsPolicy => &["v1", "v1alpha3"],
             Self::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
             Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
-            Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::EndpointSlice => &["v1"],
+            Self::Service
+            | Self::Secret
+            | Self::ConfigMap
+            | Self::Namespace
+            | Self::Node
+            | Self::EndpointSlice => &["v1"],
             Self::ServiceEntry => &["v1", "v1beta1", "v1alpha3"],
             Self::GatewayParameters => &["v1alpha1"],
         }
@@ -131,7 +140,7 @@ impl Kind {
 
     /// Whether objects of the kind live in a namespace.
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Self::GatewayClass | Self::Namespace)
+        !matches!(self, Self::GatewayClass | Self::Namespace | Self::Node)
     }
 
     /// `GROUP/VERSION` of the preferred version, `v1` for core kinds.

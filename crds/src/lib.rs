@@ -33,7 +33,7 @@ pub use gatewayclasses::GatewayClass;
 pub use gateways::Gateway;
 pub use grpcroutes::GrpcRoute;
 pub use httproutes::HttpRoute;
-pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SLUICE_GROUP};
 pub use listenersets::ListenerSet;

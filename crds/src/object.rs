@@ -2,8 +2,8 @@
 
 use crate::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
-    HttpRoute, Kind, ListenerSet, Name, Namespace, ReferenceGrant, Secret, Service, ServiceEntry, TcpRoute,
-    TlsRoute, UdpRoute,
+    HttpRoute, Kind, ListenerSet, Name, Namespace, Node, ReferenceGrant, Secret, Service, ServiceEntry,
+    TcpRoute, TlsRoute, UdpRoute,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -136,6 +136,7 @@ object!(
     Secret(Secret),
     ConfigMap(ConfigMap),
     Namespace(Namespace),
+    Node(Node),
     ServiceEntry(ServiceEntry),
     GatewayParameters(GatewayParameters),
 );

@@ -37,6 +37,7 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         | Kind::Secret
         | Kind::ConfigMap
         | Kind::Namespace
+        | Kind::Node
         | Kind::ServiceEntry => return None,
     };
     let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;

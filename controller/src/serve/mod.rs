@@ -30,7 +30,7 @@ pub use listen::{ServeOptions, serve};
 pub use peers::PeerIdentity;
 pub use sync::{GatewaySync, ProxySync, RefusedResource};
 pub use token_review::TokenReviewer;
-pub use watch_peers::{PeerOptions, watch_peers};
+pub use watch_peers::{PeerOptions, follow, watch_peers};
 
 #[cfg(test)]
 mod tests;

@@ -78,8 +78,8 @@ pub async fn watch_peers(
         for address in wanted {
             watched.entry(address).or_insert_with(|| {
                 let stop = stop.child_token();
-                let peer = Peer { address, distributor: distributor.clone(), options: options.clone() };
-                tokio::spawn(peer.run(stop.clone()));
+                let address = SocketAddr::new(address, options.port);
+                tokio::spawn(follow(address, distributor.clone(), options.clone(), stop.clone()));
                 stop.drop_guard()
             });
         }
@@ -94,9 +94,19 @@ fn note(known: &mut BTreeMap<String, BTreeSet<IpAddr>>, slice: &EndpointSlice, o
     known.insert(slice.metadata.name.clone().unwrap_or_default(), addresses);
 }
 
+/// Keeps the distributor informed of what the replica at this address tells, until `stop`.
+pub async fn follow(
+    address: SocketAddr,
+    distributor: Distributor,
+    options: PeerOptions,
+    stop: CancellationToken,
+) {
+    Peer { address, distributor, options }.run(stop).await;
+}
+
 /// One other replica.
 struct Peer {
-    address: IpAddr,
+    address: SocketAddr,
     distributor: Distributor,
     options: PeerOptions,
 }
@@ -131,7 +141,7 @@ impl Peer {
     }
 
     async fn open(&self) -> Result<Connection> {
-        let address: Uri = format!("https://{}", SocketAddr::new(self.address, self.options.port)).parse()?;
+        let address: Uri = format!("https://{}", self.address).parse()?;
         let authorities = self.options.authorities.borrow().clone();
         let name = Some(self.options.server_name.as_str());
         Ok(Connection::open(&address, name, authorities.as_bytes()).await?)

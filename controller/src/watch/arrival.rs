@@ -95,10 +95,11 @@ fn trim(kind: Kind, value: &mut Value) {
             keep(document, &["data", "binaryData"], &["ca.crt"]);
         }
         Kind::Secret => keep(document, &["data"], &["tls.crt", "tls.key", "ca.crt"]),
+        Kind::Node => drop(document.remove("spec")),
         Kind::EndpointSlice => {
             let endpoints = document.get_mut("endpoints").and_then(Value::as_array_mut);
             for endpoint in endpoints.into_iter().flatten().filter_map(Value::as_object_mut) {
-                for field in ["targetRef", "nodeName", "hostname", "deprecatedTopology", "hints"] {
+                for field in ["targetRef", "hostname", "deprecatedTopology", "hints"] {
                     endpoint.remove(field);
                 }
             }

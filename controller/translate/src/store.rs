@@ -30,6 +30,8 @@ pub(crate) struct Store {
     pub(crate) policies: Map<PolicyModel>,
     pub(crate) streams: Map<StreamModel>,
     pub(crate) namespaces: Map<BTreeMap<String, String>>,
+    /// Zones of the nodes that have one.
+    pub(crate) zones: Map<String>,
     pub(crate) entries: Map<EntryModel>,
     pub(crate) parameters: Map<ParametersModel>,
     sets_by_gateway: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
@@ -123,6 +125,14 @@ impl Store {
                     touched.keys.extend([Key::Object(reference), Key::Topology]);
                 }
             }
+            Object::Node(it) => match crate::model::zone(&it) {
+                Some(zone) => {
+                    if put(&mut self.zones, &reference, zone).is_some() {
+                        touched.keys.push(Key::Object(reference));
+                    }
+                }
+                None => touch_removed(self.zones.remove(&reference), reference, &mut touched),
+            },
             Object::ServiceEntry(it) => {
                 let model = EntryModel::read(&it);
                 let hosts = model.hosts.clone();
@@ -215,6 +225,7 @@ impl Store {
                     touched.keys.extend([Key::Object(reference), Key::Topology]);
                 }
             }
+            Kind::Node => touch_removed(self.zones.remove(&reference), reference, &mut touched),
             Kind::ServiceEntry => {
                 if let Some(old) = self.entries.remove(&reference) {
                     self.move_entry(&reference, &old.hosts.clone(), &[], &mut touched);

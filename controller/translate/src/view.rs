@@ -189,6 +189,13 @@ impl<'a> View<'a> {
         labels
     }
 
+    /// The zone of a node, if it is known.
+    pub(crate) fn zone_of(&self, node: &str) -> Option<String> {
+        let reference = ObjectRef::new(Kind::Node, "", node);
+        self.note_object(&reference);
+        self.state.store.zones.get(&reference).map(|it| (**it).clone())
+    }
+
     pub(crate) fn lost(&self, gateway: &ObjectRef) -> Option<&'a Arc<Lost>> {
         self.note(Key::Lost(gateway.clone()));
         self.state.lost.get(gateway)

@@ -4,6 +4,7 @@ use super::backoff::Backoff;
 use super::disk::{Disk, Restored};
 use super::files::{read, token};
 use super::held::{Batch, Held};
+use super::save::{self, Waiting};
 use crate::Proxy;
 use anyhow::{Context as _, Result};
 use http::Uri;
@@ -14,7 +15,7 @@ use sluice_xds::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, ErrorDetail, Nod
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
@@ -25,10 +26,6 @@ const RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 const ANSWER_TIME: Duration = Duration::from_secs(15);
 /// How often ports that could not be bound are tried again, and the token is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a change may settle before it is written to the disk.
-const SETTLE_TIME: Duration = Duration::from_millis(500);
-/// The disk is written at most for this share of the time.
-const DISK_SHARE: u32 = 200;
 /// Time for the stream's end to reach the controller.
 const GOODBYE_TIME: Duration = Duration::from_millis(500);
 /// `google.rpc.Code.INVALID_ARGUMENT`
@@ -74,7 +71,7 @@ pub struct SyncClient {
     options: SyncOptions,
     held: Held,
     state: watch::Sender<SyncState>,
-    changed: Arc<Notify>,
+    waiting: Arc<Waiting>,
 }
 
 /// How a stream ended, other than by an error.
@@ -89,7 +86,7 @@ impl SyncClient {
     /// Applies the last good configuration of the disk, if there is one, before it returns.
     pub async fn start(proxy: Arc<Proxy>, options: SyncOptions) -> Self {
         let state = watch::Sender::new(SyncState::default());
-        let mut this = Self { proxy, options, held: Held::default(), state, changed: Arc::default() };
+        let mut this = Self { proxy, options, held: Held::default(), state, waiting: Arc::default() };
         if let Err(error) = this.restore().await {
             let error = format!("{error:#}");
             tracing::warn!(error, "the last configuration can't be used; the controller's is waited for");
@@ -105,8 +102,8 @@ impl SyncClient {
     /// Runs until `stop`. Whatever happens to the controller, what was applied stays in use.
     pub async fn run(mut self, stop: CancellationToken) {
         let writer = self.disk().map(|disk| {
-            let (proxy, changed, stop) = (self.proxy.clone(), self.changed.clone(), stop.clone());
-            tokio::spawn(write(disk, proxy, changed, stop))
+            let (proxy, waiting) = (self.proxy.clone(), self.waiting.clone());
+            tokio::spawn(save::run(disk, proxy, waiting, stop.clone()))
         });
         let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
@@ -262,8 +259,8 @@ impl SyncClient {
             state.batches += 1;
             state.trouble = None;
         });
-        if !delta.is_empty() {
-            self.changed.notify_one();
+        if self.options.snapshot_dir.is_some() {
+            self.waiting.note(&delta);
         }
         let last = responses.len().saturating_sub(1);
         for (position, (type_url, response_nonce)) in responses.into_iter().enumerate() {
@@ -326,37 +323,4 @@ fn refused(status: tonic::Status) -> anyhow::Error {
 /// Reads until the stream ends.
 async fn drained(responses: &mut Streaming<DeltaDiscoveryResponse>) {
     while let Ok(Some(_)) = responses.message().await {}
-}
-
-/// Writes the configuration a moment after it changed, off the request path, and once more at the end.
-async fn write(disk: Disk, proxy: Arc<Proxy>, changed: Arc<Notify>, stop: CancellationToken) {
-    let mut failed = false;
-    loop {
-        tokio::select! {
-            () = changed.notified() => {}
-            () = stop.cancelled() => return,
-        }
-        tokio::select! {
-            () = tokio::time::sleep(SETTLE_TIME) => {}
-            () = stop.cancelled() => {}
-        }
-        let started = Instant::now();
-        let (to, snapshot) = (disk.clone(), proxy.snapshot());
-        let saved = tokio::task::spawn_blocking(move || to.save(&snapshot)).await;
-        let took = started.elapsed();
-        match saved.map_err(anyhow::Error::from).and_then(|saved| saved) {
-            Ok(()) => failed = false,
-            Err(error) if !std::mem::replace(&mut failed, true) => {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "the configuration can't be written to the disk"
-                );
-            }
-            Err(_) => {}
-        }
-        tokio::select! {
-            () = tokio::time::sleep(took.saturating_mul(DISK_SHARE)) => {}
-            () = stop.cancelled() => {}
-        }
-    }
 }

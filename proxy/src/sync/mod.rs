@@ -14,5 +14,6 @@ mod client;
 mod disk;
 mod files;
 mod held;
+mod save;
 
 pub use client::{SyncClient, SyncOptions, SyncState};

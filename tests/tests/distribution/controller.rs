@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use rustls::crypto::aws_lc_rs;
 use sluice_controller::ca::{Root, ServingCertificate};
-use sluice_controller::serve::{Authenticator, Denied, Distributor, ProxyIdentity, ServeOptions, serve};
+use sluice_controller::serve::{
+    Authenticator, Denied, Distributor, PeerIdentity, ProxyIdentity, ServeOptions, serve,
+};
 use sluice_ir as ir;
 use sluice_proxy::sync::SyncOptions;
 use std::net::SocketAddr;
@@ -70,10 +72,26 @@ impl Controller {
 
     /// With nothing, and not complete.
     pub(crate) async fn at(trust: &Trust, address: SocketAddr) -> Self {
+        Self::with(trust, ServeOptions::new(address, "controller-0")).await
+    }
+
+    /// One of several replicas, complete with this configuration.
+    pub(crate) async fn replica(trust: &Trust, name: &str, snapshot: &ir::Snapshot) -> Self {
+        let mut options = ServeOptions::new("127.0.0.1:0".parse().unwrap(), name);
+        options.peers = Some(PeerIdentity {
+            namespace: "sluice-system".to_owned(),
+            service_account: "sluice-controller".to_owned(),
+        });
+        let controller = Self::with(trust, options).await;
+        controller.publish(&ir::Snapshot::default(), snapshot);
+        controller.distributor.set_complete();
+        controller
+    }
+
+    async fn with(trust: &Trust, options: ServeOptions) -> Self {
         let names = vec![NAME.to_owned()];
         let tls = Arc::new(ServingCertificate::new(&trust.root, names, SystemTime::now()).unwrap());
         let (distributor, stop) = (Distributor::new(), CancellationToken::new());
-        let options = ServeOptions::new(address, "controller-0");
         let served = serve(distributor.clone(), options, Arc::new(Tokens), tls, stop.clone());
         let address = served.await.expect("a port");
         Self { distributor, address, _stop: stop.drop_guard() }

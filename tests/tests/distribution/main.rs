@@ -8,6 +8,7 @@
 mod controller;
 mod kills;
 mod law;
+mod peers;
 mod process;
 mod raw;
 mod refusals;

@@ -70,6 +70,18 @@ impl Raw {
         gateway: &str,
         has: Versions,
     ) -> Result<Self, Status> {
+        Self::named("raw", controller, trust, token, gateway, has).await
+    }
+
+    /// As the data plane of this name.
+    pub(crate) async fn named(
+        name: &str,
+        controller: &Controller,
+        trust: &Trust,
+        token: &str,
+        gateway: &str,
+        has: Versions,
+    ) -> Result<Self, Status> {
         let address = format!("https://{}", controller.address).parse().unwrap();
         let connection = Connection::open(&address, Some(NAME), trust.root.certificate().as_bytes());
         let connection = connection.await.expect("a connection");
@@ -78,7 +90,12 @@ impl Raw {
             let own = has.iter().filter(|(key, _)| key.kind() == kind);
             let versions: HashMap<_, _> =
                 own.map(|(key, version)| (key.as_str().to_owned(), version.clone())).collect();
-            let node = Node { id: "raw".to_owned(), cluster: gateway.to_owned(), ..Node::default() };
+            let node = Node {
+                id: name.to_owned(),
+                cluster: gateway.to_owned(),
+                user_agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..Node::default()
+            };
             let first = DeltaDiscoveryRequest {
                 node: Some(node),
                 type_url: type_url(kind),

@@ -100,23 +100,3 @@ async fn a_data_plane_that_comes_again_does_not_make_its_gateway_flap() {
     sync(&controller, "it is in sync again", |it| it.in_sync == 1 && it.connected == 1).await;
     assert!(!changes.has_changed().unwrap(), "{:?}", controller.distributor.all());
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_is_told_of_the_data_planes_of_another() {
-    // The way between replicas: what one tells is what the other shows.
-    let (trust, all) = (Trust::new(), two_gateways());
-    let controller = Controller::start(&trust, &all).await;
-    let denied = async |token: &str| {
-        let address = format!("https://{}", controller.address).parse().unwrap();
-        let authorities = trust.root.certificate().as_bytes();
-        let connection =
-            sluice_xds::connect::Connection::open(&address, Some(crate::controller::NAME), authorities);
-        let connection = connection.await.expect("a connection");
-        let request = sluice_xds::peers::WatchRequest::default();
-        let answer = sluice_xds::peers::watch(connection.service(), token, request, 1 << 20).await;
-        answer.err().map(|status| status.code())
-    };
-    // This controller has no others: nobody may ask, least of all a data plane.
-    assert_eq!(denied("shop/web-sluice").await, Some(tonic::Code::PermissionDenied));
-    assert_eq!(denied("sluice-system/sluice-controller").await, Some(tonic::Code::PermissionDenied));
-}

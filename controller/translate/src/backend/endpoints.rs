@@ -42,13 +42,14 @@ fn of_service(
         let Some(target) = slice.port(name, transport) else { continue };
         for it in &slice.endpoints {
             let state = if it.is_ready { EndpointState::Ready } else { EndpointState::Draining };
+            let zone = it.zone.clone().or_else(|| view.zone_of(it.node.as_deref()?));
             for address in &it.addresses {
                 let address = address_of(address, target, slice.is_fqdn);
                 endpoints.extend(address.map(|address| Endpoint {
                     address,
                     state,
                     weight: 1,
-                    zone: it.zone.clone(),
+                    zone: zone.clone(),
                 }));
             }
         }

@@ -1,12 +1,15 @@
-//! Service, EndpointSlice, Secret, ConfigMap and ServiceEntry.
+//! Service, EndpointSlice, Node, Secret, ConfigMap and ServiceEntry.
 
 use super::{Meta, Transport};
 use sluice_crds::{
-    ConfigMap, EndpointSlice, Kind, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec,
+    ConfigMap, EndpointSlice, Kind, Node, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec,
 };
 
 /// Where the authorities are in a ConfigMap or Secret (Gateway API `caCertificateRefs`).
 const AUTHORITIES_KEY: &str = "ca.crt";
+
+/// Label of a Node (Kubernetes, well-known labels).
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub(crate) struct SliceEndpoint {
     pub(crate) addresses: Vec<String>,
     pub(crate) is_ready: bool,
     pub(crate) zone: Option<String>,
+    /// Where it runs, when the slice does not name the zone itself.
+    pub(crate) node: Option<String>,
 }
 
 /// A Secret, as far as it can be a certificate or authorities.
@@ -126,6 +131,7 @@ impl SliceModel {
                 addresses: it.addresses.clone(),
                 is_ready,
                 zone: it.zone.clone(),
+                node: if it.zone.is_none() { it.node_name.clone() } else { None },
             })
         });
         Self {
@@ -217,6 +223,11 @@ impl EntryModel {
     pub(crate) fn is_exported(&self) -> bool {
         self.spec.export_to.is_empty() || self.spec.export_to.iter().any(|it| it == "*")
     }
+}
+
+/// The zone of a node: its label `topology.kubernetes.io/zone`.
+pub(crate) fn zone(it: &Node) -> Option<String> {
+    it.metadata.labels.as_ref()?.get(ZONE_LABEL).filter(|it| !it.is_empty()).cloned()
 }
 
 /// Lower case, without trailing dot.

@@ -16,7 +16,7 @@ mod transport;
 pub(crate) use client_tls::{ClientTlsModel, ValidationModel};
 pub(crate) use core::{
     ConfigMapModel, EntryModel, EntryPort, SecretModel, ServiceModel, ServicePort, SliceModel, host_name,
-    port,
+    port, zone,
 };
 pub(crate) use gateway::{
     AddressModel, ClassModel, GatewayModel, ParametersModel, ParametersReference, SetModel,

@@ -191,7 +191,7 @@ fn backends() -> Vec<Slot> {
     let service = |ports: Value| json!({"spec": {"ports": ports}});
     let slice = |of: &str, address: &str, name: &str| {
         json!({"metadata": {"labels": {"kubernetes.io/service-name": of}},
-        "addressType": "IPv4", "ports": [{"name": name, "port": 8080}], "endpoints": [{"addresses": [address]}]})
+        "addressType": "IPv4", "ports": [{"name": name, "port": 8080}], "endpoints": [{"addresses": [address], "nodeName": "one"}]})
     };
     let entry = |export: Value, address: &str| {
         json!({"spec": {"hosts": ["api.test"], "resolution": "STATIC", "exportTo": export,
@@ -326,6 +326,17 @@ fn others() -> Vec<Slot> {
             "",
             "shop",
             vec![json!({"metadata": {"labels": {"team": "shop"}}}), json!({})],
+        ),
+        slot(
+            "v1",
+            "Node",
+            "",
+            "one",
+            vec![
+                json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "a"}}}),
+                json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "b"}}}),
+                json!({}),
+            ],
         ),
         slot(
             "sluice.dev/v1alpha1",

@@ -14,6 +14,8 @@ use crate::peers::request;
 
 /// Routes that are there.
 const ROUTES: u32 = 500;
+/// After this a gateway has what it serves on its disk too.
+const KEPT: Duration = Duration::from_millis(500);
 /// How long the API server is away.
 const AWAY: Duration = Duration::from_secs(120);
 
@@ -52,6 +54,8 @@ pub(super) async fn measure(stand: &mut Stand, kills: u32) -> Result<Vec<Figure>
         bail!("{} of {} requests failed: {:?}", tally.failed(), tally.answered(), tally.failures());
     }
 
+    // A sudden end may forget what came in its last moments.
+    tokio::time::sleep(KEPT).await;
     // Nobody to ask: it starts from what it kept.
     stand.controller.signal("STOP")?;
     stand.restart_gateway()?;
