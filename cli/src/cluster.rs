@@ -100,6 +100,7 @@ pub fn resource(api_version: &str, kind: &str) -> anyhow::Result<ApiResource> {
         "Gateway" => "gateways",
         "GatewayClass" => "gatewayclasses",
         "GatewayParameters" => "gatewayparameters",
+        "CertificateIssuer" => "certificateissuers",
         "GRPCRoute" => "grpcroutes",
         "HTTPRoute" => "httproutes",
         "Lease" => "leases",

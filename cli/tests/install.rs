@@ -48,6 +48,7 @@ fn a_dry_run_prints_every_object_without_a_cluster() {
         [
             "Namespace edge",
             "CustomResourceDefinition gatewayparameters.sluice.dev",
+            "CustomResourceDefinition certificateissuers.sluice.dev",
             "ServiceAccount sluice-controller",
             "ClusterRole sluice-controller",
             "ClusterRoleBinding sluice-controller",
@@ -67,7 +68,7 @@ fn a_dry_run_prints_every_object_without_a_cluster() {
     for object in &objects {
         assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/managed-by"], "sluice", "{object}");
     }
-    let image = &objects[8]["spec"]["template"]["spec"]["containers"][0]["image"];
+    let image = &objects[9]["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(image, &format!("r.example.com/x/sluice-controller:{}", env!("CARGO_PKG_VERSION")));
 }
 

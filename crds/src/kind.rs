@@ -48,11 +48,13 @@ pub enum Kind {
     ServiceEntry,
     /// Our own.
     GatewayParameters,
+    /// Our own.
+    CertificateIssuer,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -71,6 +73,7 @@ impl Kind {
         Self::Node,
         Self::ServiceEntry,
         Self::GatewayParameters,
+        Self::CertificateIssuer,
     ];
 
     /// The kind as written in a manifest.
@@ -94,6 +97,7 @@ impl Kind {
             Self::Node => "Node",
             Self::ServiceEntry => "ServiceEntry",
             Self::GatewayParameters => "GatewayParameters",
+            Self::CertificateIssuer => "CertificateIssuer",
         }
     }
 
@@ -113,7 +117,7 @@ impl Kind {
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceEntry => ISTIO_GROUP,
-            Self::GatewayParameters => SLUICE_GROUP,
+            Self::GatewayParameters | Self::CertificateIssuer => SLUICE_GROUP,
         }
     }
 
@@ -134,7 +138,7 @@ impl Kind {
             | Self::Node
             | Self::EndpointSlice => &["v1"],
             Self::ServiceEntry => &["v1", "v1beta1", "v1alpha3"],
-            Self::GatewayParameters => &["v1alpha1"],
+            Self::GatewayParameters | Self::CertificateIssuer => &["v1alpha1"],
         }
     }
 

@@ -2,12 +2,14 @@
 //!
 //! Gateway API kinds come from the `gateway-api` crate (experimental channel; BackendTLSPolicy is only in the standard
 //! one), core kinds from `k8s-openapi`;
-//! Istio's [`ServiceEntry`] and our own [`GatewayParameters`] are written here. [`Object`] holds one of any kind and
+//! Istio's [`ServiceEntry`] and our own [`GatewayParameters`] and [`CertificateIssuer`] are written here. [`Object`] holds one of any kind and
 //! [`Object::parse`] reads it from JSON with errors that name the field.
 //!
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
 
 mod deployment;
+mod issuer;
+mod issuer_solvers;
 mod kind;
 mod name;
 mod object;
@@ -33,6 +35,15 @@ pub use gatewayclasses::GatewayClass;
 pub use gateways::Gateway;
 pub use grpcroutes::GrpcRoute;
 pub use httproutes::HttpRoute;
+pub use issuer::{
+    AccountBindingSpec, BudgetsSpec, CertificateIssuer, CertificateIssuerSpec, CertificateIssuerStatus,
+    ConfigMapName, DomainRuleSpec, ISSUER_CRD_YAML, IssuerCondition, KeyTypeSpec, OnDemandSpec,
+    PreflightSpec,
+};
+pub use issuer_solvers::{
+    FromNamespaces, NamespaceExpression, NamespaceSelector, NamespacesSpec, Rfc2136Spec, SecretName,
+    SolverSpec, SolverType, TsigAlgorithmSpec, TsigSpec, WebhookHeaderSpec, WebhookSpec,
+};
 pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SLUICE_GROUP};

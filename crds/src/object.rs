@@ -1,9 +1,9 @@
 //! One object of any kind, and the reference that names it.
 
 use crate::{
-    BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
-    HttpRoute, Kind, ListenerSet, Name, Namespace, Node, ReferenceGrant, Secret, Service, ServiceEntry,
-    TcpRoute, TlsRoute, UdpRoute,
+    BackendTlsPolicy, CertificateIssuer, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters,
+    GrpcRoute, HttpRoute, Kind, ListenerSet, Name, Namespace, Node, ReferenceGrant, Secret, Service,
+    ServiceEntry, TcpRoute, TlsRoute, UdpRoute,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -139,6 +139,7 @@ object!(
     Node(Node),
     ServiceEntry(ServiceEntry),
     GatewayParameters(GatewayParameters),
+    CertificateIssuer(CertificateIssuer),
 );
 
 impl fmt::Debug for Object {

@@ -1,8 +1,8 @@
 //! "Did you mean": the closest known word, and the fields that an object has at some place.
 
 use crate::{
-    BackendTlsPolicy, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, ListenerSet,
-    ReferenceGrant,
+    BackendTlsPolicy, CertificateIssuer, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute,
+    Kind, ListenerSet, ReferenceGrant,
 };
 use kube::CustomResourceExt;
 use serde_json::Value;
@@ -29,6 +29,7 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         Kind::ReferenceGrant => ReferenceGrant::crd(),
         Kind::BackendTlsPolicy => BackendTlsPolicy::crd(),
         Kind::GatewayParameters => GatewayParameters::crd(),
+        Kind::CertificateIssuer => CertificateIssuer::crd(),
         Kind::TlsRoute
         | Kind::TcpRoute
         | Kind::UdpRoute

@@ -4,7 +4,8 @@
 //! steps has `steps/01.yaml`, `02.yaml`, ... beside it: each holds objects to apply, `remove:` lists names to take
 //! out, and `delta.yaml` holds the keys that each step sent. With a file `cluster` beside it a case is translated as in
 //! a cluster: `infrastructure.yaml` (one document for each time something is told: Gateway to facts) is then told after
-//! the objects, and `plans.yaml` holds what each Gateway needs. Every case is translated from scratch, object by object
+//! the objects, and `plans.yaml` holds what each Gateway needs. `issuance.yaml` likewise tells what came of orders, and
+//! `orders.yaml` holds what issuers are to order. Every case is translated from scratch, object by object
 //! in two orders, and must come out the same each time.
 //!
 //! `UPDATE_FIXTURES=1 cargo test -p sluice-tests --test fixtures` rewrites the expectations.
@@ -15,8 +16,8 @@ use serde_json::{Value, json};
 use sluice_crds::{Kind, Object, ObjectRef, Parsed};
 use sluice_ir::{Delta, Resource, Settings, Snapshot};
 use sluice_translate::{
-    AddressProblem, AddressReason, Change, GatewayAddress, Infrastructure, Options, Problem, Translator,
-    translate,
+    AddressProblem, AddressReason, CertificateStanding, Change, GatewayAddress, Infrastructure, Issuance,
+    IssuerStanding, Options, Problem, Translator, WaitingFor, translate,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,11 +70,22 @@ fn run(case: &Path) -> Result<(), String> {
             case.display()
         );
     }
+    for told in issuance(case) {
+        whole.issuance(told.clone());
+        assert!(
+            translator.issuance(told).delta.is_empty(),
+            "{}: orders change statuses only",
+            case.display()
+        );
+    }
     same(case, &whole, &translator, &replayed);
     compare(&case.join("ir.yaml"), &ir(whole.snapshot()))?;
     compare(&case.join("status.yaml"), &statuses(&whole))?;
     if !options(case).standalone {
         compare(&case.join("plans.yaml"), &plans(&whole))?;
+    }
+    if !whole.issuers().is_empty() {
+        compare(&case.join("orders.yaml"), &orders(&whole))?;
     }
     assert!(whole.plans().is_empty() || !options(case).standalone, "{}: a plan in a folder", case.display());
     if case.join("steps").is_dir() { steps(case, objects, &mut translator, &mut replayed) } else { Ok(()) }
@@ -105,12 +117,18 @@ fn steps(
         for told in infrastructure(case) {
             whole.infrastructure(told);
         }
+        for told in issuance(case) {
+            whole.issuance(told);
+        }
         same(case, &whole, translator, replayed);
         let mut step = json!({
             "step": file.file_stem().unwrap().to_string_lossy(),
             "delta": delta(&update.delta),
             "statuses": update.statuses,
         });
+        if update.orders {
+            step["orders"] = json!(translator.wanted_certificates());
+        }
         if !options(case).standalone {
             step["plans"] = json!(update.plans);
         }
@@ -126,6 +144,9 @@ fn same(case: &Path, whole: &Translator, translator: &Translator, replayed: &Sna
     assert_eq!(whole.snapshot(), replayed, "{name}: deltas in order differ from the snapshot");
     assert_eq!(whole.statuses(), translator.statuses(), "{name}: statuses step by step differ from scratch");
     assert_eq!(whole.problems(), translator.problems(), "{name}: problems step by step differ from scratch");
+    let wanted = translator.wanted_certificates();
+    assert_eq!(whole.wanted_certificates(), wanted, "{name}: orders step by step differ from scratch");
+    assert_eq!(whole.issuers(), translator.issuers(), "{name}: issuers step by step differ from scratch");
     assert_eq!(whole.plans(), translator.plans(), "{name}: plans step by step differ from scratch");
 }
 
@@ -163,6 +184,42 @@ fn facts(it: &Value) -> Infrastructure {
         }),
         programmed: it["programmed"].as_bool().unwrap_or(false),
     }
+}
+
+/// What came of orders, as `certificates: {edge/web-tls: "WaitingForDNS: why"}`, `issuers: {edge/ca: ready}`.
+fn issuance(case: &Path) -> Vec<Issuance> {
+    let Ok(text) = fs::read_to_string(case.join("issuance.yaml")) else { return Vec::new() };
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let entries = |it: &Value| -> Vec<(String, String)> {
+        let map = it.as_object().into_iter().flatten();
+        map.map(|(name, it)| (name.clone(), it.as_str().unwrap().to_owned())).collect()
+    };
+    let standing = |text: &str| {
+        let (reason, message) = text.split_once(": ").unwrap();
+        let waiting_for = WaitingFor::ALL.into_iter().find(|it| it.reason() == reason).unwrap();
+        CertificateStanding { waiting_for, message: message.to_owned() }
+    };
+    let issuer = |text: &str| match text {
+        "ready" => IssuerStanding::Ready,
+        why => IssuerStanding::NotReady(why.to_owned()),
+    };
+    let told = |it: Value| Issuance {
+        certificates: entries(&it["certificates"])
+            .iter()
+            .map(|(name, it)| (reference(&format!("Secret {name}")), standing(it)))
+            .collect(),
+        issuers: entries(&it["issuers"])
+            .iter()
+            .map(|(name, it)| (reference(&format!("CertificateIssuer {name}")), issuer(it)))
+            .collect(),
+    };
+    documents.into_iter().map(told).collect()
+}
+
+/// Issuers and what they are to order.
+fn orders(translator: &Translator) -> Value {
+    let issuers = translator.issuers().into_iter().map(|it| (it.reference.to_string(), json!(*it)));
+    json!({"issuers": Value::Object(issuers.collect()), "certificates": translator.wanted_certificates()})
 }
 
 /// The plan of each Gateway; the reference is the key already.

@@ -74,27 +74,42 @@ pub(crate) fn read(kind: Kind, mut value: Value) -> Result<Read, ParseError> {
 
 /// Whether we write a status for objects of the kind.
 pub fn has_status(kind: Kind) -> bool {
-    kind.group() == sluice_crds::GATEWAY_API_GROUP && kind != Kind::ReferenceGrant
+    kind == Kind::CertificateIssuer
+        || kind.group() == sluice_crds::GATEWAY_API_GROUP && kind != Kind::ReferenceGrant
 }
 
 fn is_route(kind: Kind) -> bool {
     kind.group() == sluice_crds::GATEWAY_API_GROUP && kind.name().ends_with("Route")
 }
 
+/// The only annotations that mean something.
+const OWN_ANNOTATIONS: &str = "sluice.dev/";
+
 /// Drops what nobody reads.
 fn trim(kind: Kind, value: &mut Value) {
     let Some(document) = value.as_object_mut() else { return };
     document.remove("status");
     if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in ["managedFields", "annotations", "ownerReferences", "finalizers"] {
+        for field in ["managedFields", "ownerReferences", "finalizers"] {
             metadata.remove(field);
+        }
+        let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
+        if let Some(annotations) = annotations {
+            annotations.retain(|name, _| name.starts_with(OWN_ANNOTATIONS));
+        }
+        if metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty) {
+            metadata.remove("annotations");
         }
     }
     match kind {
         Kind::ConfigMap => {
             keep(document, &["data", "binaryData"], &["ca.crt"]);
         }
-        Kind::Secret => keep(document, &["data"], &["tls.crt", "tls.key", "ca.crt"]),
+        Kind::Secret => keep(
+            document,
+            &["data"],
+            &["tls.crt", "tls.key", "ca.crt", "eab-key", "tsig-key", "webhook-header"],
+        ),
         Kind::Node => drop(document.remove("spec")),
         Kind::EndpointSlice => {
             let endpoints = document.get_mut("endpoints").and_then(Value::as_array_mut);

@@ -111,7 +111,7 @@ fn load_one<'a>(
 }
 
 /// Whether all of it can be used, in the terms of the library that a data plane uses.
-fn check(pem: &[u8]) -> Result<(), &'static str> {
+pub(crate) fn check(pem: &[u8]) -> Result<(), &'static str> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|_| "has a ca.crt that is no PEM")?;

@@ -11,6 +11,7 @@
 mod authorities;
 mod backend;
 mod gateway;
+mod issuer;
 mod model;
 mod output;
 mod policy;
@@ -28,10 +29,14 @@ pub use gateway::{
     AddressProblem, AddressReason, Amount, Autoscaling, Disruption, FEATURES, GatewayPlan, Infrastructure,
     Management, PlannedPort, ServicePlan, Workload,
 };
+pub use issuer::{
+    AccountPlan, BudgetPlan, CertificateStanding, Issuance, IssuerPlan, IssuerStanding, OnDemandPlan,
+    PreflightPlan, Rfc2136Plan, SolverPlan, SolverWay, WaitingFor, WantedCertificate, WebhookPlan,
+};
 pub use model::Transport;
 pub use problem::{Problem, Severity};
 pub use status::{
-    Condition, ConditionStatus, Feature, GatewayAddress, GatewayClassStatus, GatewayStatus,
+    Condition, ConditionStatus, Feature, GatewayAddress, GatewayClassStatus, GatewayStatus, IssuerStatus,
     ListenerSetStatus, ListenerStatus, ParentRef, PolicyAncestorStatus, PolicyStatus, RouteGroupKind,
     RouteParentStatus, RouteStatus, Status,
 };

@@ -108,6 +108,7 @@ impl Output {
         let statuses = changed.map(|(object, _)| object).collect();
         let plans = std::mem::take(&mut self.plans_before);
         let changed = plans.into_iter().filter(|(gateway, old)| self.plans.get(gateway) != old.as_ref());
-        Update { delta, statuses, plans: changed.map(|(gateway, _)| gateway).collect() }
+        let plans = changed.map(|(gateway, _)| gateway).collect();
+        Update { delta, statuses, plans, orders: false }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Key {
     Topology,
     /// Ports that a Gateway lost to an older one (result of [`Node::Claims`]).
     Lost(ObjectRef),
+    /// An issuer (result of [`Node::Issuer`]).
+    Issuer(ObjectRef),
     /// A certificate (result of [`Node::Certificate`]).
     Certificate(ObjectRef),
     /// The listeners that a Gateway or ListenerSet offers to routes (result of [`Node::Gateway`]).
@@ -44,6 +46,8 @@ pub(crate) enum Node {
     Claims,
     /// A Secret as certificate.
     Certificate(ObjectRef),
+    /// A CertificateIssuer, with its status.
+    Issuer(ObjectRef),
     /// A Gateway with its ListenerSets.
     Gateway(ObjectRef),
     /// A ListenerSet whose parent is missing or not ours.

@@ -81,6 +81,8 @@ pub enum Status {
     Route(Arc<RouteStatus>),
     /// Of a BackendTLSPolicy.
     Policy(Box<PolicyStatus>),
+    /// Of a CertificateIssuer.
+    Issuer(Box<IssuerStatus>),
 }
 
 impl Status {
@@ -93,6 +95,9 @@ impl Status {
         let mut all = Vec::new();
         match self {
             Self::GatewayClass(status) => {
+                all.extend(status.conditions.iter().map(|it| (String::new(), it)));
+            }
+            Self::Issuer(status) => {
                 all.extend(status.conditions.iter().map(|it| (String::new(), it)));
             }
             Self::Gateway(status) => {
@@ -127,6 +132,13 @@ impl Status {
         }
         all
     }
+}
+
+/// Status of a CertificateIssuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IssuerStatus {
+    /// `Accepted`, `Ready`.
+    pub conditions: Vec<Condition>,
 }
 
 /// Status of a GatewayClass.

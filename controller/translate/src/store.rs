@@ -2,8 +2,8 @@
 
 use crate::model::{BackendModel, Fault, FaultReason};
 use crate::model::{
-    ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, ParametersModel, PolicyModel,
-    RouteModel, SecretModel, ServiceModel, SetModel, SliceModel, StreamModel,
+    ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, IssuerModel, ParametersModel,
+    PolicyModel, RouteModel, SecretModel, ServiceModel, SetModel, SliceModel, StreamModel,
 };
 use crate::reads::{Key, Node};
 use crate::shared::{Shared, compact_map};
@@ -34,6 +34,7 @@ pub(crate) struct Store {
     pub(crate) zones: Map<String>,
     pub(crate) entries: Map<EntryModel>,
     pub(crate) parameters: Map<ParametersModel>,
+    pub(crate) issuers: Map<IssuerModel>,
     sets_by_gateway: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     slices_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     policies_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
@@ -141,6 +142,11 @@ impl Store {
                     self.move_entry(&reference, &old, &hosts, &mut touched);
                 }
             }
+            Object::CertificateIssuer(it) => {
+                if put(&mut self.issuers, &reference, IssuerModel::read(&it)).is_some() {
+                    touched.nodes.push(Node::Issuer(reference));
+                }
+            }
             Object::GatewayParameters(it) => {
                 if put(&mut self.parameters, &reference, ParametersModel::read(&it)).is_some() {
                     touched.keys.push(Key::Object(reference));
@@ -229,6 +235,11 @@ impl Store {
             Kind::ServiceEntry => {
                 if let Some(old) = self.entries.remove(&reference) {
                     self.move_entry(&reference, &old.hosts.clone(), &[], &mut touched);
+                }
+            }
+            Kind::CertificateIssuer => {
+                if self.issuers.remove(&reference).is_some() {
+                    touched.nodes.push(Node::Issuer(reference));
                 }
             }
             Kind::GatewayParameters => {

@@ -2,9 +2,10 @@
 
 use crate::backend::{BackendId, BackendOutcome};
 use crate::gateway::{CertificateOutcome, Lost, Parent};
+use crate::issuer::IssuerOutcome;
 use crate::model::{
-    ConfigMapModel, EntryModel, GatewayModel, ParametersModel, PolicyModel, RouteModel, SecretModel,
-    ServiceModel, SetModel, SliceModel, StreamModel,
+    ConfigMapModel, EntryModel, GatewayModel, IssuerModel, ParametersModel, PolicyModel, RouteModel,
+    SecretModel, ServiceModel, SetModel, SliceModel, StreamModel,
 };
 use crate::reads::Key;
 use crate::status::Condition;
@@ -27,6 +28,7 @@ pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) lost: BTreeMap<ObjectRef, Arc<Lost>>,
     pub(crate) certificates: BTreeMap<ObjectRef, Arc<CertificateOutcome>>,
+    pub(crate) issuers: BTreeMap<ObjectRef, Arc<IssuerOutcome>>,
     pub(crate) parents: BTreeMap<ObjectRef, Arc<Parent>>,
     pub(crate) backends: BTreeMap<Arc<BackendId>, Arc<BackendOutcome>>,
 }
@@ -204,6 +206,16 @@ impl<'a> View<'a> {
     pub(crate) fn certificate(&self, secret: &ObjectRef) -> Option<&'a Arc<CertificateOutcome>> {
         self.note(Key::Certificate(secret.clone()));
         self.state.certificates.get(secret)
+    }
+
+    /// Only for the issuer's own computation, which runs when the issuer changes and need not note that.
+    pub(crate) fn issuer_model(&self, reference: &ObjectRef) -> Option<&'a Arc<IssuerModel>> {
+        self.state.store.issuers.get(reference)
+    }
+
+    pub(crate) fn issuer(&self, reference: &ObjectRef) -> Option<&'a IssuerOutcome> {
+        self.note(Key::Issuer(reference.clone()));
+        self.state.issuers.get(reference).map(|it| &**it)
     }
 
     pub(crate) fn parent(&self, reference: &ObjectRef) -> Option<&'a Arc<Parent>> {

@@ -2,6 +2,7 @@
 
 use super::claims::{self, Lost};
 use super::class::{self, Verdict};
+use super::issuer::{self, Order, Owner};
 use super::listener::{self, Judged, Parent, Refusal};
 use super::plan::{self, GatewayPlan, Management};
 use super::render::{Base, ListenerBase, SetBase};
@@ -20,6 +21,8 @@ pub(crate) struct GatewayOutput {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) certificates: Vec<Arc<Certificate>>,
+    /// Names that its issuers are to order.
+    pub(crate) orders: Vec<Order>,
     /// Of the Gateway itself and of each set.
     pub(crate) parents: Vec<(ObjectRef, Arc<Parent>)>,
     pub(crate) base: Base,
@@ -30,14 +33,24 @@ pub(crate) struct GatewayOutput {
 
 /// The Secrets that a Gateway and its sets name.
 pub(crate) fn secrets(gateway: &GatewayModel, sets: &[&Arc<SetModel>]) -> Vec<ObjectRef> {
-    let own = gateway.listeners.iter().map(|it| (&gateway.meta.reference, it));
-    let theirs = sets.iter().flat_map(|set| set.listeners.iter().map(|it| (&set.meta.reference, it)));
-    let shown = gateway.backend_certificate.iter().map(|it| (&gateway.meta.reference, it));
-    own.chain(theirs)
-        .flat_map(|(owner, it)| it.tls.iter().flat_map(|it| &it.certificates).map(move |it| (owner, it)))
-        .chain(shown)
-        .filter_map(|(owner, it)| listener::secret(owner, it))
-        .collect()
+    let own = gateway.listeners.iter().map(|it| (owner_of(gateway), it));
+    let theirs = sets.iter().flat_map(|set| set.listeners.iter().map(|it| (owner_of_set(set), it)));
+    let listeners: Vec<_> = own.chain(theirs).collect();
+    let named = listeners.iter().flat_map(|(owner, it)| {
+        it.tls.iter().flat_map(|it| &it.certificates).map(|it| (owner.reference, it.clone()))
+    });
+    let derived =
+        listeners.iter().filter_map(|(owner, it)| Some((owner.reference, issuer::derived(*owner, it)?)));
+    let shown = gateway.backend_certificate.iter().map(|it| (&gateway.meta.reference, it.clone()));
+    named.chain(derived).chain(shown).filter_map(|(owner, it)| listener::secret(owner, &it)).collect()
+}
+
+fn owner_of(gateway: &GatewayModel) -> Owner<'_> {
+    Owner { reference: &gateway.meta.reference, issuer: gateway.issuer.as_deref() }
+}
+
+fn owner_of_set(set: &SetModel) -> Owner<'_> {
+    Owner { reference: &set.meta.reference, issuer: set.issuer.as_deref() }
 }
 
 /// Computes a Gateway; `None` with a note when it is not ours.
@@ -70,7 +83,7 @@ pub(crate) fn compute(view: &View<'_>, model: &GatewayModel) -> Result<GatewayOu
         refused = addresses(model, &mut problems);
     }
     let certificate = backend_certificate::judge(view, model, &mut problems);
-    let own = (reference, model.listeners.as_slice());
+    let own = (owner_of(model), model.listeners.as_slice());
     let mut judged = vec![judge_all(view, model, own, &mut problems)];
     let mut set_problems = Vec::new();
     let mut admitted = Vec::new();
@@ -78,7 +91,7 @@ pub(crate) fn compute(view: &View<'_>, model: &GatewayModel) -> Result<GatewayOu
     for set in view.sets_of(reference).into_iter().filter(|it| it.names_gateway) {
         if sets::is_admitted(view, model, set) {
             let mut problems = Problems::of(&set.meta.reference);
-            let own = (&set.meta.reference, set.listeners.as_slice());
+            let own = (owner_of_set(set), set.listeners.as_slice());
             judged.push(judge_all(view, model, own, &mut problems));
             admitted.push(set);
             set_problems.push(problems);
@@ -140,7 +153,7 @@ fn show_to_backends(output: &mut GatewayOutput, certificate: Result<Arc<Certific
 fn judge_all<'a>(
     view: &View<'_>,
     gateway: &GatewayModel,
-    (owner, listeners): (&ObjectRef, &'a [crate::model::ListenerModel]),
+    (owner, listeners): (Owner<'_>, &'a [crate::model::ListenerModel]),
     problems: &mut Problems,
 ) -> Vec<Judged<'a>> {
     let mut judged: Vec<Judged<'a>> = Vec::with_capacity(listeners.len());
@@ -361,6 +374,7 @@ fn assemble(
         }),
         listeners,
         certificates: certificates.into_values().collect(),
+        orders: if refused.is_none() { orders(judged) } else { Vec::new() },
         parents,
         base: Base {
             reference: reference.clone(),
@@ -376,6 +390,20 @@ fn assemble(
         plan: None,
         problems: Vec::new(),
     }
+}
+
+/// What accepted listeners may have ordered, sorted.
+fn orders(judged: &[Vec<Judged<'_>>]) -> Vec<Order> {
+    let accepted = judged.iter().flatten().filter(|it| it.is_served());
+    let mut orders: Vec<_> = accepted
+        .filter_map(|it| {
+            let automatic = it.automatic.as_ref()?;
+            let (secret, issuer) = (automatic.secret.clone(), automatic.issuer.clone());
+            Some(Order { secret, issuer, name: automatic.name.as_ref().ok()?.clone() })
+        })
+        .collect();
+    orders.sort();
+    orders
 }
 
 fn ir_listener(

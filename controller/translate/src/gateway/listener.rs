@@ -2,6 +2,7 @@
 //! others come in `conflicts`.
 
 use super::clients;
+use super::issuer::{self, Automatic, Owner};
 use super::protocol::{self, Protocol};
 use crate::model::{GatewayModel, ListenerModel, NamespaceRule, ObjectReference, Transport, kind_name};
 use crate::problem::{Problems, Severity};
@@ -62,6 +63,10 @@ pub(crate) struct Judged<'a> {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) certificates: Vec<Arc<Certificate>>,
     pub(crate) tls: Option<Tls>,
+    /// What an issuer does for its certificate.
+    pub(crate) automatic: Option<Automatic>,
+    /// It has no certificate yet, and is to get one from its issuer.
+    pub(crate) waits: bool,
 }
 
 impl Judged<'_> {
@@ -105,14 +110,17 @@ impl Judged<'_> {
 pub(crate) fn judge<'a>(
     view: &View<'_>,
     gateway: &GatewayModel,
-    owner: &ObjectRef,
+    owner: Owner<'_>,
     (index, model): (usize, &'a ListenerModel),
     problems: &mut Problems,
 ) -> Judged<'a> {
     let field = format!("spec.listeners[{index}]");
     let mut judged = Judged {
         model,
-        key: ListenerKey::new(format!("{}/{}/{}/{}", owner.kind, owner.namespace, owner.name, model.name)),
+        key: ListenerKey::new(format!(
+            "{}/{}/{}/{}",
+            owner.reference.kind, owner.reference.namespace, owner.reference.name, model.name
+        )),
         protocol: Protocol::of(model),
         port: crate::model::port(i64::from(model.port)),
         hostname: Some(model.hostname.as_deref().map_or(HostPattern::Any, HostPattern::parse)),
@@ -123,6 +131,8 @@ pub(crate) fn judge<'a>(
         kinds: Vec::new(),
         certificates: Vec::new(),
         tls: None,
+        automatic: None,
+        waits: false,
         field,
     };
     judged.refused = protocol::refusal(&mut judged, problems);
@@ -132,7 +142,7 @@ pub(crate) fn judge<'a>(
         judge_certificates(view, owner, &mut judged, problems);
     }
     if protocol == Protocol::Https && model.tls.as_ref().is_none_or(|it| !it.is_passthrough) {
-        let validation = clients::judge(view, gateway, owner, &mut judged, problems);
+        let validation = clients::judge(view, gateway, owner.reference, &mut judged, problems);
         if let Some(tls) = &mut judged.tls {
             tls.client_validation = validation;
         }
@@ -173,8 +183,12 @@ fn judge_kinds(protocol: Protocol, judged: &mut Judged<'_>, problems: &mut Probl
     }
 }
 
-fn judge_certificates(view: &View<'_>, owner: &ObjectRef, judged: &mut Judged<'_>, problems: &mut Problems) {
-    let references = judged.model.tls.as_ref().map(|it| it.certificates.as_slice()).unwrap_or_default();
+fn judge_certificates(view: &View<'_>, owner: Owner<'_>, judged: &mut Judged<'_>, problems: &mut Problems) {
+    let derived = issuer::derived(owner, judged.model);
+    let named = judged.model.tls.as_ref().map(|it| it.certificates.as_slice()).unwrap_or_default();
+    let references = derived.as_ref().map_or(named, std::slice::from_ref);
+    let automatic = issuer::judge(view, owner, judged, problems);
+    let is_foreign = automatic.as_ref().is_some_and(|it| issuer::is_foreign(view, it));
     let mut worst: Option<Refusal> = None;
     if references.is_empty() {
         let message = format!("a listener of protocol {} needs tls.certificateRefs", judged.model.protocol);
@@ -183,8 +197,9 @@ fn judge_certificates(view: &View<'_>, owner: &ObjectRef, judged: &mut Judged<'_
         worst = Some(Refusal { reason: "InvalidCertificateRef", message });
     }
     for (index, reference) in references.iter().enumerate() {
-        match certificate(view, owner, reference) {
+        match certificate(view, owner.reference, reference) {
             Ok(certificate) => judged.certificates.push(certificate),
+            Err(_) if index == 0 && automatic.is_some() && !is_foreign => judged.waits = true,
             Err((refusal, next_step)) => {
                 let field = format!("{}.tls.certificateRefs[{index}]", judged.field);
                 problems.error(field, refusal.message.clone(), next_step);
@@ -195,21 +210,44 @@ fn judge_certificates(view: &View<'_>, owner: &ObjectRef, judged: &mut Judged<'_
             }
         }
     }
+    if let Some(automatic) = automatic {
+        worst = automatic_refusal(judged, &automatic, is_foreign, problems).or(worst);
+        judged.automatic = Some(automatic).filter(|_| !is_foreign);
+    }
     if worst.is_some() {
         judged.unresolved = worst;
     }
     warn_if_not_covered(judged, problems);
-    let minimum_version = minimum_version(judged, problems);
-    if judged.certificates.is_empty() {
+    let Some((minimum_version, self_signed_meanwhile)) = options(judged, problems) else { return };
+    judged.waits &= judged.certificates.is_empty();
+    if judged.certificates.is_empty() && !judged.waits {
         return;
     }
     let certificates = judged.certificates.iter().map(|it| it.key.clone()).collect();
-    judged.tls = minimum_version.map(|minimum_version| Tls {
-        certificates,
-        self_signed_meanwhile: false,
-        minimum_version,
-        client_validation: None,
-    });
+    judged.tls = Some(Tls { certificates, self_signed_meanwhile, minimum_version, client_validation: None });
+}
+
+/// Why the certificate of an issuer is not there, or may not be renewed.
+fn automatic_refusal(
+    judged: &Judged<'_>,
+    automatic: &Automatic,
+    is_foreign: bool,
+    problems: &mut Problems,
+) -> Option<Refusal> {
+    if is_foreign {
+        issuer::note_foreign(automatic, judged, problems);
+        return None;
+    }
+    match &automatic.name {
+        Err(refusal) => Some(refusal.clone()),
+        Ok(_) if judged.waits => {
+            let message = format!("{} waits for {}", automatic.secret, automatic.issuer);
+            let field = format!("{}.tls", judged.field);
+            problems.add(Severity::Note, field, message.clone(), "");
+            Some(Refusal { reason: "CertificatePending", message })
+        }
+        Ok(_) => None,
+    }
 }
 
 /// Warns of certificates that clients of the listener's host will not take.
@@ -270,14 +308,24 @@ pub(crate) fn certificate(
     }
 }
 
-/// `tls.options`; `None` when a value can't be used, so that nobody is served with less than was asked for.
-fn minimum_version(judged: &mut Judged<'_>, problems: &mut Problems) -> Option<TlsVersion> {
+/// `tls.options`: the oldest version, and whether a self-signed certificate is shown while there is none. `None` when a
+/// value can't be used, so that nobody is served with less than was asked for.
+fn options(judged: &mut Judged<'_>, problems: &mut Problems) -> Option<(TlsVersion, bool)> {
     let mut version = TlsVersion::default();
+    let mut self_signed = false;
     for (name, value) in judged.model.tls.iter().flat_map(|it| &it.options) {
         let field = format!("{}.tls.options[{name}]", judged.field);
         match (name.as_str(), value.as_str()) {
             ("sluice.dev/minimum-tls-version", "1.2") => version = TlsVersion::V1_2,
             ("sluice.dev/minimum-tls-version", "1.3") => version = TlsVersion::V1_3,
+            (issuer::ISSUER, _) | ("sluice.dev/while-waiting", "Refuse") => {}
+            ("sluice.dev/while-waiting", "SelfSigned") => self_signed = true,
+            ("sluice.dev/while-waiting", other) => {
+                let message = format!("{other:?} is nothing to do while a certificate is waited for");
+                problems.error(field, message.clone(), "use \"Refuse\" or \"SelfSigned\"");
+                judged.refused.get_or_insert(Refusal { reason: "UnsupportedValue", message });
+                return None;
+            }
             ("sluice.dev/minimum-tls-version", other) => {
                 let message = format!("{other:?} is no TLS version that can be the minimum");
                 problems.error(field, message.clone(), "use \"1.2\" or \"1.3\"");
@@ -288,9 +336,9 @@ fn minimum_version(judged: &mut Judged<'_>, problems: &mut Problems) -> Option<T
                 Severity::Note,
                 field,
                 format!("option {name:?} is not known and has no effect"),
-                "known: sluice.dev/minimum-tls-version",
+                "known: sluice.dev/minimum-tls-version, sluice.dev/certificate-issuer, sluice.dev/while-waiting",
             ),
         }
     }
-    Some(version)
+    Some((version, self_signed))
 }

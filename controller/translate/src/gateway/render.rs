@@ -3,6 +3,7 @@
 
 use super::listener::{Judged, Refusal};
 use super::plan::Infrastructure;
+use crate::issuer::CertificateStanding;
 use crate::problem::{Problem, Severity};
 use crate::status::{
     Condition, ConditionStatus, GatewayAddress, GatewayStatus, ListenerSetStatus, ListenerStatus,
@@ -50,6 +51,8 @@ pub(crate) struct ListenerBase {
     supported_kinds: Vec<RouteGroupKind>,
     conditions: Vec<Condition>,
     is_served: bool,
+    /// The Secret whose certificate is waited for, and whether clients are served meanwhile.
+    waits_for: Option<(ObjectRef, bool)>,
     generation: Option<i64>,
 }
 
@@ -62,6 +65,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) bind_failures: &'a BTreeMap<ListenerKey, String>,
     /// In a cluster: what is known of each Gateway's infrastructure.
     pub(crate) infrastructure: &'a BTreeMap<ObjectRef, Infrastructure>,
+    /// What certificates wait for, by Secret.
+    pub(crate) waiting: &'a BTreeMap<ObjectRef, CertificateStanding>,
 }
 
 /// Why nothing of a Gateway is Programmed: reason and sentence. `None` when its data planes serve and are reached.
@@ -96,17 +101,19 @@ impl ListenerBase {
             supported_kinds: it.supported_kinds(),
             conditions: conditions(it, refused, generation),
             is_served,
+            waits_for: waits_for(it),
             generation,
         }
     }
 
     fn status(&self, facts: &Facts<'_>, waiting: &Waiting) -> ListenerStatus {
         let mut conditions = self.conditions.clone();
+        self.tell_standing(facts, &mut conditions);
         if let Some(programmed) = conditions.iter_mut().find(|it| it.r#type == "Programmed") {
             if let Some(message) = self.bind_failure(facts) {
                 let message = format!("the port could not be bound: {message}");
                 *programmed = Condition::no("Programmed", "Invalid", message, self.generation);
-            } else if let Some((_, message)) = waiting.as_ref().filter(|_| self.is_served) {
+            } else if let Some((_, message)) = waiting.as_ref().filter(|_| self.is_programmed(facts)) {
                 *programmed = Condition::no("Programmed", "Pending", message.clone(), self.generation);
             }
         }
@@ -118,12 +125,26 @@ impl ListenerBase {
         }
     }
 
+    /// What the certificate waits for, where more is known than that it does.
+    fn tell_standing(&self, facts: &Facts<'_>, conditions: &mut [Condition]) {
+        let Some(standing) = self.waits_for.as_ref().and_then(|it| facts.waiting.get(&it.0)) else { return };
+        for condition in conditions.iter_mut().filter(|it| it.status == ConditionStatus::False) {
+            if condition.r#type == "ResolvedRefs" && condition.reason == PENDING {
+                condition.reason = standing.waiting_for.reason().into();
+                condition.message.clone_from(&standing.message);
+            } else if condition.r#type == "Programmed" && condition.reason == "Pending" {
+                condition.message.clone_from(&standing.message);
+            }
+        }
+    }
+
     fn bind_failure<'a>(&self, facts: &Facts<'a>) -> Option<&'a String> {
         facts.bind_failures.get(&self.key).filter(|_| self.is_served)
     }
 
     fn is_programmed(&self, facts: &Facts<'_>) -> bool {
-        self.is_served && self.bind_failure(facts).is_none()
+        let has_certificate = self.waits_for.as_ref().is_none_or(|it| it.1);
+        self.is_served && has_certificate && self.bind_failure(facts).is_none()
     }
 
     /// Whether nothing about it is wrong, but perhaps its routes or the data plane.
@@ -132,6 +153,14 @@ impl ListenerBase {
             .iter()
             .all(|it| it.status == ConditionStatus::True || !matches!(it.r#type, "Accepted" | "ResolvedRefs"))
     }
+}
+
+/// Reason of ResolvedRefs while a certificate is waited for.
+const PENDING: &str = "CertificatePending";
+
+fn waits_for(it: &Judged<'_>) -> Option<(ObjectRef, bool)> {
+    let secret = it.automatic.as_ref().filter(|_| it.waits)?.secret.clone();
+    Some((secret, it.tls.as_ref().is_some_and(|it| it.self_signed_meanwhile)))
 }
 
 fn conditions(it: &Judged<'_>, refused: Option<&Refusal>, generation: Option<i64>) -> Vec<Condition> {
@@ -154,6 +183,12 @@ fn conditions(it: &Judged<'_>, refused: Option<&Refusal>, generation: Option<i64
     }
     conditions.push(match (&it.conflicted, accepted.or(it.unresolved.as_ref()).or(refused)) {
         (Some(refusal), _) => no("Programmed", refusal),
+        (None, Some(refusal))
+            if it.is_served() && refused.is_none() && waits_for(it).is_some_and(|it| !it.1) =>
+        {
+            let reason = if refusal.reason == PENDING { "Pending" } else { "Invalid" };
+            Condition::no("Programmed", reason, refusal.message.clone(), generation)
+        }
         (None, _) if it.is_served() && refused.is_none() => {
             Condition::yes("Programmed", "Programmed", generation)
         }
@@ -224,6 +259,8 @@ fn gateway_conditions(base: &Base, facts: &Facts<'_>, waiting: &Waiting) -> Vec<
             format!("no port could be bound: {message}"),
             generation,
         )
+    } else if let Some(waiting) = waiting_listeners(base) {
+        Condition::no("Programmed", "Pending", waiting, generation)
     } else if base.listeners.is_empty() {
         Condition::no("Programmed", "NoResources", "the Gateway has no listener", generation)
     } else {
@@ -236,6 +273,14 @@ fn gateway_conditions(base: &Base, facts: &Facts<'_>, waiting: &Waiting) -> Vec<
         conditions.push(condition.message("clients without a valid certificate are let in"));
     }
     conditions
+}
+
+/// Names the listeners that wait for their certificate, if any do.
+fn waiting_listeners(base: &Base) -> Option<String> {
+    let all = base.listeners.iter().chain(base.sets.iter().flat_map(|it| &it.listeners));
+    let names: Vec<&str> =
+        all.filter(|it| it.is_served && it.waits_for.is_some()).map(|it| it.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("listeners that wait for their certificate: {}", names.join(", ")))
 }
 
 /// `ResolvedRefs` of a Gateway that names a certificate for backends: that reference, and in sum those of the
@@ -291,7 +336,12 @@ fn set_status(base: &Base, set: &SetBase, facts: &Facts<'_>, waiting: &Waiting) 
                 Some((_, message)) => Condition::no("Programmed", "Pending", message.clone(), generation),
             }
         } else {
-            Condition::no("Programmed", "Invalid", "no listener is served", generation)
+            let waits = set.listeners.iter().any(|it| it.is_served && it.waits_for.is_some());
+            let (reason, message) = match waits {
+                true => ("Pending", "no listener has its certificate yet"),
+                false => ("Invalid", "no listener is served"),
+            };
+            Condition::no("Programmed", reason, message, generation)
         };
         vec![accepted, programmed]
     };

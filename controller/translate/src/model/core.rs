@@ -4,12 +4,19 @@ use super::{Meta, Transport};
 use sluice_crds::{
     ConfigMap, EndpointSlice, Kind, Node, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec,
 };
+use std::collections::BTreeMap;
 
 /// Where the authorities are in a ConfigMap or Secret (Gateway API `caCertificateRefs`).
 const AUTHORITIES_KEY: &str = "ca.crt";
 
 /// Label of a Node (Kubernetes, well-known labels).
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// Label of Secrets that an issuer's certificates are kept in.
+const ISSUED: &str = "sluice.dev/certificate";
+
+/// Keys of Secrets that CertificateIssuers read.
+const ISSUER_KEYS: [&str; 3] = ["eab-key", "tsig-key", "webhook-header"];
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +74,10 @@ pub(crate) struct SecretModel {
     pub(crate) private_key: Option<Vec<u8>>,
     /// `ca.crt`.
     pub(crate) authorities: Option<Vec<u8>>,
+    /// What a CertificateIssuer may read.
+    pub(crate) keys: BTreeMap<&'static str, Vec<u8>>,
+    /// Whether it was made for an issuer's certificate.
+    pub(crate) is_issued: bool,
 }
 
 /// A ConfigMap, as far as it can be authorities.
@@ -174,6 +185,8 @@ impl SecretModel {
             chain: field("tls.crt"),
             private_key: field("tls.key"),
             authorities: field(AUTHORITIES_KEY),
+            keys: ISSUER_KEYS.iter().filter_map(|it| Some((*it, field(it)?))).collect(),
+            is_issued: it.metadata.labels.as_ref().is_some_and(|it| it.contains_key(ISSUED)),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! GatewayClass, Gateway, ListenerSet and GatewayParameters.
 
 use super::{ClientTlsModel, ListenerModel, Meta, NamespaceRule, ObjectReference, gateway_group};
+use sluice_crds::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sluice_crds::{
-    GATEWAY_API_GROUP, Gateway, GatewayClass, GatewayParameters, GatewayParametersSpec, Kind, ListenerSet,
-    Name, ObjectRef,
+    CertificateIssuer, CertificateIssuerSpec, GATEWAY_API_GROUP, Gateway, GatewayClass, GatewayParameters,
+    GatewayParametersSpec, Kind, ListenerSet, Name, ObjectRef,
 };
 use std::collections::BTreeMap;
 
@@ -44,6 +45,8 @@ pub(crate) struct GatewayModel {
     pub(crate) client_tls: ClientTlsModel,
     /// Whether `defaultScope` is set.
     pub(crate) has_default_scope: bool,
+    /// Annotation `sluice.dev/certificate-issuer`.
+    pub(crate) issuer: Option<String>,
     pub(crate) listeners: Vec<ListenerModel>,
 }
 
@@ -62,6 +65,8 @@ pub(crate) struct SetModel {
     pub(crate) parent: ObjectRef,
     /// Whether `parentRef` names a Gateway at all.
     pub(crate) names_gateway: bool,
+    /// Annotation `sluice.dev/certificate-issuer`.
+    pub(crate) issuer: Option<String>,
     pub(crate) listeners: Vec<ListenerModel>,
 }
 
@@ -70,6 +75,13 @@ pub(crate) struct SetModel {
 pub(crate) struct ParametersModel {
     pub(crate) reference: ObjectRef,
     pub(crate) spec: GatewayParametersSpec,
+}
+
+/// A CertificateIssuer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct IssuerModel {
+    pub(crate) meta: Meta,
+    pub(crate) spec: CertificateIssuerSpec,
 }
 
 impl ClassModel {
@@ -127,6 +139,7 @@ impl GatewayModel {
             }),
             client_tls: tls.and_then(|it| it.frontend.as_ref()).map(ClientTlsModel::read).unwrap_or_default(),
             has_default_scope: spec.default_scope.is_some(),
+            issuer: issuer(&it.metadata),
             listeners: spec.listeners.iter().map(ListenerModel::of_gateway).collect(),
         }
     }
@@ -142,9 +155,21 @@ impl SetModel {
             parent: ObjectRef::new(Kind::Gateway, namespace, parent.name.clone()),
             names_gateway: gateway_group(parent.group.as_ref()) == GATEWAY_API_GROUP
                 && parent.kind.as_deref().unwrap_or("Gateway") == "Gateway",
+            issuer: issuer(&it.metadata),
             listeners: it.spec.listeners.iter().map(ListenerModel::of_set).collect(),
             meta,
         }
+    }
+}
+
+/// The issuer that an object's annotation names.
+fn issuer(metadata: &ObjectMeta) -> Option<String> {
+    metadata.annotations.as_ref()?.get(crate::gateway::ISSUER).cloned()
+}
+
+impl IssuerModel {
+    pub(crate) fn read(it: &CertificateIssuer) -> Self {
+        Self { meta: Meta::read(Kind::CertificateIssuer, &it.metadata), spec: it.spec.clone() }
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) use core::{
     port, zone,
 };
 pub(crate) use gateway::{
-    AddressModel, ClassModel, GatewayModel, ParametersModel, ParametersReference, SetModel,
+    AddressModel, ClassModel, GatewayModel, IssuerModel, ParametersModel, ParametersReference, SetModel,
 };
 pub(crate) use grant::GrantModel;
 pub(crate) use listener::{ListenerModel, NamespaceRule};

@@ -92,6 +92,8 @@ impl Translator {
     pub(super) fn install_gateway(&mut self, reference: &ObjectRef, output: Option<GatewayOutput>) {
         let key = GatewayKey::new(format!("{}/{}", reference.namespace, reference.name));
         let old = self.gateways.remove(reference);
+        let orders = |it: &Option<GatewayOutput>| it.as_ref().map(|it| it.orders.clone()).unwrap_or_default();
+        self.orders_changed |= orders(&old) != orders(&output);
         for listener in old.iter().flat_map(|it| &it.listeners) {
             let is_kept = output.iter().flat_map(|it| &it.listeners).any(|it| it.key == listener.key);
             // A set that moved to another Gateway took its listeners with it.
@@ -180,6 +182,7 @@ impl Translator {
                 attached: &self.attached,
                 bind_failures: &self.bind_failures,
                 infrastructure: &self.infrastructure,
+                waiting: &self.issuance.certificates,
             };
             let rendered = self.gateways.get(gateway).map(|it| gateway::render(&it.base, &facts));
             let (list, problems) = rendered.unwrap_or_default();

@@ -2,11 +2,13 @@
 
 mod backends;
 mod gateways;
+mod issuers;
 mod policies;
 mod routes;
 
 use crate::backend::BackendId;
 use crate::gateway::{GatewayOutput, GatewayPlan, Infrastructure};
+use crate::issuer::Issuance;
 use crate::output::Output;
 use crate::problem::Problem;
 use crate::reads::{Graph, Key, Node};
@@ -71,6 +73,8 @@ pub struct Update {
     pub statuses: Vec<ObjectRef>,
     /// Gateways whose plan changed or is gone: look it up with [`Translator::plan`]. Empty in a folder.
     pub plans: Vec<ObjectRef>,
+    /// Whether [`Translator::issuers`] or [`Translator::wanted_certificates`] may read differently.
+    pub orders: bool,
 }
 
 /// So many changes at once, and a quarter of all there is, are followed by a look at how the maps are filled.
@@ -99,6 +103,10 @@ pub struct Translator {
     bind_failures: BTreeMap<ListenerKey, String>,
     /// In a cluster: what is known of each Gateway's infrastructure.
     infrastructure: BTreeMap<ObjectRef, Infrastructure>,
+    /// What is known of orders.
+    issuance: Issuance,
+    /// Whether what issuers are to order may have changed since the last look.
+    orders_changed: bool,
     /// Statuses that each Gateway wrote: its own and its sets'.
     rendered: BTreeMap<ObjectRef, Vec<ObjectRef>>,
     dirty: BTreeSet<Node>,
@@ -124,6 +132,7 @@ impl Translator {
                 store: Store::default(),
                 lost: BTreeMap::new(),
                 certificates: BTreeMap::new(),
+                issuers: BTreeMap::new(),
                 parents: BTreeMap::new(),
                 backends: BTreeMap::new(),
             },
@@ -140,6 +149,8 @@ impl Translator {
             shared_backends: Shared::default(),
             bind_failures: BTreeMap::new(),
             infrastructure: BTreeMap::new(),
+            issuance: Issuance::default(),
+            orders_changed: false,
             rendered: BTreeMap::new(),
             dirty: BTreeSet::from([Node::Claims]),
             output: Output::default(),
@@ -261,6 +272,7 @@ impl Translator {
                 Node::Class(reference) => self.run_class(&node, reference),
                 Node::Claims => self.run_claims(&node),
                 Node::Certificate(reference) => self.run_certificate(&node, reference),
+                Node::Issuer(reference) => self.run_issuer(&node, reference),
                 Node::Gateway(reference) => self.run_gateway(&node, reference),
                 Node::Orphan(reference) => self.run_orphan(&node, reference),
                 Node::Backend(id) => self.run_backend(&node, id),
@@ -273,7 +285,7 @@ impl Translator {
             }
         }
         self.render(&stale);
-        self.output.take_changes()
+        Update { orders: std::mem::take(&mut self.orders_changed), ..self.output.take_changes() }
     }
 
     /// Notes what a run read, and lets go of results that nobody reads any more.
@@ -289,6 +301,7 @@ impl Translator {
                 | Key::Host(_)
                 | Key::Topology
                 | Key::Lost(_)
+                | Key::Issuer(_)
                 | Key::Parent(_) => {}
             }
         }
