@@ -41,6 +41,11 @@ impl Pki {
         Self { certificate, issuer }
     }
 
+    /// Its certificate as PEM.
+    pub fn pem(&self) -> &str {
+        &self.certificate
+    }
+
     /// Only this authority.
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();

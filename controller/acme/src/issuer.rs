@@ -181,7 +181,7 @@ impl Default for Budgets {
     }
 }
 
-/// The look for our own challenge before an order.
+/// The look for our own challenge, before an order and before the authority is told to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preflight {
     /// Off where the gateway can't reach its own public address, or names resolve otherwise inside.
@@ -190,11 +190,15 @@ pub struct Preflight {
     pub http_port: u16,
     /// Port of TLS-ALPN-01, 443 at every public authority.
     pub tls_port: u16,
+    /// Port of authoritative DNS servers, asked whether they show a TXT record.
+    pub dns_port: u16,
+    /// How long they may take to show it.
+    pub dns_wait: Duration,
 }
 
 impl Default for Preflight {
     fn default() -> Self {
-        Self { enabled: true, http_port: 80, tls_port: 443 }
+        Self { enabled: true, http_port: 80, tls_port: 443, dns_port: 53, dns_wait: Duration::from_secs(120) }
     }
 }
 

@@ -6,11 +6,17 @@
 //! order. It knows nothing of Kubernetes, Pingora or the translation; who leads is decided outside.
 
 mod challenge;
+mod client;
+mod dns;
 mod engine;
 mod issuer;
+mod order;
+mod plan;
+mod preflight;
 mod secret;
 mod state;
 mod store;
+mod trouble;
 mod wanted;
 
 pub use challenge::{Answer, Challenge, ChallengeError, ChallengeId, Challenges, Kind};
