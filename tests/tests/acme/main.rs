@@ -8,4 +8,6 @@ mod on_demand;
 mod preflight;
 mod renewal;
 mod resume;
+mod scale;
+mod secrets;
 mod webhook;

@@ -141,8 +141,9 @@ impl Keeper {
         let record = &kept.record;
         let purpose = record::purpose(&self.cell.issuer, &self.wanted.names);
         let order_key =
-            record.key.as_deref().filter(|_| record.stage != Stage::Idle && record.purpose == purpose);
-        let is_done = order_key.is_some_and(|key| certificate.as_ref().is_some_and(|it| it.has_key(key)));
+            record.key.as_ref().filter(|_| record.stage != Stage::Idle && record.purpose == purpose);
+        let is_done =
+            order_key.is_some_and(|key| certificate.as_ref().is_some_and(|it| it.has_key(key.expose())));
         let is_under_way = order_key.is_some() && !is_done;
         let renewal =
             certificate.as_ref().map_or(now, |it| renewal_of(it, &self.wanted, &self.cell.issuer, plan, now));

@@ -9,6 +9,7 @@ use super::{Job, keys};
 use crate::client::{orders, problem};
 use crate::plan::budget::{Charge, Ledger};
 use crate::preflight;
+use crate::secret::KeyText;
 use crate::trouble::{Retry, Trouble};
 use crate::{Data, Item, Reason, StoreError};
 use instant_acme::{Error, Identifier, NewOrder};
@@ -28,7 +29,8 @@ pub(super) async fn begin(job: &Job<'_>, kept: &mut Kept<'_>) -> Result<String, 
         preflight::check(job.challenges, job.issuer, &job.registered.directory, job.wanted).await?;
     }
     let key = keys::generate(job.issuer.key_type).await;
-    kept.record.key = Some(key.map_err(|error| Trouble::new(Reason::Secret, Retry::Soon, error))?);
+    let key = key.map_err(|error| Trouble::new(Reason::Secret, Retry::Soon, error))?;
+    kept.record.key = Some(KeyText::new(key));
     reserve(job, kept).await?;
     // Another engine may have come from order to certificate since ours was found due.
     let certificate = job.store.read(&Item::Certificate(job.wanted.key.clone())).await?;

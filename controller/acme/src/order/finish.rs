@@ -17,7 +17,7 @@ pub(super) async fn finalize(
     wire: &Wire,
 ) -> Result<(), Trouble> {
     let Some(key) = kept.record.key.clone() else { return lost(kept, "the key of the order is lost").await };
-    let request = keys::request(&key, &job.wanted.names);
+    let request = keys::request(key.expose(), &job.wanted.names);
     let request = request.map_err(|error| Trouble::new(Reason::Name, Retry::Backoff, error))?;
     match order.finalize_csr(&request).await {
         Ok(()) => Ok(()),
@@ -38,7 +38,7 @@ pub(super) async fn store(
     let chain = order.certificate().await.map_err(|error| job.trouble(&error, Some(wire)))?;
     let chain = chain
         .ok_or_else(|| Trouble::new(Reason::Authority, Retry::Soon, "the certificate is not there yet"))?;
-    let key = kept.record.key.clone().unwrap_or_default();
+    let key = kept.record.key.as_ref().map(|it| it.expose().to_owned()).unwrap_or_default();
     if let Err(fault) = check(job, &chain, &key) {
         return lost(kept, &fault).await;
     }

@@ -1,6 +1,7 @@
 //! The record of an order: enough for another engine to go on with it.
 
 use crate::order::keys;
+use crate::secret::KeyText;
 use crate::trouble::Trouble;
 use crate::{
     CertificateKey, ChallengeId, Data, Issuer, Item, Kind, Reason, Scope, Store, StoreError, Version,
@@ -21,7 +22,7 @@ pub(crate) struct Record {
     pub(crate) stage: Stage,
     /// The certificate's key as PEM, from the reservation on: the order may be finalized by another engine than the one
     /// that stores the certificate.
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<KeyText>,
     /// What was set up for challenges, written before it is: what must be taken down.
     pub(crate) placed: Vec<Placed>,
     /// Failures in a row.

@@ -13,7 +13,10 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
+/// Actions at one time, so that many certificates don't start as many threads.
+const PARALLEL: usize = 16;
 /// Largest record that is read.
 const MAX_LEN_BYTES: u64 = 1 << 20;
 
@@ -21,6 +24,7 @@ const MAX_LEN_BYTES: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct FolderStore {
     folder: Arc<Path>,
+    gate: Arc<Semaphore>,
 }
 
 /// What a file holds.
@@ -37,7 +41,7 @@ impl FolderStore {
     /// When it can't be made.
     pub fn open(folder: &Path) -> io::Result<Self> {
         make_folder(folder)?;
-        Ok(Self { folder: Arc::from(folder) })
+        Ok(Self { folder: Arc::from(folder), gate: Arc::new(Semaphore::new(PARALLEL)) })
     }
 
     fn path(&self, item: &Item) -> PathBuf {
@@ -60,7 +64,13 @@ impl FolderStore {
         action: impl FnOnce(&Self, &Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (store, path) = (self.clone(), self.path(item));
-        let done = tokio::task::spawn_blocking(move || action(&store, &path)).await;
+        let permit = self.gate.clone().acquire_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            // Held until the action is over, also when nobody waits for it any more.
+            let _permit = permit;
+            action(&store, &path)
+        })
+        .await;
         done.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
@@ -253,7 +263,10 @@ mod tests {
         assert_eq!(file_name(".."), "%2E.");
         assert_eq!(file_name("*.a"), "%2A.a");
         assert_eq!(file_name(""), "");
-        let store = FolderStore { folder: std::path::Path::new("/s").into() };
+        let store = FolderStore {
+            folder: std::path::Path::new("/s").into(),
+            gate: Arc::new(tokio::sync::Semaphore::new(1)),
+        };
         let path = store.path(&Item::Order(CertificateKey::new("../../etc/x")));
         assert_eq!(path.to_str(), Some("/s/orders/%2E./%2E./etc/x.json"));
     }
