@@ -3,14 +3,15 @@
 use super::ari::{self, Window};
 use super::board::Board;
 use super::issuers::{Account, Cell};
+use super::view::{Plan, View, time};
 use super::{Shared, allow};
 use crate::client::account::Registered;
-use crate::order::certificate::{self, Unusable};
-use crate::order::record::{self, Kept, Stage};
-use crate::order::{self, Job, finish};
-use crate::plan::{names, renewal, solvers};
+use crate::order::certificate;
+use crate::order::record::{self, Kept};
+use crate::order::{self, Job, Report, finish};
+use crate::plan::{names, solvers};
 use crate::trouble::{Retry, Trouble};
-use crate::{CertificateKey, Issuer, Item, Reason, State, Status, Version, Wanted};
+use crate::{CertificateKey, Reason, State, Status, Wanted};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, watch};
@@ -33,33 +34,12 @@ pub(super) struct Keeper {
     pub(super) is_on_demand: bool,
 }
 
-/// What decides about the renewal beside the certificate.
-#[derive(Default)]
-struct Plan {
-    window: Option<Window>,
-    /// When this engine got the certificate.
-    ordered_at: Option<SystemTime>,
-}
-
 /// How an attempt ended.
 enum Attempt {
     Issued,
     Failed,
     /// There will be no other one.
     Over,
-}
-
-/// What the store has.
-struct View {
-    certificate: Option<certificate::Kept>,
-    /// Version of its record, if there is one.
-    version: Option<Version>,
-    /// When something is to be done about it.
-    due: SystemTime,
-    /// A failure that is still in force.
-    failure: Option<record::Failure>,
-    /// An order is there whose certificate is stored already.
-    is_done: bool,
 }
 
 impl Keeper {
@@ -75,41 +55,45 @@ impl Keeper {
                 return std::future::pending().await;
             }
         }
-        let (mut plan, mut heeds_failure) = (Plan::default(), !is_changed);
-        loop {
-            let mut view = match self.view(&plan).await {
-                Ok(view) => view,
-                Err(trouble) => {
-                    self.wait_for_store(trouble).await;
-                    continue;
-                }
-            };
-            if !heeds_failure {
-                view.failure = None;
+        let mut plan = Plan { forgives: is_changed, ..Plan::default() };
+        while self.step(&mut plan).await {}
+    }
+
+    /// Looks, then waits or acts. False ends the task.
+    async fn step(&self, plan: &mut Plan) -> bool {
+        let view = match self.view(plan).await {
+            Ok(view) => view,
+            Err(trouble) => {
+                self.wait_for_store(trouble).await;
+                return true;
             }
-            if self.ask_window(&mut plan.window, &view).await {
-                continue;
-            }
-            let now = self.now();
-            let blocked = view.failure.as_ref().map(|it| time(it.retry_at)).filter(|at| *at > now);
-            let at = blocked.map_or(view.due, |at| at.max(view.due));
-            if at <= now {
-                heeds_failure = true;
-                match self.attempt(&view).await {
-                    Attempt::Issued => plan.ordered_at = Some(self.now()),
-                    Attempt::Failed => {}
-                    Attempt::Over => return,
-                }
-                continue;
-            }
-            self.show_rest(&view, at);
-            let until = plan.window.as_ref().map_or(at, |it| at.min(it.ask_at));
-            // A window can be asked for as soon as there is an account.
-            let can_ask = plan.window.is_none() && view.certificate.is_some() && view.due > self.now();
-            tokio::select! {
-                () = self.sleep(until) => {}
-                () = self.has_account(), if can_ask => {}
-            }
+        };
+        if self.ask_window(&mut plan.window, &view).await {
+            return true;
+        }
+        let at = view.at(self.now());
+        if at > self.now() {
+            self.rest(plan, &view, at).await;
+            return true;
+        }
+        plan.forgives = false;
+        match self.attempt(&view).await {
+            Attempt::Issued => plan.ordered_at = Some(self.now()),
+            Attempt::Failed => {}
+            Attempt::Over => return false,
+        }
+        true
+    }
+
+    /// Until there is something to do.
+    async fn rest(&self, plan: &Plan, view: &View, at: SystemTime) {
+        self.show_rest(view, at);
+        let until = plan.window.as_ref().map_or(at, |it| at.min(it.ask_at));
+        // A window can be asked for as soon as there is an account.
+        let can_ask = plan.window.is_none() && view.certificate.is_some() && view.due > self.now();
+        tokio::select! {
+            () = self.sleep(until) => {}
+            () = self.has_account(), if can_ask => {}
         }
     }
 
@@ -120,42 +104,8 @@ impl Keeper {
         Ok(names)
     }
 
-    fn now(&self) -> SystemTime {
+    pub(super) fn now(&self) -> SystemTime {
         self.shared.settings.clock.now()
-    }
-
-    /// Looks at what the store has.
-    async fn view(&self, plan: &Plan) -> Result<View, Trouble> {
-        let store = &*self.shared.store;
-        let (key, now) = (&self.wanted.key, self.now());
-        let entry = store.read(&Item::Certificate(key.clone())).await?;
-        let version = entry.as_ref().map(|it| it.version.clone());
-        let certificate = match entry.map(certificate::Kept::read) {
-            None | Some(Err(Unusable::Broken)) => None,
-            Some(Ok(certificate)) => Some(certificate),
-            Some(Err(Unusable::Foreign)) => {
-                return Err(Trouble::new(Reason::Secret, Retry::Backoff, finish::foreign(key.as_str())));
-            }
-        };
-        let kept = Kept::load(store, key).await?;
-        let record = &kept.record;
-        let purpose = record::purpose(&self.cell.issuer, &self.wanted.names);
-        let order_key =
-            record.key.as_ref().filter(|_| record.stage != Stage::Idle && record.purpose == purpose);
-        let is_done =
-            order_key.is_some_and(|key| certificate.as_ref().is_some_and(|it| it.has_key(key.expose())));
-        let is_under_way = order_key.is_some() && !is_done;
-        let renewal =
-            certificate.as_ref().map_or(now, |it| renewal_of(it, &self.wanted, &self.cell.issuer, plan, now));
-        let same_manner = record.manner == record::manner(&self.cell.issuer, &self.wanted.scope);
-        let failure = record.failure.clone().filter(|_| same_manner && record.purpose == purpose);
-        Ok(View {
-            certificate,
-            version,
-            due: if is_under_way || is_done { now } else { renewal },
-            failure,
-            is_done,
-        })
     }
 
     /// Asks the authority for the renewal window when that is due. True when the view is to be taken again.
@@ -188,27 +138,30 @@ impl Keeper {
             return Attempt::Over;
         }
         let report = |reason, message| self.waiting(certificate, reason, message);
-        let leaf = certificate.map(|it| &it.leaf);
-        let job = Job {
+        let job = self.job(view, &registered, &report);
+        let outcome = if view.is_done { self.tidy(&job).await } else { order::attempt(&job).await };
+        let has_succeeded = outcome.is_ok();
+        self.heed(outcome, &registered).await;
+        if has_succeeded { Attempt::Issued } else { Attempt::Failed }
+    }
+
+    fn job<'a>(&'a self, view: &'a View, registered: &'a Registered, report: Report<'a>) -> Job<'a> {
+        let leaf = view.certificate.as_ref().map(|it| &it.leaf);
+        let replaced = view.certificate.as_ref().filter(|it| it.is_of(&self.cell.issuer));
+        Job {
             store: &*self.shared.store,
             challenges: &*self.shared.challenges,
             settings: &self.shared.settings,
             owner: &self.shared.owner,
             issuer: &self.cell.issuer,
-            registered: &registered,
+            registered,
             wanted: &self.wanted,
             seen: view.version.as_ref(),
             is_renewal: leaf.is_some_and(|it| it.names.iter().eq(&self.wanted.names)),
-            replaces: leaf
-                .filter(|_| certificate.is_some_and(|it| it.is_of(&self.cell.issuer)))
-                .and_then(|it| ari::replaces(&registered, it)),
+            replaces: replaced.and_then(|it| ari::replaces(registered, &it.leaf)),
             on_demand: self.cell.issuer.on_demand.as_ref().filter(|_| self.is_on_demand),
-            report: &report,
-        };
-        let outcome = if view.is_done { self.tidy(&job).await } else { order::attempt(&job).await };
-        let has_succeeded = outcome.is_ok();
-        self.heed(outcome, &registered).await;
-        if has_succeeded { Attempt::Issued } else { Attempt::Failed }
+            report,
+        }
     }
 
     async fn tidy(&self, job: &Job<'_>) -> Result<(), Trouble> {
@@ -322,24 +275,4 @@ pub(super) fn show(
     if is_new {
         board.status(key, Some(status));
     }
-}
-
-/// When a certificate is to be renewed: now, when it is not what is wanted.
-fn renewal_of(
-    certificate: &certificate::Kept,
-    wanted: &Wanted,
-    issuer: &Issuer,
-    plan: &Plan,
-    now: SystemTime,
-) -> SystemTime {
-    if !certificate.serves(&wanted.names, now) || !certificate.is_of(issuer) {
-        return now;
-    }
-    let leaf = &certificate.leaf;
-    let usual = renewal::two_thirds(leaf.not_before, leaf.not_after, wanted.key.as_str());
-    ari::said(plan.window.as_ref(), leaf, plan.ordered_at).unwrap_or(usual)
-}
-
-fn time(millis: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
 }

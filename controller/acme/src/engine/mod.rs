@@ -2,7 +2,7 @@
 //!
 //! [`Engine::run`] is one future that owns everything under way: dropping it stops at once and leaves in the store what
 //! the next engine needs. A [`Handle`] shows statuses and asks for names of handshakes. Within: `run` is the loop that
-//! starts and ends tasks, `keep` the life of one certificate, `issuers` that of one account, `on_demand` what is
+//! starts and ends tasks, `keep` the life of one certificate (with `view`, what the store has of it), `issuers` that of one account, `on_demand` what is
 //! remembered of handshakes, `board` what is shown.
 
 mod allow;
@@ -15,6 +15,7 @@ mod keep;
 mod on_demand;
 mod run;
 mod settings;
+mod view;
 
 pub use handle::{Handle, Refused};
 pub use settings::{Clock, Settings};
