@@ -11,6 +11,7 @@
 mod backend;
 mod certificate;
 mod challenge;
+mod cipher;
 mod duration;
 mod filter;
 mod gateway;
@@ -32,6 +33,7 @@ pub use backend::{
 };
 pub use certificate::{Certificate, SecretBytes, fingerprint};
 pub use challenge::{Challenge, ChallengeAnswer};
+pub use cipher::{CipherSuite, KeyExchangeGroup};
 pub use filter::{
     Cors, CorsOrigin, Fail, Filter, HeaderEdit, HeaderField, Mirror, PathEdit, Ratio, Redirect, Rewrite,
 };

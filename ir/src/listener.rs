@@ -1,6 +1,9 @@
 //! A listener: an address, a port, a protocol and the hosts it answers for.
 
-use crate::{CertificateKey, ClientValidation, GatewayKey, HostPattern, ListenerKey, Origin};
+use crate::{
+    CertificateKey, CipherSuite, ClientValidation, GatewayKey, HostPattern, KeyExchangeGroup, ListenerKey,
+    Origin,
+};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -89,9 +92,30 @@ pub struct Tls {
     pub self_signed_meanwhile: bool,
     /// Oldest version that is accepted.
     pub minimum_version: TlsVersion,
+    /// Cipher suites in the order of preference; empty: all there are. A version that none of them belongs to is not
+    /// spoken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cipher_suites: Vec<CipherSuite>,
+    /// Groups for the key exchange in the order of preference; empty: all there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_exchange_groups: Vec<KeyExchangeGroup>,
     /// What is asked of client certificates; `None`: they are not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_validation: Option<Box<ClientValidation>>,
+}
+
+impl Tls {
+    /// What a listener with these certificates has that sets no option.
+    pub fn showing(certificates: Vec<CertificateKey>) -> Self {
+        Self {
+            certificates,
+            self_signed_meanwhile: false,
+            minimum_version: TlsVersion::default(),
+            cipher_suites: Vec::new(),
+            key_exchange_groups: Vec::new(),
+            client_validation: None,
+        }
+    }
 }
 
 /// TLS versions that can be negotiated.

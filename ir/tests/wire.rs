@@ -6,6 +6,7 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::{Value, json};
 use sluice_ir::*;
 use std::net::{IpAddr, SocketAddr};
@@ -215,12 +216,16 @@ fn listener() -> impl Strategy<Value = Resource> {
     let validation =
         (secret(), modes).prop_map(|(authorities, mode)| Box::new(ClientValidation { authorities, mode }));
     let versions = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
-    let tls = (vec(text(), 1..3), versions, option::of(validation), any::<bool>()).prop_map(
-        |(certificates, minimum_version, client_validation, is_https)| {
+    let suites = vec(select(CipherSuite::ALL), 0..3);
+    let groups = vec(select(KeyExchangeGroup::ALL), 0..3);
+    let tls = (vec(text(), 1..3), versions, suites, groups, option::of(validation), any::<bool>()).prop_map(
+        |(certificates, minimum_version, cipher_suites, key_exchange_groups, client_validation, is_https)| {
             let tls = Tls {
                 certificates: certificates.into_iter().map(CertificateKey::new).collect(),
                 minimum_version,
                 self_signed_meanwhile: false,
+                cipher_suites,
+                key_exchange_groups,
                 client_validation,
             };
             if is_https { ListenerProtocol::Https(tls) } else { ListenerProtocol::TlsTerminate(tls) }

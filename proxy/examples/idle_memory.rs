@@ -15,9 +15,9 @@ use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use sluice_ir::{Certificate, CertificateKey, HostPattern, Origin, SecretBytes, Tls, TlsVersion};
+use sluice_ir::{Certificate, CertificateKey, HostPattern, Origin, SecretBytes, Tls};
 use sluice_proxy::listen::{PortConfig, Ports};
-use sluice_proxy::tls::PortTls;
+use sluice_proxy::tls::{Certificates, Keyring, PortTls};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -70,13 +70,10 @@ fn main() {
 async fn measure(count: usize, certificate: Option<Arc<Certificate>>) {
     let tls = certificate.as_ref().map(|certificate| {
         let certificates = vec![certificate.key.clone()];
-        let tls = Tls {
-            certificates,
-            minimum_version: TlsVersion::V1_2,
-            self_signed_meanwhile: false,
-            client_validation: None,
-        };
-        Arc::new(PortTls::build(&[(HostPattern::Any, tls)], |_| Some(certificate.clone()), None).unwrap())
+        let tls = Tls::showing(certificates);
+        let all = BTreeMap::from([(certificate.key.clone(), certificate.clone())]);
+        let certificates = Certificates { all: &all, changed: &Default::default() };
+        Arc::new(PortTls::build(&[(&HostPattern::Any, &tls)], certificates, &mut Keyring::default(), None))
     });
     let mut config = PortConfig { tls, ..PortConfig::default() };
     config.limits.connections = u32::MAX;

@@ -1,43 +1,70 @@
 //! A table from host patterns to values: exact, then longest wildcard, then any.
 
 use sluice_ir::HostPattern;
-use std::collections::HashMap;
+use sluice_route::{Keyed, Trie};
+use std::sync::Arc;
 
-/// Values by host pattern; lookups cost one hash per label of the host, whatever the number of patterns.
-#[derive(Debug)]
+/// Values by host pattern; lookups cost one hash per label of the host, whatever the number of patterns. A clone copies
+/// a few pointers, and an edit of it costs the same in a table of ten hosts and of ten thousand.
+#[derive(Clone, Debug)]
 pub(crate) struct HostTable<V> {
-    exact: HashMap<Box<str>, V, ahash::RandomState>,
-    wildcard: HashMap<Box<str>, V, ahash::RandomState>,
+    exact: Trie<Named<V>>,
+    wildcard: Trie<Named<V>>,
     any: Option<V>,
+}
+
+/// A value and its host, whose text it shares with the pattern.
+#[derive(Clone, Debug)]
+struct Named<V> {
+    host: Arc<str>,
+    value: V,
+}
+
+impl<V> Keyed for Named<V> {
+    fn key(&self) -> &str {
+        &self.host
+    }
 }
 
 impl<V> Default for HostTable<V> {
     fn default() -> Self {
-        Self { exact: HashMap::default(), wildcard: HashMap::default(), any: None }
+        Self { exact: Trie::default(), wildcard: Trie::default(), any: None }
+    }
+}
+
+impl<V: Clone> HostTable<V> {
+    /// Adds a value; the first of a pattern stays.
+    pub(crate) fn insert(&mut self, host: &HostPattern, value: V) {
+        if self.get(host).is_none() {
+            self.set(host, value);
+        }
+    }
+
+    /// Puts a value in the place of the pattern's last one.
+    pub(crate) fn set(&mut self, host: &HostPattern, value: V) {
+        match host {
+            HostPattern::Exact(host) => self.exact.set(Named { host: host.clone(), value }),
+            HostPattern::Wildcard(suffix) => self.wildcard.set(Named { host: suffix.clone(), value }),
+            HostPattern::Any => self.any = Some(value),
+        }
+    }
+
+    /// Takes a pattern out, if it is there.
+    pub(crate) fn remove(&mut self, host: &HostPattern) {
+        match host {
+            HostPattern::Exact(host) => self.exact.remove(host),
+            HostPattern::Wildcard(suffix) => self.wildcard.remove(suffix),
+            HostPattern::Any => self.any = None,
+        }
     }
 }
 
 impl<V> HostTable<V> {
-    /// Adds a value; the first of a pattern stays.
-    pub(crate) fn insert(&mut self, host: &HostPattern, value: V) {
-        match host {
-            HostPattern::Exact(host) => {
-                self.exact.entry((&**host).into()).or_insert(value);
-            }
-            HostPattern::Wildcard(suffix) => {
-                self.wildcard.entry((&**suffix).into()).or_insert(value);
-            }
-            HostPattern::Any => {
-                self.any.get_or_insert(value);
-            }
-        }
-    }
-
     /// The value of the most specific pattern that covers the host; without a host only `Any` does.
     pub(crate) fn find(&self, host: Option<&str>) -> Option<&V> {
         let Some(host) = host else { return self.any.as_ref() };
-        if let Some(value) = self.exact.get(host) {
-            return Some(value);
+        if let Some(named) = self.exact.get(host) {
+            return Some(&named.value);
         }
         if self.wildcard.is_empty() {
             return self.any.as_ref();
@@ -48,8 +75,8 @@ impl<V> HostTable<V> {
             if label.is_empty() {
                 break;
             }
-            if let Some(value) = self.wildcard.get(suffix) {
-                return Some(value);
+            if let Some(named) = self.wildcard.get(suffix) {
+                return Some(&named.value);
             }
             rest = suffix;
         }
@@ -59,10 +86,19 @@ impl<V> HostTable<V> {
     /// The value of this very pattern.
     pub(crate) fn get(&self, host: &HostPattern) -> Option<&V> {
         match host {
-            HostPattern::Exact(host) => self.exact.get(&**host),
-            HostPattern::Wildcard(suffix) => self.wildcard.get(&**suffix),
+            HostPattern::Exact(host) => self.exact.get(host).map(|named| &named.value),
+            HostPattern::Wildcard(suffix) => self.wildcard.get(suffix).map(|named| &named.value),
             HostPattern::Any => self.any.as_ref(),
         }
+    }
+
+    /// Every pattern, in no particular order.
+    pub(crate) fn patterns(&self) -> Vec<HostPattern> {
+        let mut patterns = Vec::with_capacity(self.len());
+        self.exact.for_each(&mut |named| patterns.push(HostPattern::Exact(named.host.clone())));
+        self.wildcard.for_each(&mut |named| patterns.push(HostPattern::Wildcard(named.host.clone())));
+        patterns.extend(self.any.as_ref().map(|_| HostPattern::Any));
+        patterns
     }
 
     /// Number of patterns.
@@ -106,5 +142,18 @@ mod tests {
         assert_eq!(table.find(Some("example.org")), None);
         assert_eq!(table.find(Some("")), None);
         assert_eq!(table.find(None), None);
+    }
+
+    #[test]
+    fn a_copy_keeps_what_it_had() {
+        let before = table(&["*", "*.example.com", "a.example.com"]);
+        let mut after = before.clone();
+        for pattern in before.patterns() {
+            after.remove(&pattern);
+        }
+        after.set(&HostPattern::parse("b.example.com"), "new".to_owned());
+        assert_eq!((before.len(), after.len()), (3, 1));
+        assert_eq!(before.find(Some("b.example.com")).map(String::as_str), Some("*.example.com"));
+        assert_eq!(after.find(Some("a.example.com")), None);
     }
 }

@@ -108,7 +108,7 @@ impl Proxy {
             for (address, error) in refused {
                 // Not planned, so that the next change tries it again and reports it until it succeeds.
                 planned.remove(&address);
-                let listeners = ports.get(&address).map(|port| port.listeners.as_slice()).unwrap_or_default();
+                let listeners = ports.get(&address).map(|port| &port.listeners[..]).unwrap_or_default();
                 failures.extend(listeners.iter().map(|key| (key.clone(), format!("{address}: {error}"))));
             }
         }

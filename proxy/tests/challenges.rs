@@ -43,12 +43,8 @@ fn listener(name: &str, port: u16, host: &str, protocol: ir::ListenerProtocol) -
 }
 
 fn https(certificates: &[&str], self_signed_meanwhile: bool) -> ir::ListenerProtocol {
-    ir::ListenerProtocol::Https(ir::Tls {
-        certificates: certificates.iter().map(|it| ir::CertificateKey::new(*it)).collect(),
-        self_signed_meanwhile,
-        minimum_version: ir::TlsVersion::V1_2,
-        client_validation: None,
-    })
+    let certificates = certificates.iter().map(|it| ir::CertificateKey::new(*it)).collect();
+    ir::ListenerProtocol::Https(ir::Tls { self_signed_meanwhile, ..ir::Tls::showing(certificates) })
 }
 
 fn issued(name: &str) -> (ir::SecretBytes, ir::SecretBytes) {

@@ -188,12 +188,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 addresses: Vec::new(),
                 port: 80,
                 protocol: match certificate {
-                    Some(slot) => ir::ListenerProtocol::Https(ir::Tls {
-                        certificates: vec![certificate_key(slot)],
-                        self_signed_meanwhile: false,
-                        minimum_version: ir::TlsVersion::V1_2,
-                        client_validation: None,
-                    }),
+                    Some(slot) => ir::ListenerProtocol::Https(ir::Tls::showing(vec![certificate_key(slot)])),
                     None => ir::ListenerProtocol::Http,
                 },
                 hostname: ir::HostPattern::Any,

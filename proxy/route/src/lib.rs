@@ -46,3 +46,4 @@ pub use compile::{CompileError, CompiledMatch};
 pub use condition::Request;
 pub use explain::{NearMiss, Unmet};
 pub use table::{Found, Miss, RouteEntry, RouteTable, RuleEntry, TableRoute};
+pub use trie::{Keyed, Trie};

@@ -5,6 +5,7 @@
 //! of them costs the same as in a table of ten. A look-up hashes the key once and touches three to five nodes.
 
 use ahash::RandomState;
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, LazyLock};
 
@@ -20,7 +21,7 @@ const MAX_DEPTH: u32 = u64::BITS / BITS;
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// A value that knows its own key.
-pub(crate) trait Keyed {
+pub trait Keyed {
     /// The key; never changes.
     fn key(&self) -> &str;
 }
@@ -31,8 +32,8 @@ impl<V: Keyed> Keyed for Arc<V> {
     }
 }
 
-/// The map.
-pub(crate) struct Trie<V> {
+/// A map from text to values (the top of this file says how); a clone copies one pointer.
+pub struct Trie<V> {
     root: Node<V>,
     len: usize,
 }
@@ -55,6 +56,12 @@ impl<V> Default for Trie<V> {
     }
 }
 
+impl<V> fmt::Debug for Trie<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trie").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
 impl<V> Clone for Trie<V> {
     fn clone(&self) -> Self {
         Self { root: self.root.clone(), len: self.len }
@@ -73,12 +80,12 @@ impl<V> Clone for Node<V> {
 
 impl<V> Trie<V> {
     /// How many values there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether there are none: then nothing needs to be hashed.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
@@ -86,7 +93,7 @@ impl<V> Trie<V> {
 impl<V: Keyed> Trie<V> {
     /// The value of a key.
     #[inline]
-    pub(crate) fn get(&self, key: &str) -> Option<&V> {
+    pub fn get(&self, key: &str) -> Option<&V> {
         if self.len == 0 {
             return None;
         }
@@ -109,20 +116,20 @@ impl<V: Keyed> Trie<V> {
     }
 
     /// Calls `visit` with every value, in no particular order.
-    pub(crate) fn for_each<'a>(&'a self, visit: &mut impl FnMut(&'a V)) {
+    pub fn for_each<'a>(&'a self, visit: &mut impl FnMut(&'a V)) {
         for_each(&self.root, visit);
     }
 }
 
 impl<V: Keyed + Clone> Trie<V> {
     /// Puts a value in, in the place of the one with the same key.
-    pub(crate) fn set(&mut self, value: V) {
+    pub fn set(&mut self, value: V) {
         let slot = Slot { hash: hash_of(value.key()), value };
         self.len += usize::from(insert(&mut self.root, 0, slot));
     }
 
     /// Takes the value of a key out, if it is there.
-    pub(crate) fn remove(&mut self, key: &str) {
+    pub fn remove(&mut self, key: &str) {
         if self.get(key).is_some() {
             remove(&mut self.root, 0, hash_of(key), key);
             self.len -= 1;

@@ -57,7 +57,7 @@ pub(super) async fn handshake(
         let waits = tls.waits(server_name.as_deref());
         return Err(refuse(started.io, server_name, waits).await);
     };
-    let stream = started.into_stream(config.clone()).await?;
+    let stream = started.into_stream(config).await?;
     let session = stream.get_ref().1;
     let info = TlsInfo {
         server_name,

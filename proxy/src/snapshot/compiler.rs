@@ -9,11 +9,12 @@ use crate::acme::{self, ByGateway};
 use crate::hosts::HostTable;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
+use crate::tls::Certificates;
 use crate::upstream::Upstreams;
 use ahash::{AHashMap, AHashSet};
 use sluice_ir::{self as ir, Resource, ResourceKey};
 use sluice_route::{RouteEntry, RouteTable};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,11 +55,20 @@ type Fresh = AHashMap<ir::RouteKey, Arc<RouteRuntime>>;
 /// What a delta touches, by kind.
 #[derive(Default)]
 struct Touched {
-    ports: bool,
+    gateways: bool,
+    listeners: BTreeSet<ir::ListenerKey>,
+    certificates: HashSet<ir::CertificateKey, ahash::RandomState>,
     challenges: bool,
     endpoints: bool,
     backends: AHashSet<ir::BackendKey>,
     routes: BTreeSet<ir::RouteKey>,
+}
+
+impl Touched {
+    /// Whether ports may come, go or change hands.
+    fn ports(&self) -> bool {
+        self.gateways || !self.listeners.is_empty()
+    }
 }
 
 impl Compiler {
@@ -95,22 +105,34 @@ impl Compiler {
         }
         self.compile_backends(&mut touched);
         let mut fresh = self.compile_routes(&touched.routes);
-        self.update_tables(&touched.routes, &before, &mut fresh);
-        if touched.ports {
-            self.ports = Ports::plan(self.plan, &self.snapshot, &self.ports);
+        let changed = self.update_tables(&touched, &before, &mut fresh);
+        if touched.gateways {
             let limit = self.pending_requests();
             self.backends.values().for_each(|backend| backend.permits.set_limit(limit));
         }
-        if touched.ports || touched.challenges {
+        let replanned = self.update_ports(&touched);
+        if replanned || touched.challenges {
             self.place_challenges();
         }
-        self.assemble();
+        if replanned || changed || touched.challenges {
+            self.assemble();
+        }
         self.retire(delta);
         Compiled {
             runtime: self.runtime.clone(),
             ports: self.ports.planned.clone(),
             failures: self.ports.failures.clone(),
         }
+    }
+
+    /// Whether what stands behind the ports may be something else now. New certificates alone change nothing there.
+    fn update_ports(&mut self, touched: &Touched) -> bool {
+        let certificates = Certificates { all: &self.snapshot.certificates, changed: &touched.certificates };
+        if !touched.ports() && self.ports.recertify(certificates) {
+            return false;
+        }
+        self.ports.plan(self.plan, &self.snapshot, certificates);
+        true
     }
 
     /// Gives each port the challenges of its Gateway.
@@ -146,7 +168,10 @@ impl Compiler {
 
     /// Rebuilds the backends that changed and marks the routes that name them.
     fn compile_backends(&mut self, touched: &mut Touched) {
-        if touched.ports {
+        let shown = |gateway: &Arc<ir::Gateway>| {
+            gateway.backend_certificate.as_ref().is_some_and(|key| touched.certificates.contains(key))
+        };
+        if touched.gateways || self.snapshot.gateways.values().any(shown) {
             // Gateways may show their backends other certificates now.
             let outdated = self.backends.iter().filter(|(_, backend)| {
                 backend.tls.as_ref().is_some_and(|tls| !tls.is_current(&self.snapshot))
@@ -221,21 +246,20 @@ impl Compiler {
     }
 
     /// Puts changed routes into the tables of the listeners they are or were attached to, and builds the tables of
-    /// new listeners.
+    /// new listeners. Whether any listener or table is another one now.
     fn update_tables(
         &mut self,
-        keys: &BTreeSet<ir::RouteKey>,
+        touched: &Touched,
         before: &[(ir::RouteKey, Arc<ir::Route>)],
         fresh: &mut Fresh,
-    ) {
-        self.listeners.retain(|key, _| self.snapshot.listeners.contains_key(key));
-        let new: Vec<_> = self
-            .snapshot
-            .listeners
-            .keys()
-            .filter(|key| !self.listeners.contains_key(*key))
-            .cloned()
-            .collect();
+    ) -> bool {
+        let keys = &touched.routes;
+        let (there, gone): (Vec<_>, Vec<_>) =
+            touched.listeners.iter().partition(|key| self.snapshot.listeners.contains_key(*key));
+        for key in gone {
+            self.listeners.remove(key);
+        }
+        let new: AHashSet<_> = there.into_iter().filter(|key| !self.listeners.contains_key(*key)).collect();
         let mut edits: BTreeMap<&ir::ListenerKey, Edits> = BTreeMap::new();
         for (key, route) in before {
             for attachment in &route.attachments {
@@ -267,22 +291,27 @@ impl Compiler {
             };
             tables.push((key.clone(), table));
         }
-        self.store_tables(tables);
+        self.store_tables(tables, &touched.listeners)
     }
 
-    fn store_tables(&mut self, tables: Vec<(ir::ListenerKey, RouteTable<RouteRuntime>)>) {
-        let mut tables: AHashMap<_, _> = tables.into_iter().collect();
-        for (key, listener) in &self.snapshot.listeners {
-            let current = self.listeners.get(key);
-            let same = current.is_some_and(|current| Arc::ptr_eq(&current.listener, listener));
-            let table = tables.remove(key);
-            if same && table.is_none() {
-                continue;
-            }
-            let table = table.or_else(|| current.map(|current| current.table.clone())).unwrap_or_default();
-            self.listeners
-                .insert(key.clone(), Arc::new(ListenerRuntime { listener: listener.clone(), table }));
+    fn store_tables(
+        &mut self,
+        tables: Vec<(ir::ListenerKey, RouteTable<RouteRuntime>)>,
+        listeners: &BTreeSet<ir::ListenerKey>,
+    ) -> bool {
+        let changed = !(tables.is_empty() && listeners.is_empty());
+        let mut tables: BTreeMap<_, _> = tables.into_iter().map(|(key, table)| (key, Some(table))).collect();
+        for key in listeners {
+            tables.entry(key.clone()).or_insert(None);
         }
+        for (key, table) in tables {
+            // A route may name a listener that is not here yet.
+            let Some(listener) = self.snapshot.listeners.get(&key) else { continue };
+            let current = self.listeners.get(&key);
+            let table = table.or_else(|| current.map(|current| current.table.clone())).unwrap_or_default();
+            self.listeners.insert(key, Arc::new(ListenerRuntime { listener: listener.clone(), table }));
+        }
+        changed
     }
 
     /// Puts the current listeners behind the planned ports.
@@ -348,9 +377,9 @@ fn touched(delta: &ir::Delta) -> Touched {
     let mut touched = Touched::default();
     for key in delta.upserts.iter().map(Resource::key).chain(delta.removals.iter().cloned()) {
         match key {
-            ResourceKey::Gateway(_) | ResourceKey::Listener(_) | ResourceKey::Certificate(_) => {
-                touched.ports = true
-            }
+            ResourceKey::Gateway(_) => touched.gateways = true,
+            ResourceKey::Listener(key) => drop(touched.listeners.insert(key)),
+            ResourceKey::Certificate(key) => drop(touched.certificates.insert(key)),
             ResourceKey::Challenge(_) => touched.challenges = true,
             ResourceKey::Route(key) => drop(touched.routes.insert(key)),
             ResourceKey::StreamRoute(_) => {}

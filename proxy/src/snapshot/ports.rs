@@ -1,9 +1,11 @@
 //! Which addresses are bound, for whom, and with which TLS: from the listeners of a snapshot to [`PlannedPort`]s.
 //!
-//! Binds nothing. A listener that can't be served is left out and reported; the others of its port serve.
+//! Binds nothing. A listener that can't be served is left out and reported; the others of its port serve. A change of
+//! certificates alone touches the hosts that show them, however many others there are.
 
 use crate::acme::Challenges;
-use crate::tls::PortTls;
+use crate::tls::{Certificates, Keyring, PortTls};
+use ahash::AHashMap;
 use sluice_ir as ir;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -30,23 +32,48 @@ pub struct PlannedPort {
     /// What certificate authorities ask its Gateway.
     pub challenges: Arc<Challenges>,
     /// The listeners behind it.
-    pub listeners: Vec<ir::ListenerKey>,
+    pub listeners: Arc<[ir::ListenerKey]>,
 }
 
 /// The addresses of a snapshot, and what can't be bound.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Ports {
     /// By address.
     pub(super) planned: BTreeMap<SocketAddr, PlannedPort>,
     /// Listeners that can't be served, and why.
     pub(super) failures: Vec<(ir::ListenerKey, String)>,
+    /// Which hosts show a certificate.
+    shown: AHashMap<ir::CertificateKey, Vec<(SocketAddr, ir::HostPattern)>>,
+    keyring: Keyring,
 }
 
 impl Ports {
+    /// Takes over changed certificates where nothing else changed. `false`: listeners came or went with them, and all
+    /// must be planned again. Cost: as many hosts as show them.
+    pub(super) fn recertify(&mut self, certificates: Certificates<'_>) -> bool {
+        let mut hosts: BTreeMap<SocketAddr, Vec<&ir::HostPattern>> = BTreeMap::new();
+        for (address, host) in certificates.changed.iter().filter_map(|key| self.shown.get(key)).flatten() {
+            hosts.entry(*address).or_default().push(host);
+        }
+        for (address, hosts) in hosts {
+            // A port none of whose listeners is served is not planned.
+            let Some(port) = self.planned.get_mut(&address) else { return false };
+            let next = port
+                .tls
+                .as_ref()
+                .and_then(|tls| tls.with_certificates_of(&hosts, certificates, &mut self.keyring));
+            let Some(next) = next else { return false };
+            port.tls = Some(Arc::new(next));
+        }
+        true
+    }
+
     /// Groups listeners by the address they are bound to. Two Gateways never share one: the translation has refused
-    /// the younger before, and here the first by key wins. TLS that did not change is shared with `before`.
-    pub(super) fn plan(plan: BindPlan, snapshot: &ir::Snapshot, before: &Self) -> Self {
-        let mut ports = Self::default();
+    /// the younger before, and here the first by key wins. TLS that did not change stays.
+    pub(super) fn plan(&mut self, plan: BindPlan, snapshot: &ir::Snapshot, certificates: Certificates<'_>) {
+        let before = std::mem::take(self);
+        let ports = self;
+        ports.keyring = before.keyring;
         let mut by_address: BTreeMap<SocketAddr, Vec<Arc<ir::Listener>>> = BTreeMap::new();
         for listener in snapshot.listeners.values() {
             if !matches!(listener.protocol, ir::ListenerProtocol::Http | ir::ListenerProtocol::Https(_)) {
@@ -64,11 +91,11 @@ impl Ports {
             }
         }
         for (address, listeners) in by_address {
-            if let Some(port) = ports.port(snapshot, address, listeners, before) {
+            let previous = before.planned.get(&address).and_then(|port| port.tls.as_deref());
+            if let Some(port) = ports.port(snapshot, address, listeners, certificates, previous) {
                 ports.planned.insert(address, port);
             }
         }
-        ports
     }
 
     fn port(
@@ -76,7 +103,8 @@ impl Ports {
         snapshot: &ir::Snapshot,
         address: SocketAddr,
         mut listeners: Vec<Arc<ir::Listener>>,
-        before: &Self,
+        certificates: Certificates<'_>,
+        previous: Option<&PortTls>,
     ) -> Option<PlannedPort> {
         let first = listeners.first()?.clone();
         let gateway = snapshot.gateways.get(&first.gateway)?.clone();
@@ -90,8 +118,7 @@ impl Ports {
             owned
         });
         let tls = if first.protocol.sharing() == ir::Sharing::Tls {
-            let previous = before.planned.get(&address).and_then(|port| port.tls.as_deref());
-            Some(self.tls(snapshot, &mut listeners, previous)?)
+            Some(self.tls(address, &mut listeners, certificates, previous)?)
         } else {
             None
         };
@@ -107,37 +134,32 @@ impl Ports {
     /// certificate stays.
     fn tls(
         &mut self,
-        snapshot: &ir::Snapshot,
+        address: SocketAddr,
         listeners: &mut Vec<Arc<ir::Listener>>,
+        certificates: Certificates<'_>,
         previous: Option<&PortTls>,
     ) -> Option<Arc<PortTls>> {
         let wanted: Vec<_> = listeners
             .iter()
-            .filter_map(|listener| Some((listener.hostname.clone(), listener.protocol.tls()?.clone())))
+            .filter_map(|listener| Some((&listener.hostname, listener.protocol.tls()?)))
             .collect();
-        let certificate = |key: &ir::CertificateKey| snapshot.certificates.get(key).cloned();
-        let (tls, problems) = match PortTls::build(&wanted, certificate, previous) {
-            Ok(tls) => {
-                let problems: Vec<_> = tls.problems().iter().map(ToString::to_string).collect();
-                (Some(tls), problems.join("; "))
+        let tls = PortTls::build(&wanted, certificates, &mut self.keyring, previous);
+        for (host, tls) in wanted {
+            for key in &tls.certificates {
+                self.shown.entry(key.clone()).or_default().push((address, host.clone()));
             }
-            Err(error) => (None, error.to_string()),
-        };
-        listeners.retain(|listener| {
-            let served = tls.as_ref().is_some_and(|tls| waits(listener) || tls.serves(&listener.hostname));
-            if !served {
-                self.failures.push((listener.key.clone(), problems.clone()));
+        }
+        listeners.retain(|listener| match tls.refusal(&listener.hostname) {
+            Some(reason) => {
+                self.failures.push((listener.key.clone(), reason.to_owned()));
+                false
             }
-            served
+            None => true,
         });
-        if listeners.is_empty() { None } else { tls.map(Arc::new) }
+        if listeners.is_empty() { None } else { Some(Arc::new(tls)) }
     }
 }
 
-/// Whether the listener has no certificate yet.
-fn waits(listener: &ir::Listener) -> bool {
-    matches!(&listener.protocol, ir::ListenerProtocol::Https(tls) if tls.certificates.is_empty())
-}
 
 fn addresses(plan: BindPlan, listener: &ir::Listener) -> Result<Vec<SocketAddr>, String> {
     let own = if plan.cluster_ports { ir::cluster_port(listener.port) } else { listener.port };

@@ -60,13 +60,3 @@ pub enum TlsError {
         source: rustls::Error,
     },
 }
-
-impl TlsError {
-    /// The same error with the listener's host, where the error is about a listener.
-    pub(super) fn at(self, host: &HostPattern) -> Self {
-        match self {
-            Self::NoCertificate { .. } => Self::NoCertificate { host: host.clone() },
-            other => other,
-        }
-    }
-}

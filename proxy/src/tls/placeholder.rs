@@ -1,12 +1,11 @@
 //! The certificate that a listener shows while it waits for its own, when it is told to: self-signed, one for the
 //! process, good for no name.
 
-use super::certificate::{ContentId, Parsed};
+use super::keyring::Parsed;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use sha2::{Digest, Sha256};
 use sluice_ir::{Certificate, CertificateKey, Origin, SecretBytes};
 use std::sync::{Arc, OnceLock};
 
@@ -14,17 +13,16 @@ use std::sync::{Arc, OnceLock};
 const NAME: &str = "waiting-for-its-certificate.invalid";
 
 /// The certificate; `None` only when the system gives no randomness.
-pub(super) fn placeholder(provider: &CryptoProvider) -> Option<Parsed> {
-    static MADE: OnceLock<Option<Parsed>> = OnceLock::new();
+pub(super) fn placeholder(provider: &CryptoProvider) -> Option<Arc<Parsed>> {
+    static MADE: OnceLock<Option<Arc<Parsed>>> = OnceLock::new();
     MADE.get_or_init(|| make(provider)).clone()
 }
 
-fn make(provider: &CryptoProvider) -> Option<Parsed> {
+fn make(provider: &CryptoProvider) -> Option<Arc<Parsed>> {
     let pair = KeyPair::generate().ok()?;
     let certificate = CertificateParams::new(vec![NAME.to_owned()]).ok()?.self_signed(&pair).ok()?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
     let key = provider.key_provider.load_private_key(key).ok()?;
-    let id: ContentId = Sha256::digest(certificate.der()).into();
     let source = Certificate {
         key: CertificateKey::new("self-signed"),
         origin: Origin::new("Secret", "", ""),
@@ -33,5 +31,5 @@ fn make(provider: &CryptoProvider) -> Option<Parsed> {
         private_key: SecretBytes::new(Vec::new()),
     };
     let key = Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key));
-    Some(Parsed { id, source: Arc::new(source), key })
+    Some(Arc::new(Parsed { source: Arc::new(source), key }))
 }

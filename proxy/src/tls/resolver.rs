@@ -1,18 +1,23 @@
 //! Which of a listener's certificates a client gets.
 
-use super::certificate::Parsed;
+use super::keyring::Parsed;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::fmt;
 use std::sync::Arc;
 
 /// The listener's certificates in the order of the manifest.
-pub(super) struct ByName(Vec<Parsed>);
+pub(super) struct ByName(Box<[Arc<Parsed>]>);
 
 impl ByName {
     /// At least one certificate.
-    pub(super) fn new(certificates: Vec<Parsed>) -> Self {
-        Self(certificates)
+    pub(super) fn new(certificates: Vec<Arc<Parsed>>) -> Self {
+        Self(certificates.into())
+    }
+
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> Vec<Arc<CertifiedKey>> {
+        self.0.iter().map(|parsed| parsed.key.clone()).collect()
     }
 }
 
@@ -20,7 +25,7 @@ impl ResolvesServerCert for ByName {
     /// The first that names the server and signs as the client can verify; else the first that signs so; else the
     /// first, with which the handshake fails by the right alert.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let signs = |parsed: &&Parsed| parsed.key.key.choose_scheme(hello.signature_schemes()).is_some();
+        let signs = |parsed: &&Arc<Parsed>| parsed.key.key.choose_scheme(hello.signature_schemes()).is_some();
         let named = hello.server_name().and_then(|server| {
             self.0
                 .iter()
@@ -29,6 +34,16 @@ impl ResolvesServerCert for ByName {
         });
         let chosen = named.or_else(|| self.0.iter().find(signs)).or_else(|| self.0.first());
         chosen.map(|parsed| parsed.key.clone())
+    }
+}
+
+/// No certificate: what a host's own stand in the place of.
+#[derive(Debug)]
+pub(super) struct Nobody;
+
+impl ResolvesServerCert for Nobody {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
     }
 }
 

@@ -5,7 +5,6 @@ use crate::tls::{Authority, P256, config, connect};
 use ClientValidationMode::{AllowInsecureFallback, AllowValidOnly};
 use sluice_ir::{
     Certificate, CertificateKey, ClientValidation, ClientValidationMode, HostPattern, SecretBytes, Tls,
-    TlsVersion,
 };
 use sluice_proxy::tls::PortTls;
 use std::collections::BTreeMap;
@@ -25,13 +24,7 @@ fn listener(
         let authorities = SecretBytes::new(pem.as_bytes().to_vec());
         Box::new(ClientValidation { authorities, mode })
     });
-    let tls = Tls {
-        certificates: vec![key.clone()],
-        minimum_version: TlsVersion::V1_2,
-        self_signed_meanwhile: false,
-        client_validation,
-    };
-    (HostPattern::parse(host), tls)
+    (HostPattern::parse(host), Tls { client_validation, ..Tls::showing(vec![key.clone()]) })
 }
 
 fn table(
@@ -39,7 +32,7 @@ fn table(
     listeners: &[(HostPattern, Tls)],
     previous: Option<&PortTls>,
 ) -> Arc<PortTls> {
-    Arc::new(PortTls::build(listeners, |key| authority.issued.get(key).cloned(), previous).unwrap())
+    Arc::new(authority.table(listeners, previous))
 }
 
 /// A server's authority and certificate, and the authority of clients with a certificate of each kind of client.
@@ -118,8 +111,9 @@ async fn unusable_authorities_refuse_every_handshake_of_the_listener() {
             listener("", &world.key, None),
         ];
         let table = table(&world.servers, &listeners, None);
-        assert!(!table.serves(&listeners[0].0) && table.serves(&listeners[1].0));
-        assert!(table.problems()[0].to_string().starts_with("authorities of client certificates: "));
+        let refusal = table.refusal(&listeners[0].0).unwrap();
+        assert!(refusal.starts_with("authorities of client certificates: "), "{refusal}");
+        assert_eq!(table.refusal(&listeners[1].0), None);
         let server = Server::start(config(table)).await;
         let client = world.servers.client_showing(Some(&world.good), &["http/1.1"], rustls::ALL_VERSIONS);
         assert_eq!(ask(&client, &server, "a.example").await, None);

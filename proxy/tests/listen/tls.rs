@@ -7,9 +7,12 @@ use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use sluice_ir::{Certificate, CertificateKey, HostPattern, Origin, SecretBytes, Tls, TlsVersion};
+use sluice_ir::{
+    Certificate, CertificateKey, CipherSuite, HostPattern, KeyExchangeGroup, Origin, SecretBytes, Tls,
+    TlsVersion,
+};
 use sluice_proxy::listen::PortConfig;
-use sluice_proxy::tls::PortTls;
+use sluice_proxy::tls::{Certificates, Keyring, PortTls};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -70,20 +73,22 @@ impl Authority {
             .iter()
             .map(|(host, keys)| {
                 let certificates = keys.iter().map(|key| (*key).clone()).collect();
-                (
-                    HostPattern::parse(host),
-                    Tls {
-                        certificates,
-                        minimum_version: TlsVersion::V1_2,
-                        self_signed_meanwhile: false,
-                        client_validation: None,
-                    },
-                )
+                (HostPattern::parse(host), Tls::showing(certificates))
             })
             .collect();
-        let table = PortTls::build(&listeners, |key| self.issued.get(key).cloned(), previous).unwrap();
-        assert!(table.problems().is_empty(), "{:?}", table.problems());
+        let table = self.table(&listeners, previous);
+        for (host, _) in &listeners {
+            assert_eq!(table.refusal(host), None);
+        }
         Arc::new(table)
+    }
+
+    /// As if every certificate had changed.
+    pub(crate) fn table(&self, listeners: &[(HostPattern, Tls)], previous: Option<&PortTls>) -> PortTls {
+        let listeners: Vec<_> = listeners.iter().map(|(host, tls)| (host, tls)).collect();
+        let changed = self.issued.keys().cloned().collect();
+        let certificates = Certificates { all: &self.issued, changed: &changed };
+        PortTls::build(&listeners, certificates, &mut Keyring::default(), previous)
     }
 
     fn client(&self, alpn: &[&str], versions: &[&'static rustls::SupportedProtocolVersion]) -> TlsConnector {
@@ -268,21 +273,43 @@ async fn of_several_certificates_the_one_that_names_the_server_and_can_be_verifi
 async fn a_listener_for_tls_1_3_refuses_1_2() {
     let mut authority = Authority::new();
     let key = authority.issue("a", &["a.example"], P256);
-    let listener = Tls {
-        certificates: vec![key],
-        minimum_version: TlsVersion::V1_3,
-        self_signed_meanwhile: false,
-        client_validation: None,
-    };
-    let table =
-        PortTls::build(&[(HostPattern::Any, listener)], |key| authority.issued.get(key).cloned(), None)
-            .unwrap();
+    let listener = Tls { minimum_version: TlsVersion::V1_3, ..Tls::showing(vec![key]) };
+    let table = authority.table(&[(HostPattern::Any, listener)], None);
     let server = Server::start(config(Arc::new(table))).await;
     let old = authority.client(&[], &[&rustls::version::TLS12]);
     let error = connect(&old, &server, "a.example").await.unwrap_err();
     assert!(error.to_string().contains("ProtocolVersion"), "{error}");
     let new = authority.client(&[], rustls::ALL_VERSIONS);
     connect(&new, &server, "a.example").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_suites_and_groups_that_were_named_are_spoken_in_their_order() {
+    let mut authority = Authority::new();
+    let key = authority.issue("a", &["a.example"], P256);
+    let listener = Tls {
+        cipher_suites: vec![CipherSuite::Chacha20Poly1305Sha256, CipherSuite::Aes128GcmSha256],
+        key_exchange_groups: vec![KeyExchangeGroup::Secp384r1],
+        ..Tls::showing(vec![key.clone()])
+    };
+    let server =
+        Server::start(config(Arc::new(authority.table(&[(HostPattern::Any, listener)], None)))).await;
+    let stream = connect(&authority.client(&[], rustls::ALL_VERSIONS), &server, "a.example").await.unwrap();
+    let session = stream.get_ref().1;
+    let suite = session.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+    assert_eq!(session.negotiated_key_exchange_group().unwrap().name(), rustls::NamedGroup::secp384r1);
+    // No suite of TLS 1.2 was named.
+    let old = authority.client(&[], &[&rustls::version::TLS12]);
+    assert!(connect(&old, &server, "a.example").await.is_err());
+
+    let only_1_2 =
+        Tls { cipher_suites: vec![CipherSuite::EcdheEcdsaAes256GcmSha384], ..Tls::showing(vec![key]) };
+    let server =
+        Server::start(config(Arc::new(authority.table(&[(HostPattern::Any, only_1_2)], None)))).await;
+    let stream = connect(&authority.client(&[], rustls::ALL_VERSIONS), &server, "a.example").await.unwrap();
+    let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

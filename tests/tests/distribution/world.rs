@@ -33,12 +33,7 @@ pub(crate) fn http(of: &str, section: &str, port: u16) -> Arc<ir::Listener> {
 }
 
 pub(crate) fn https(of: &str, section: &str, port: u16, certificate: &str) -> Arc<ir::Listener> {
-    let tls = ir::Tls {
-        certificates: vec![ir::CertificateKey::new(format!("Secret/{certificate}"))],
-        self_signed_meanwhile: false,
-        minimum_version: ir::TlsVersion::default(),
-        client_validation: None,
-    };
+    let tls = ir::Tls::showing(vec![ir::CertificateKey::new(format!("Secret/{certificate}"))]);
     Arc::new(ir::Listener {
         protocol: ir::ListenerProtocol::Https(tls),
         ..(*http(of, section, port)).clone()

@@ -1,15 +1,15 @@
 //! One listener by itself: can it be served, which routes may attach, which certificates does it show. Conflicts with
 //! others come in `conflicts`.
 
-use super::clients;
 use super::issuer::{self, Automatic, Owner};
 use super::protocol::{self, Protocol};
+use super::{clients, tls_options};
 use crate::model::{GatewayModel, ListenerModel, NamespaceRule, ObjectReference, Transport, kind_name};
 use crate::problem::{Problems, Severity};
 use crate::status::RouteGroupKind;
 use crate::view::View;
 use sluice_crds::{GATEWAY_API_GROUP, Kind, Name, ObjectRef};
-use sluice_ir::{Certificate, HostPattern, ListenerKey, Tls, TlsVersion};
+use sluice_ir::{Certificate, HostPattern, ListenerKey, Tls};
 use std::sync::Arc;
 
 /// The listeners that a Gateway or ListenerSet offers to routes.
@@ -218,13 +218,13 @@ fn judge_certificates(view: &View<'_>, owner: Owner<'_>, judged: &mut Judged<'_>
         judged.unresolved = worst;
     }
     warn_if_not_covered(judged, problems);
-    let Some((minimum_version, self_signed_meanwhile)) = options(judged, problems) else { return };
+    let certificates: Vec<_> = judged.certificates.iter().map(|it| it.key.clone()).collect();
+    let Some(tls) = tls_options::read(judged, certificates, problems) else { return };
     judged.waits &= judged.certificates.is_empty();
     if judged.certificates.is_empty() && !judged.waits {
         return;
     }
-    let certificates = judged.certificates.iter().map(|it| it.key.clone()).collect();
-    judged.tls = Some(Tls { certificates, self_signed_meanwhile, minimum_version, client_validation: None });
+    judged.tls = Some(tls);
 }
 
 /// Why the certificate of an issuer is not there, or may not be renewed.
@@ -306,39 +306,4 @@ pub(crate) fn certificate(
         Some(Err(message)) => invalid(message.clone(), "correct the Secret or the reference"),
         None => invalid(format!("Secret \"{}/{}\" not found", secret.namespace, secret.name), "create it"),
     }
-}
-
-/// `tls.options`: the oldest version, and whether a self-signed certificate is shown while there is none. `None` when a
-/// value can't be used, so that nobody is served with less than was asked for.
-fn options(judged: &mut Judged<'_>, problems: &mut Problems) -> Option<(TlsVersion, bool)> {
-    let mut version = TlsVersion::default();
-    let mut self_signed = false;
-    for (name, value) in judged.model.tls.iter().flat_map(|it| &it.options) {
-        let field = format!("{}.tls.options[{name}]", judged.field);
-        match (name.as_str(), value.as_str()) {
-            ("sluice.dev/minimum-tls-version", "1.2") => version = TlsVersion::V1_2,
-            ("sluice.dev/minimum-tls-version", "1.3") => version = TlsVersion::V1_3,
-            (issuer::ISSUER, _) | ("sluice.dev/while-waiting", "Refuse") => {}
-            ("sluice.dev/while-waiting", "SelfSigned") => self_signed = true,
-            ("sluice.dev/while-waiting", other) => {
-                let message = format!("{other:?} is nothing to do while a certificate is waited for");
-                problems.error(field, message.clone(), "use \"Refuse\" or \"SelfSigned\"");
-                judged.refused.get_or_insert(Refusal { reason: "UnsupportedValue", message });
-                return None;
-            }
-            ("sluice.dev/minimum-tls-version", other) => {
-                let message = format!("{other:?} is no TLS version that can be the minimum");
-                problems.error(field, message.clone(), "use \"1.2\" or \"1.3\"");
-                judged.refused.get_or_insert(Refusal { reason: "UnsupportedValue", message });
-                return None;
-            }
-            (name, _) => problems.add(
-                Severity::Note,
-                field,
-                format!("option {name:?} is not known and has no effect"),
-                "known: sluice.dev/minimum-tls-version, sluice.dev/certificate-issuer, sluice.dev/while-waiting",
-            ),
-        }
-    }
-    Some((version, self_signed))
 }

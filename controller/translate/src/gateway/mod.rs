@@ -19,6 +19,7 @@ mod plan;
 mod protocol;
 mod render;
 mod sets;
+mod tls_options;
 mod workload;
 
 pub(crate) use certificate::{CertificateOutcome, compute as certificate};
