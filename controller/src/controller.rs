@@ -9,7 +9,9 @@ use crate::provision::{ProvisionOptions, Provisioner};
 use crate::reconcile::{Input, QUEUE, Reconciler};
 use crate::serve::{self, AUDIENCE, Distributor, PeerIdentity, PeerOptions, ServeOptions, TokenReviewer};
 use crate::settings::Settings;
+use crate::staple::Stapler;
 use crate::status::Writer;
+use crate::tickets;
 use crate::watch::{self, Served};
 use anyhow::{Context as _, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -125,6 +127,15 @@ async fn start(
     let serving = authority.serving();
     running.start("the certificate authority", authority.run(stop.clone()));
 
+    let (tickets, keeper) = tickets::load(client.clone(), &settings.namespace).await;
+    running.start("the secrets of session tickets", keeper.run(stop.clone()));
+    let news = tell_tickets(tickets.clone(), sink.clone(), stop.clone());
+    running.start("the news of session tickets", news);
+
+    let stapler = Stapler::default();
+    running.start("the OCSP responses", stapler.clone().run(stop.clone()));
+    running.start("the news of OCSP responses", tell_staples(stapler.clone(), sink.clone(), stop.clone()));
+
     let provision = ProvisionOptions {
         image: settings.gateway_image.clone(),
         controller: format!("https://{}:{}", settings.server_name(), settings.serve.port()),
@@ -136,7 +147,7 @@ async fn start(
     running.start("the news of infrastructure", tell_facts(facts, sink.clone(), stop.clone()));
 
     let options = Options { controller_name: settings.controller_name.clone(), standalone: false };
-    let parts = Parts { distributor: distributor.clone(), provisioner };
+    let parts = Parts { distributor: distributor.clone(), provisioner, tickets, stapler };
     let reconciler = Reconciler::new(options, parts, writer.clone(), metrics.clone(), readiness.clone());
     running.tasks.spawn_blocking(move || {
         reconciler.run(inputs);
@@ -235,6 +246,25 @@ async fn tell_sync(distributor: Distributor, sink: mpsc::Sender<Input>, stop: Ca
             return;
         }
     }
+}
+
+/// Tells the reconciler that the secrets for session tickets are others.
+async fn tell_tickets(mut tickets: tickets::Tickets, sink: mpsc::Sender<Input>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = tickets.changed() => if !changed { return },
+        }
+        if sink.send(Input::TicketsChanged).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the reconciler which certificates have other OCSP responses.
+async fn tell_staples(stapler: Stapler, sink: mpsc::Sender<Input>, stop: CancellationToken) {
+    let all = async { while sink.send(Input::StaplesChanged(stapler.changed().await)).await.is_ok() {} };
+    stop.run_until_cancelled(all).await;
 }
 
 /// Tells the reconciler of addresses.

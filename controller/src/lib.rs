@@ -13,5 +13,7 @@ pub mod provision;
 pub mod reconcile;
 pub mod serve;
 pub mod settings;
+pub mod staple;
 pub mod status;
+pub mod tickets;
 pub mod watch;

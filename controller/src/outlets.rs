@@ -6,19 +6,37 @@ use crate::names;
 use crate::provision::Provisioner;
 use crate::reconcile::{Outlets, Standing};
 use crate::serve::Distributor;
+use crate::staple::Stapler;
+use crate::tickets::Tickets;
 use sluice_crds::ObjectRef;
-use sluice_ir::{Delta, GatewayKey};
+use sluice_ir::{Delta, GatewayKey, Resource};
 use sluice_translate::{GatewayPlan, Management};
+use std::sync::Arc;
 
 /// See the module.
 pub(crate) struct Parts {
     pub(crate) distributor: Distributor,
     pub(crate) provisioner: Provisioner,
+    pub(crate) tickets: Tickets,
+    pub(crate) stapler: Stapler,
 }
 
 impl Outlets for Parts {
+    /// The translation knows what objects say. What others say is put in here: each Gateway's secrets for session
+    /// tickets, and what the authorities of certificates respond.
     fn publish(&mut self, delta: &Delta) {
-        self.distributor.publish(delta);
+        let with_tickets = |resource: &Resource| match resource {
+            Resource::Gateway(gateway) => {
+                let mut gateway = gateway.clone();
+                let secrets = self.tickets.of(&gateway.key);
+                Arc::make_mut(&mut gateway).ticket_secrets = secrets;
+                Resource::Gateway(gateway)
+            }
+            other => other.clone(),
+        };
+        let Delta { upserts, removals } = self.stapler.attach(delta);
+        let upserts = upserts.iter().map(with_tickets).collect();
+        self.distributor.publish(&Delta { upserts, removals });
     }
 
     fn set_complete(&mut self) {

@@ -51,8 +51,8 @@ pub use listenersets::ListenerSet;
 pub use name::Name;
 pub use object::{Object, ObjectName, ObjectRef};
 pub use parameters::{
-    AccessLogFormat, BalancingPolicy, GatewayParameters, GatewayParametersSpec, LimitsSpec,
-    PARAMETERS_CRD_YAML, ProxyProtocolMode,
+    AccessLogFormat, BalancingPolicy, ClientCertificateField, ClientCertificateHeaderSpec, GatewayParameters,
+    GatewayParametersSpec, LimitsSpec, PARAMETERS_CRD_YAML, ProxyProtocolMode,
 };
 pub use parse::{ParseError, Parsed};
 pub use referencegrants::ReferenceGrant;

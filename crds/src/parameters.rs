@@ -39,6 +39,10 @@ pub struct GatewayParametersSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 255))]
     pub trusted_hops: Option<i64>,
+    /// Tells backends of the certificate that a client showed, in the header `x-forwarded-client-cert`. Default: they
+    /// are not told. What a client sends under that name is removed in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_header: Option<ClientCertificateHeaderSpec>,
     /// Form of the access log on standard output. Default: Disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLogFormat>,
@@ -138,6 +142,35 @@ fn put_over(value: &mut Value, own: Value) {
         }
         (value, own) => *value = own,
     }
+}
+
+/// The header `x-forwarded-client-cert`.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCertificateHeaderSpec {
+    /// What it holds. Default: Hash, Subject, URI and DNS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 6))]
+    pub fields: Option<Vec<ClientCertificateField>>,
+}
+
+/// A detail of a client's certificate.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientCertificateField {
+    /// SHA-256 of the certificate (DER) in hexadecimal.
+    Hash,
+    /// The certificate as PEM, URL-encoded.
+    Cert,
+    /// The chain that the client showed, the certificate first, as PEM, URL-encoded.
+    Chain,
+    /// The subject as RFC 2253 writes it.
+    Subject,
+    /// Each alternative name that is a URI, as SPIFFE IDs are.
+    #[serde(rename = "URI")]
+    Uri,
+    /// Each alternative name that is a DNS name.
+    #[serde(rename = "DNS")]
+    Dns,
 }
 
 /// Every bound by name. Durations are total times, not times between two bytes.

@@ -19,6 +19,9 @@ pub struct Certificate {
     pub chain: SecretBytes,
     /// PEM.
     pub private_key: SecretBytes,
+    /// OCSP response (DER) that is shown with it; `None`: it asks for none, or none can be had for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staple: Option<SecretBytes>,
 }
 
 /// Bytes that print as a fingerprint. (A chain is public, but long: it is shown the same way.)

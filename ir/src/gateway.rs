@@ -2,7 +2,7 @@
 
 use crate::backend::Balancing;
 use crate::duration;
-use crate::{CertificateKey, GatewayKey, Origin};
+use crate::{CertificateKey, GatewayKey, Origin, SecretBytes};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -18,6 +18,10 @@ pub struct Gateway {
     /// Shown to backends that TLS is spoken with (`spec.tls.backend.clientCertificateRef`, GEP-3155).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_certificate: Option<CertificateKey>,
+    /// Secrets (32 bytes each) that all data planes of the Gateway derive the keys of session tickets from: new
+    /// tickets are made with the first, those of all are taken. Empty: each process has keys of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ticket_secrets: Vec<SecretBytes>,
 }
 
 /// What a `GatewayParameters` object sets.
@@ -31,6 +35,10 @@ pub struct Settings {
     /// How many proxies in front of this one append to `X-Forwarded-For` and are believed. 0: the header that a
     /// client sends is replaced, its word on scheme and host is not believed.
     pub trusted_hops: u8,
+    /// What backends are told of a client's certificate in `x-forwarded-client-cert`, in this order; empty: nothing,
+    /// and the header is not there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_certificate_header: Vec<ClientCertificateField>,
     /// Form of the access log.
     pub access_log: AccessLog,
     /// How an endpoint is chosen.
@@ -121,6 +129,29 @@ pub enum ProxyProtocol {
     Off,
     /// Every connection must start with a header; one without is closed (an optional header could be forged).
     Required,
+}
+
+/// A detail of a client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClientCertificateField {
+    /// SHA-256 of the certificate in hexadecimal.
+    Hash,
+    /// The certificate.
+    Cert,
+    /// All that the client showed.
+    Chain,
+    /// The subject's name.
+    Subject,
+    /// Alternative names that are URIs.
+    Uri,
+    /// Alternative names that are DNS names.
+    Dns,
+}
+
+impl ClientCertificateField {
+    /// Every one, in the order of the header.
+    pub const ALL: [Self; 6] = [Self::Hash, Self::Cert, Self::Chain, Self::Subject, Self::Uri, Self::Dns];
 }
 
 /// Form of the access log, written to standard output.

@@ -37,7 +37,7 @@ pub use cipher::{CipherSuite, KeyExchangeGroup};
 pub use filter::{
     Cors, CorsOrigin, Fail, Filter, HeaderEdit, HeaderField, Mirror, PathEdit, Ratio, Redirect, Rewrite,
 };
-pub use gateway::{AccessLog, Gateway, Limits, ProxyProtocol, Settings};
+pub use gateway::{AccessLog, ClientCertificateField, Gateway, Limits, ProxyProtocol, Settings};
 pub use host::HostPattern;
 pub use key::{
     BackendKey, CertificateKey, ChallengeKey, EndpointSetKey, GatewayKey, ListenerKey, RouteKey,

@@ -290,8 +290,9 @@ fn endpoint_set() -> impl Strategy<Value = Resource> {
 }
 
 fn gateway() -> impl Strategy<Value = Resource> {
-    let settings = (ms(), any::<u32>(), option::of(any::<u64>()), any::<u8>(), 0..3_u8).prop_map(
-        |(time, count, bytes, trusted_hops, choice)| Settings {
+    let told = vec(select(&ClientCertificateField::ALL[..]), 0..3);
+    let settings = (ms(), any::<u32>(), option::of(any::<u64>()), any::<u8>(), told, 0..3_u8).prop_map(
+        |(time, count, bytes, trusted_hops, client_certificate_header, choice)| Settings {
             limits: Limits {
                 idle_timeout: time,
                 connections: count,
@@ -300,6 +301,7 @@ fn gateway() -> impl Strategy<Value = Resource> {
             },
             proxy_protocol: if choice == 0 { ProxyProtocol::Required } else { ProxyProtocol::Off },
             trusted_hops,
+            client_certificate_header,
             access_log: [AccessLog::Off, AccessLog::Text, AccessLog::Json][usize::from(choice)],
             balancing: [Balancing::LeastRequest, Balancing::RoundRobin, Balancing::Random]
                 [usize::from(choice)],
@@ -307,22 +309,25 @@ fn gateway() -> impl Strategy<Value = Resource> {
             eject_after_failures: count,
         },
     );
-    (text(), origin(), settings, option::of(text())).prop_map(|(key, origin, settings, certificate)| {
-        let backend_certificate = certificate.map(CertificateKey::new);
-        Resource::Gateway(Arc::new(Gateway {
-            key: GatewayKey::new(key),
-            origin,
-            settings,
-            backend_certificate,
-        }))
-    })
+    (text(), origin(), settings, option::of(text()), vec(secret(), 0..3)).prop_map(
+        |(key, origin, settings, certificate, ticket_secrets)| {
+            let backend_certificate = certificate.map(CertificateKey::new);
+            Resource::Gateway(Arc::new(Gateway {
+                key: GatewayKey::new(key),
+                origin,
+                settings,
+                backend_certificate,
+                ticket_secrets,
+            }))
+        },
+    )
 }
 
 fn certificate() -> impl Strategy<Value = Resource> {
-    (text(), origin(), vec(text(), 0..3), secret(), secret()).prop_map(
-        |(key, origin, names, chain, private_key)| {
+    (text(), origin(), vec(text(), 0..3), secret(), secret(), option::of(secret())).prop_map(
+        |(key, origin, names, chain, private_key, staple)| {
             let key = CertificateKey::new(key);
-            Resource::Certificate(Arc::new(Certificate { key, origin, names, chain, private_key }))
+            Resource::Certificate(Arc::new(Certificate { key, origin, names, chain, private_key, staple }))
         },
     )
 }
@@ -387,6 +392,7 @@ fn sample_certificate() -> Resource {
         names: vec!["shop.example".to_owned()],
         chain: SecretBytes::new(b"the chain".to_vec()),
         private_key: SecretBytes::new(b"the private key".to_vec()),
+        staple: None,
     }))
 }
 

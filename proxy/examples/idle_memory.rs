@@ -118,6 +118,7 @@ fn certificate() -> Arc<Certificate> {
         names: vec!["a.example".to_owned()],
         chain: SecretBytes::new(made.cert.pem().into_bytes()),
         private_key: SecretBytes::new(made.signing_key.serialize_pem().into_bytes()),
+        staple: None,
     })
 }
 

@@ -84,6 +84,7 @@ async fn start(listeners: impl FnOnce(u16, u16) -> Vec<Resource>) -> (Arc<Proxy>
         origin: origin(),
         settings: ir::Settings::standard(),
         backend_certificate: None,
+        ticket_secrets: Vec::new(),
     }))];
     upserts.extend(listeners(plain, secure));
     let failures = proxy.apply(&delta(upserts)).await;
@@ -201,6 +202,7 @@ async fn tls_alpn_01_is_answered_on_the_port_of_a_listener_that_waits() {
         names: vec!["served.example".to_owned()],
         chain: chain.clone(),
         private_key,
+        staple: None,
     };
     let (proxy, _, secure) =
         start(|_, secure| vec![listener("shop", secure, "shop.example", https(&[], false))]).await;

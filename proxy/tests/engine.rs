@@ -78,6 +78,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 origin: origin("Gateway", "edge"),
                 settings: ir::Settings::standard(),
                 backend_certificate: None,
+                ticket_secrets: Vec::new(),
             })),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener.clone(),

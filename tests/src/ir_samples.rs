@@ -47,6 +47,7 @@ pub fn gateway(settings: ir::Settings) -> Arc<ir::Gateway> {
         origin: ir::Origin::new("Gateway", "default", "web"),
         settings,
         backend_certificate: None,
+        ticket_secrets: Vec::new(),
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::client::{Io, plain};
 use crate::pki::Wish;
 use crate::wait::soon;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
@@ -39,9 +39,24 @@ impl Authority {
     /// A certificate for these names; `*.` makes a wildcard.
     pub fn issue(&self, names: &[&str]) -> Issued {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.sign(CertificateParams::new(names).expect("valid names"))
+    }
+
+    /// The same with an RSA key, as old clients want it.
+    pub fn issue_rsa(&self, names: &[&str]) -> Issued {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let params = CertificateParams::new(names).expect("valid names");
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let key = KeyPair::generate_for(&PKCS_RSA_SHA256).expect("a key");
+        self.signed(params, &key)
+    }
+
+    /// A certificate of the test's own making.
+    pub fn sign(&self, params: CertificateParams) -> Issued {
+        self.signed(params, &KeyPair::generate().expect("a key"))
+    }
+
+    fn signed(&self, params: CertificateParams, key: &KeyPair) -> Issued {
+        let certificate = params.signed_by(key, &self.issuer).expect("a certificate");
         Issued { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 

@@ -180,6 +180,7 @@ impl Uninstaller {
         let own = [
             own("coordination.k8s.io/v1", "Lease", CONTROLLER),
             own("v1", "Secret", "sluice-ca"),
+            own("v1", "Secret", "sluice-tickets"),
             own("v1", "ConfigMap", "sluice-ca"),
         ];
         Ok(if is_there { own.into() } else { Vec::new() })

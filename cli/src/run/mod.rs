@@ -11,12 +11,14 @@ use crate::project::Project;
 use crate::signal::Termination;
 use anyhow::Context as _;
 use reload::Reloader;
+use sluice_controller::staple::Stapler;
 use sluice_gateway::{Gateway, GatewayOptions};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// Serve a folder of manifests, and every change of it.
@@ -96,7 +98,10 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     let (project, update) = tokio::task::block_in_place(|| Project::load(&args.dir, &args.namespace))?;
     let gateway = Gateway::start(options(&args)).await.context("can't start the gateway")?;
-    let mut reloader = Reloader::new(project, gateway);
+    let (stapler, stop) = (Stapler::default(), CancellationToken::new());
+    tokio::spawn(stapler.clone().run(stop.clone()));
+    let _stop = stop.drop_guard();
+    let mut reloader = Reloader::new(project, gateway, stapler.clone());
     let failures = reloader.apply(update).await;
     reloader.remember();
     summary::tell(reloader.project(), reloader.unbound(), &args, begin.elapsed());
@@ -115,6 +120,10 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
             }
             _ = hangup.recv() => reloader.all_files(),
             touched = watcher.next() => touched,
+            keys = stapler.changed() => {
+                reloader.restaple(keys).await;
+                continue;
+            }
         };
         reloader.reload(touched).await;
     }

@@ -3,9 +3,10 @@
 use crate::finding::Finding;
 use crate::folder::Touched;
 use crate::project::Project;
+use sluice_controller::staple::Stapler;
 use sluice_crds::ObjectRef;
 use sluice_gateway::Gateway;
-use sluice_ir::ListenerKey;
+use sluice_ir::{CertificateKey, Delta, ListenerKey, Resource};
 use sluice_translate::{Change, Problem, Update};
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -25,6 +26,7 @@ pub(super) struct Told {
 pub(super) struct Reloader {
     project: Project,
     gateway: Gateway,
+    stapler: Stapler,
     told: Told,
     /// Listeners whose port could not be bound the last time.
     unbound: BTreeSet<ListenerKey>,
@@ -34,8 +36,8 @@ pub(super) struct Reloader {
 
 impl Reloader {
     /// Of a project whose present problems the summary tells.
-    pub(super) fn new(project: Project, gateway: Gateway) -> Self {
-        Self { project, gateway, told: Told::default(), unbound: BTreeSet::new(), readable: true }
+    pub(super) fn new(project: Project, gateway: Gateway, stapler: Stapler) -> Self {
+        Self { project, gateway, stapler, told: Told::default(), unbound: BTreeSet::new(), readable: true }
     }
 
     pub(super) fn project(&self) -> &Project {
@@ -68,17 +70,25 @@ impl Reloader {
         if update.delta.is_empty() {
             return self.unbound.len();
         }
-        let failures = self.gateway.apply(&update.delta).await;
+        let failures = self.gateway.apply(&self.stapler.attach(&update.delta)).await;
         let unbound: BTreeSet<_> = failures.iter().map(|(listener, _)| listener.clone()).collect();
         if unbound != self.unbound {
             // Statuses and problems say so; the listeners stay, and are tried again with the next change.
             let reported = self.project.translator_mut().bind_failures(failures);
             if !reported.delta.is_empty() {
-                self.gateway.apply(&reported.delta).await;
+                self.gateway.apply(&self.stapler.attach(&reported.delta)).await;
             }
             self.unbound = unbound;
         }
         self.unbound.len()
+    }
+
+    /// Serves these certificates with their new OCSP responses.
+    pub(super) async fn restaple(&self, keys: BTreeSet<CertificateKey>) {
+        let certificates = &self.project.snapshot().certificates;
+        let upserts = keys.iter().filter_map(|key| certificates.get(key)).cloned().map(Resource::Certificate);
+        let delta = Delta { upserts: upserts.collect(), removals: Vec::new() };
+        self.gateway.apply(&self.stapler.attach(&delta)).await;
     }
 
     /// Takes a change over. Whatever is wrong with it is told and changes nothing else.

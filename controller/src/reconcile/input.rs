@@ -2,7 +2,9 @@
 
 use crate::watch::Arrival;
 use sluice_crds::ObjectRef;
+use sluice_ir::CertificateKey;
 use sluice_translate::Infrastructure;
+use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 /// Events that wait for the reconciler; watches pause above. Objects are large, so that this bounds memory at start.
@@ -19,6 +21,10 @@ pub enum Input {
     Infrastructure(ObjectRef, Infrastructure),
     /// Data planes came, went, acknowledged or refused: ask how they stand.
     SyncChanged,
+    /// The secrets for session tickets are others.
+    TicketsChanged,
+    /// Certificates have other OCSP responses.
+    StaplesChanged(BTreeSet<CertificateKey>),
     /// This replica began or ceased to lead, perhaps several times since the last word.
     Leader(bool),
     /// Someone wants to see.

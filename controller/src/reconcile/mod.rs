@@ -15,7 +15,7 @@ use crate::status::{Wanted, Writer};
 use crate::watch::Arrival;
 use serde::Serialize;
 use sluice_crds::{Kind, ObjectRef};
-use sluice_ir::{Delta, GatewayKey, ResourceKey, Snapshot};
+use sluice_ir::{CertificateKey, Delta, GatewayKey, Resource, ResourceKey, Snapshot};
 use sluice_translate::{Change, GatewayPlan, Infrastructure, Options, Problem, Translator, Update};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -75,6 +75,10 @@ struct Batch {
     sync: bool,
     /// Every status must be looked at.
     everything: bool,
+    /// Every Gateway must be handed out again.
+    tickets: bool,
+    /// Certificates that must be handed out again.
+    staples: BTreeSet<CertificateKey>,
     questions: Vec<Question>,
     releases: Vec<Option<String>>,
 }
@@ -148,6 +152,8 @@ impl<O: Outlets> Reconciler<O> {
                 self.infrastructure.insert(gateway, facts);
             }
             Input::SyncChanged => batch.sync = true,
+            Input::TicketsChanged => batch.tickets = true,
+            Input::StaplesChanged(keys) => batch.staples.extend(keys),
             Input::Leader(leads) => {
                 self.leads = leads;
                 self.writer.set_active(leads);
@@ -211,6 +217,10 @@ impl<O: Outlets> Reconciler<O> {
 
     /// Configuration first, then what the data planes say of it, then the statuses, which tell both.
     fn hand_out(&mut self, update: Update, batch: &mut Batch) {
+        let again = self.again(batch);
+        if !again.is_empty() {
+            self.outlets.publish(&again);
+        }
         if !update.delta.is_empty() {
             self.outlets.publish(&update.delta);
             self.count();
@@ -231,6 +241,17 @@ impl<O: Outlets> Reconciler<O> {
         }
         objects.extend(std::mem::take(&mut batch.seen));
         self.write(objects);
+    }
+
+    /// What must be handed out again though no object changed.
+    fn again(&self, batch: &Batch) -> Delta {
+        let snapshot = self.translator.snapshot();
+        let certificates = batch.staples.iter().filter_map(|key| snapshot.certificates.get(key));
+        let mut upserts: Vec<_> = certificates.cloned().map(Resource::Certificate).collect();
+        if batch.tickets {
+            upserts.extend(snapshot.gateways.values().cloned().map(Resource::Gateway));
+        }
+        Delta { upserts, removals: Vec::new() }
     }
 
     /// Asks how the data planes stand and tells the translation; gives the objects whose status it changed.

@@ -180,6 +180,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 origin: origin(),
                 settings: ir::Settings::standard(),
                 backend_certificate: certificate.map(certificate_key),
+                ticket_secrets: Vec::new(),
             })),
             Edit::Listener { slot, gateway, certificate } => Resource::Listener(Arc::new(ir::Listener {
                 key: listener_key(slot),
@@ -225,6 +226,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 names: Vec::new(),
                 chain: ir::SecretBytes::new(vec![content]),
                 private_key: ir::SecretBytes::new(Vec::new()),
+                staple: None,
             })),
             Edit::Challenge { slot, content } => Resource::Challenge(Arc::new(challenge(slot, content))),
             Edit::Remove { kind, slot } => {

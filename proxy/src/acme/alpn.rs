@@ -29,6 +29,7 @@ pub(super) fn config(
         names: Vec::new(),
         chain: certificate.clone(),
         private_key: private_key.clone(),
+        staple: None,
     };
     let certified: CertifiedKey = crate::tls::certified(&source, &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)

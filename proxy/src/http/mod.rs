@@ -5,6 +5,7 @@
 
 mod answer;
 mod attempt;
+mod client_certificate;
 mod context;
 mod cookies;
 mod cors;

@@ -6,7 +6,7 @@ use super::failure::failure;
 use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
-use super::{Cors, cookies, forwarded};
+use super::{Cors, client_certificate, cookies, forwarded};
 use crate::listen::ConnInfo;
 use crate::snapshot::{MirrorRuntime, Port, RuleHandle, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
@@ -230,6 +230,8 @@ pub(super) fn for_backend(
             trusted_hops: port.gateway.settings.trusted_hops,
         },
     )?;
+    let told = &port.gateway.settings.client_certificate_header;
+    client_certificate::set(header, connection.client_certificate.as_ref(), told)?;
     let of_backend = rule.backends.get(context.backend).and_then(|backend| backend.filters());
     for filters in rule.filters().into_iter().chain(of_backend) {
         filters.request(header, context.matched_prefix)?;

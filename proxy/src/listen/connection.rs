@@ -113,12 +113,12 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Established>
         return None;
     };
 
-    let (transport, tls) = match &config.tls {
-        None => (Transport::Plain(socket), None),
+    let (transport, tls, client_certificate) = match &config.tls {
+        None => (Transport::Plain(socket), None, None),
         Some(tls) => {
             let shaken = timeout_at(deadline, secure::handshake(socket, tls, &config.challenges)).await;
             match shaken.unwrap_or_else(|_| Err(NoTls::Failed("handshake timed out".to_owned()))) {
-                Ok((stream, info)) => (Transport::Tls(stream), Some(info)),
+                Ok(secure::Shaken { stream, info, client }) => (Transport::Tls(stream), Some(info), client),
                 Err(failure) => {
                     tls_failed(port, peer, failure).await;
                     return None;
@@ -128,7 +128,16 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Established>
     };
     let handshake = tls.is_some().then(|| started.elapsed());
     let peer_field = ConnInfo::field_of(peer.ip());
-    let info = ConnInfo { port: port.key, peer, peer_field, direct_peer, local, tls, limits: config };
+    let info = ConnInfo {
+        port: port.key,
+        peer,
+        peer_field,
+        direct_peer,
+        local,
+        tls,
+        client_certificate,
+        limits: config,
+    };
     Some(Established { transport, info, slots: (slot, client), handshake })
 }
 

@@ -7,6 +7,7 @@
 
 mod accept;
 mod answer;
+mod client_certificate;
 mod connection;
 mod framing;
 mod head;
@@ -21,6 +22,7 @@ mod resets;
 mod secure;
 mod transport;
 
+pub use client_certificate::ClientCertificate;
 pub use framing::Body;
 pub use head::{HeadEnd, Refusal, check as check_head};
 pub use observer::{Observer, Refused};
@@ -64,6 +66,8 @@ pub struct ConnInfo {
     pub local: SocketAddr,
     /// What was negotiated, if TLS is terminated here.
     pub tls: Option<TlsInfo>,
+    /// What the client showed of itself, if it was asked and did.
+    pub client_certificate: Option<ClientCertificate>,
     /// The port's configuration when the connection was accepted.
     pub limits: Arc<PortConfig>,
 }

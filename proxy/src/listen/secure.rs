@@ -1,6 +1,6 @@
 //! The TLS handshake of a connection: read the ClientHello, choose the configuration by server name, finish.
 
-use super::TlsInfo;
+use super::{ClientCertificate, TlsInfo};
 use crate::acme::Challenges;
 use crate::tls::PortTls;
 use rustls::server::{Acceptor, ClientHello};
@@ -33,12 +33,19 @@ impl From<io::Error> for NoTls {
     }
 }
 
+/// A handshake that came to its end.
+pub(super) struct Shaken {
+    pub(super) stream: Box<TlsStream<TcpStream>>,
+    pub(super) info: TlsInfo,
+    pub(super) client: Option<ClientCertificate>,
+}
+
 /// Performs the handshake. Give the connection up when the deadline passes.
 pub(super) async fn handshake(
     socket: TcpStream,
     tls: &PortTls,
     challenges: &Challenges,
-) -> Result<(Box<TlsStream<TcpStream>>, TlsInfo), NoTls> {
+) -> Result<Shaken, NoTls> {
     let mut first = [0];
     match socket.peek(&mut first).await {
         Ok(0) | Err(_) => return Err(NoTls::Left),
@@ -53,11 +60,12 @@ pub(super) async fn handshake(
         let _ = stream.shutdown().await;
         return Err(NoTls::Challenge(server_name.unwrap_or_default()));
     }
-    let Some(config) = tls.choose(server_name.as_deref()) else {
+    let Some(mut chosen) = tls.choose(server_name.as_deref()) else {
         let waits = tls.waits(server_name.as_deref());
         return Err(refuse(started.io, server_name, waits).await);
     };
-    let stream = started.into_stream(config).await?;
+    chosen.heed(&started.client_hello());
+    let stream = started.into_stream(chosen.config.clone()).await?;
     let session = stream.get_ref().1;
     let info = TlsInfo {
         server_name,
@@ -65,7 +73,9 @@ pub(super) async fn handshake(
         alpn_h2: session.alpn_protocol() == Some(b"h2"),
         resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
     };
-    Ok((Box::new(stream), info))
+    let client = session.peer_certificates().filter(|chain| !chain.is_empty());
+    let client = client.map(|chain| ClientCertificate::new(chain.to_vec(), chosen.vouches_for(chain)));
+    Ok(Shaken { stream: Box::new(stream), info, client })
 }
 
 fn version(negotiated: Option<ProtocolVersion>) -> &'static str {

@@ -118,7 +118,9 @@ impl Ports {
             owned
         });
         let tls = if first.protocol.sharing() == ir::Sharing::Tls {
-            Some(self.tls(address, &mut listeners, certificates, previous)?)
+            let tls = self.tls(address, &mut listeners, certificates, previous)?;
+            tls.set_ticket_secrets(&gateway.ticket_secrets);
+            Some(tls)
         } else {
             None
         };
@@ -159,7 +161,6 @@ impl Ports {
         if listeners.is_empty() { None } else { Some(Arc::new(tls)) }
     }
 }
-
 
 fn addresses(plan: BindPlan, listener: &ir::Listener) -> Result<Vec<SocketAddr>, String> {
     let own = if plan.cluster_ports { ir::cluster_port(listener.port) } else { listener.port };

@@ -25,7 +25,8 @@ pub(crate) fn certified(
         .key_provider
         .load_private_key(key)
         .map_err(|error| TlsError::PrivateKey { key: named(), reason: error.to_string() })?;
-    let certified = CertifiedKey::new(chain, key);
+    let mut certified = CertifiedKey::new(chain, key);
+    certified.ocsp = certificate.staple.as_ref().map(|staple| staple.expose().to_vec());
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
         Err(source) => Err(TlsError::Mismatch { key: named(), source }),

@@ -9,28 +9,27 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use sluice_ir::{ClientValidation, ClientValidationMode};
+use sluice_ir::ClientValidation;
 use std::sync::Arc;
 
-/// The verifier that a listener's validation asks for. Authorities that can't be used let nobody in, except where
-/// everybody is let in.
-pub(super) fn verifier(
+/// Lets in who shows a valid certificate.
+pub(super) fn strict(
     validation: &ClientValidation,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let roots = roots(validation.authorities.expose());
-    match validation.mode {
-        ClientValidationMode::AllowValidOnly => {
-            let roots = roots.map_err(|reason| TlsError::Authorities { reason })?;
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-                .build()
-                .map_err(|error| TlsError::Authorities { reason: error.to_string() })
-        }
-        ClientValidationMode::AllowInsecureFallback => {
-            let hints = roots.map(|roots| roots.subjects()).unwrap_or_default();
-            Ok(Arc::new(Anybody { hints, algorithms: provider.signature_verification_algorithms }))
-        }
-    }
+    let roots = roots(validation.authorities.expose()).map_err(|reason| TlsError::Authorities { reason })?;
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|error| TlsError::Authorities { reason: error.to_string() })
+}
+
+/// Lets everybody in, and asks for a certificate all the same.
+pub(super) fn anybody(
+    validation: &ClientValidation,
+    provider: &Arc<CryptoProvider>,
+) -> Arc<dyn ClientCertVerifier> {
+    let hints = roots(validation.authorities.expose()).map(|roots| roots.subjects()).unwrap_or_default();
+    Arc::new(Anybody { hints, algorithms: provider.signature_verification_algorithms })
 }
 
 /// Asks for a certificate and takes any, and none. Who shows one must hold its key all the same.

@@ -1,10 +1,10 @@
 //! One host of a port: its certificates, and the terms it shares with others.
 
-use super::TlsError;
 use super::keyring::{Keyring, Parsed};
 use super::placeholder::placeholder;
 use super::resolver::ByName;
-use super::terms::{PROVIDER, Terms};
+use super::terms::{PROVIDER, Shared, Terms};
+use super::{Chosen, TlsError};
 use rustls::ServerConfig;
 use sluice_ir::{Certificate, CertificateKey, HostPattern, Tls};
 use std::sync::Arc;
@@ -32,17 +32,21 @@ pub(super) enum Outcome {
 /// What a handshake needs.
 #[derive(Debug)]
 pub(super) struct Served {
-    terms: Arc<ServerConfig>,
+    terms: Arc<Shared>,
     certificates: Arc<ByName>,
 }
 
 impl Served {
     /// The configuration of one handshake: a few pointers are copied, next to which the signature costs a hundred
     /// times as much. So ten thousand hosts need no configuration each.
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::clone(&self.terms);
+    pub(super) fn chosen(&self) -> Chosen {
+        let mut config = ServerConfig::clone(&self.terms.config);
         config.cert_resolver = self.certificates.clone();
-        Arc::new(config)
+        Chosen {
+            config: Arc::new(config),
+            judge: self.terms.asked.judge(),
+            has_own_order: self.terms.has_own_order,
+        }
     }
 
     #[cfg(test)]

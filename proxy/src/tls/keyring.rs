@@ -8,7 +8,7 @@ use sluice_ir::{Certificate, CertificateKey};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-/// SHA-256 over chain and private key.
+/// SHA-256 over chain, private key and staple.
 type ContentId = [u8; 32];
 
 /// A certificate ready to sign.
@@ -72,11 +72,12 @@ impl Keyring {
 }
 
 fn content(certificate: &Certificate) -> ContentId {
-    let chain = certificate.chain.expose();
     let mut hash = Sha256::new();
-    // The length in front keeps chain and key apart.
-    hash.update((chain.len() as u64).to_be_bytes());
-    hash.update(chain);
-    hash.update(certificate.private_key.expose());
+    // The lengths in front keep the parts apart.
+    for part in [&certificate.chain, &certificate.private_key] {
+        hash.update((part.expose().len() as u64).to_be_bytes());
+        hash.update(part.expose());
+    }
+    hash.update(certificate.staple.as_ref().map_or(&[][..], |staple| staple.expose()));
     hash.finalize().into()
 }

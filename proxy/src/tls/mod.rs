@@ -6,15 +6,19 @@
 //! set of `Terms` and so their ticket keys and sessions, and a changed certificate makes anew the hosts that show it
 //! and nothing else. A reload neither parses a key again nor ends resumption.
 
+mod asked;
 mod authorities;
 mod certified;
 mod clients;
+pub(crate) mod details;
 mod error;
 mod host;
 mod keyring;
 mod placeholder;
 mod resolver;
+mod subject;
 mod terms;
+mod tickets;
 
 pub use error::TlsError;
 pub use keyring::Keyring;
@@ -23,9 +27,12 @@ pub(crate) use authorities::roots;
 pub(crate) use certified::certified;
 
 use crate::hosts::HostTable;
+use asked::Judge;
 use host::{HostTls, Outcome};
-use rustls::ServerConfig;
-use sluice_ir::{Certificate, CertificateKey, HostPattern, Tls};
+use rustls::server::ClientHello;
+use rustls::{CipherSuite, ServerConfig};
+use rustls_pki_types::CertificateDer;
+use sluice_ir::{Certificate, CertificateKey, HostPattern, SecretBytes, Tls};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::mem::discriminant;
@@ -46,6 +53,31 @@ pub struct Certificates<'a> {
     pub all: &'a BTreeMap<CertificateKey, Arc<Certificate>>,
     /// Those that are others than at the last build.
     pub changed: &'a HashSet<CertificateKey, ahash::RandomState>,
+}
+
+/// What a handshake goes by.
+#[derive(Debug)]
+pub struct Chosen {
+    /// For rustls.
+    pub config: Arc<ServerConfig>,
+    judge: Judge,
+    has_own_order: bool,
+}
+
+impl Chosen {
+    /// Lets a client have ChaCha20 that names it first: it has no instructions for AES, which costs it several times
+    /// as much. (OpenSSL and BoringSSL do the same.)
+    pub fn heed(&mut self, hello: &ClientHello<'_>) {
+        let first = hello.cipher_suites().iter().find(|suite| !is_grease(**suite));
+        if !self.has_own_order && first.is_some_and(|suite| is_chacha20(*suite)) {
+            Arc::make_mut(&mut self.config).ignore_client_order = false;
+        }
+    }
+
+    /// Whether an authority that the listener names vouches for the certificate of a client that was let in.
+    pub fn vouches_for(&self, chain: &[CertificateDer<'_>]) -> bool {
+        self.judge.vouches_for(chain)
+    }
 }
 
 impl PortTls {
@@ -112,13 +144,18 @@ impl PortTls {
         made
     }
 
+    /// Takes over the ticket keys that all data planes of the Gateway share; none: those of this process.
+    pub fn set_ticket_secrets(&self, secrets: &[SecretBytes]) {
+        self.terms.set_ticket_secrets(secrets);
+    }
+
     /// The configuration for a server name (lower case, without trailing dot): the exact host, else the longest
     /// wildcard, else the listener for every host. `None`: no listener, refuse the handshake. A client that names
     /// no server gets the listener for every host. A listener that can't be served refuses its host. Cost: one hash
     /// per label, and a copy of what all hosts share.
-    pub fn choose(&self, server_name: Option<&str>) -> Option<Arc<ServerConfig>> {
+    pub fn choose(&self, server_name: Option<&str>) -> Option<Chosen> {
         match &self.hosts.find(server_name)?.outcome {
-            Outcome::Served(served) => Some(served.config()),
+            Outcome::Served(served) => Some(served.chosen()),
             Outcome::Waits | Outcome::Refused(_) => None,
         }
     }
@@ -142,6 +179,21 @@ impl fmt::Debug for PortTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PortTls").field("hosts", &self.hosts.len()).finish_non_exhaustive()
     }
+}
+
+fn is_chacha20(suite: CipherSuite) -> bool {
+    matches!(
+        suite,
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+    )
+}
+
+/// RFC 8701: values that some clients throw in.
+fn is_grease(suite: CipherSuite) -> bool {
+    let number = u16::from(suite);
+    number & 0x0f0f == 0x0a0a && number >> 8 == number & 0xff
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ fn make(provider: &CryptoProvider) -> Option<Arc<Parsed>> {
         names: vec![NAME.to_owned()],
         chain: SecretBytes::new(Vec::new()),
         private_key: SecretBytes::new(Vec::new()),
+        staple: None,
     };
     let key = Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key));
     Some(Arc::new(Parsed { source: Arc::new(source), key }))

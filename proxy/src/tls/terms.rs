@@ -1,13 +1,17 @@
 //! What is agreed on with clients: versions, cipher suites, groups, certificates of clients, resumption. All hosts of a
 //! port that want the same share one.
 
+use super::TlsError;
+use super::asked::Asked;
 use super::resolver::Nobody;
-use super::{TlsError, clients};
+use super::tickets::{SharedKeys, Tickets};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
-use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
+use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use sha2::{Digest as _, Sha256};
-use sluice_ir::{CipherSuite, ClientValidation, ClientValidationMode, KeyExchangeGroup, Tls, TlsVersion};
+use sluice_ir::{
+    CipherSuite, ClientValidation, ClientValidationMode, KeyExchangeGroup, SecretBytes, Tls, TlsVersion,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Weak};
 
@@ -22,8 +26,21 @@ pub(super) static PROVIDER: LazyLock<Arc<CryptoProvider>> =
 #[derive(Clone, Default)]
 pub(super) struct Terms {
     /// Held by the hosts that have them.
-    configs: BTreeMap<TermsId, Weak<ServerConfig>>,
+    configs: BTreeMap<TermsId, Weak<Shared>>,
     resumption: BTreeMap<ValidationId, Resumption>,
+    /// Ticket keys of the Gateway.
+    shared: Arc<SharedKeys>,
+}
+
+/// The terms of hosts that want the same.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Without certificates: with a host's own it is a clone away.
+    pub(super) config: ServerConfig,
+    /// What is asked of clients.
+    pub(super) asked: Asked,
+    /// The listener names its suites.
+    pub(super) has_own_order: bool,
 }
 
 /// What makes two hosts' terms the same.
@@ -42,8 +59,8 @@ struct Resumption {
 }
 
 impl Terms {
-    /// The configuration of a host, but for its certificates: with them it is [`ServerConfig::clone`] away.
-    pub(super) fn of(&mut self, tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+    /// The terms of a host: made once for all that want the same.
+    pub(super) fn of(&mut self, tls: &Tls) -> Result<Arc<Shared>, TlsError> {
         let asked = validation_id(tls.client_validation.as_deref());
         let id = (tls.minimum_version, tls.cipher_suites.clone(), tls.key_exchange_groups.clone(), asked);
         if let Some(config) = self.configs.get(&id).and_then(Weak::upgrade) {
@@ -51,12 +68,17 @@ impl Terms {
         }
         let resumption = match self.resumption.get(&asked) {
             Some(known) => known.clone(),
-            None => Resumption::new()?,
+            None => Resumption::new(self.shared.clone(), asked)?,
         };
-        let config = Arc::new(config(tls, &resumption)?);
+        let shared = Arc::new(shared(tls, &resumption)?);
         self.resumption.insert(asked, resumption);
-        self.configs.insert(id, Arc::downgrade(&config));
-        Ok(config)
+        self.configs.insert(id, Arc::downgrade(&shared));
+        Ok(shared)
+    }
+
+    /// Takes over the Gateway's ticket keys, for all hosts at once.
+    pub(super) fn set_ticket_secrets(&self, secrets: &[SecretBytes]) {
+        self.shared.set(secrets);
     }
 
     /// Forgets what no host has any more.
@@ -73,31 +95,29 @@ impl Terms {
 }
 
 impl Resumption {
-    fn new() -> Result<Self, TlsError> {
+    fn new(shared: Arc<SharedKeys>, asked: ValidationId) -> Result<Self, TlsError> {
+        let own = aws_lc_rs::Ticketer::new().map_err(|source| TlsError::Tickets { source })?;
         Ok(Self {
-            tickets: aws_lc_rs::Ticketer::new().map_err(|source| TlsError::Tickets { source })?,
+            tickets: Arc::new(Tickets::new(shared, own, bytes(asked))),
             sessions: ServerSessionMemoryCache::new(STORED_SESSIONS),
         })
     }
 }
 
-fn config(tls: &Tls, resumption: &Resumption) -> Result<ServerConfig, TlsError> {
+fn shared(tls: &Tls, resumption: &Resumption) -> Result<Shared, TlsError> {
     let provider = provider(tls);
-    let clients = match tls.client_validation.as_deref() {
-        Some(validation) => clients::verifier(validation, &provider)?,
-        None => WebPkiClientVerifier::no_client_auth(),
-    };
+    let asked = Asked::read(tls.client_validation.as_deref(), &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions(tls))
         .map_err(|source| TlsError::Config { source })?
-        .with_client_cert_verifier(clients)
+        .with_client_cert_verifier(asked.verifier.clone())
         .with_cert_resolver(Arc::new(Nobody));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = resumption.tickets.clone();
     config.session_storage = resumption.sessions.clone();
-    // An order that was asked for is ours to keep; without one the client knows best which cipher it does fast.
-    config.ignore_client_order = !tls.cipher_suites.is_empty();
-    Ok(config)
+    // Ours is from strong to weak, or as the listener asks.
+    config.ignore_client_order = true;
+    Ok(Shared { config, asked, has_own_order: !tls.cipher_suites.is_empty() })
 }
 
 /// Versions that are allowed and that have a cipher suite.
@@ -158,4 +178,16 @@ fn validation_id(validation: Option<&ClientValidation>) -> ValidationId {
         let needed = it.mode == ClientValidationMode::AllowValidOnly;
         (needed, Sha256::digest(it.authorities.expose()).into())
     })
+}
+
+/// What is asked of clients, as bytes that a ticket is bound to.
+fn bytes(asked: ValidationId) -> Vec<u8> {
+    match asked {
+        None => vec![0],
+        Some((needed, authorities)) => {
+            let mut bytes = vec![if needed { 1 } else { 2 }];
+            bytes.extend_from_slice(&authorities);
+            bytes
+        }
+    }
 }

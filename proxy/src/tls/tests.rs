@@ -15,6 +15,7 @@ fn certificate(name: &str) -> Arc<Certificate> {
         names: vec![name.to_owned()],
         chain: SecretBytes::new(made.cert.pem().into_bytes()),
         private_key: SecretBytes::new(made.signing_key.serialize_pem().into_bytes()),
+        staple: None,
     })
 }
 

@@ -63,6 +63,7 @@ impl Authority {
             names,
             chain: SecretBytes::new(leaf.pem().into_bytes()),
             private_key: SecretBytes::new(pair.serialize_pem().into_bytes()),
+            staple: None,
         };
         self.issued.insert(key.clone(), Arc::new(certificate));
         key
@@ -205,6 +206,36 @@ async fn alpn_chooses_http2() {
     let mut stream = connect(&connector, &server, "a.example").await.unwrap();
     stream.write_all(get("/h1").as_bytes()).await.unwrap();
     assert!(read_response(&mut stream).await.contains("h2=false"));
+}
+
+/// Two data planes of one Gateway; a third has secrets of another time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_resume_each_others_sessions_until_the_secret_is_rotated_out() {
+    let mut authority = Authority::new();
+    let key = authority.issue("a", &["a.example"], P256);
+    let secret = |byte| SecretBytes::new(vec![byte; 32]);
+    let replica = async |secrets: &[SecretBytes]| {
+        let table = authority.port(&[("a.example", &[&key])], None);
+        table.set_ticket_secrets(secrets);
+        Server::start(config(table)).await
+    };
+    let first = replica(&[secret(1)]).await;
+    let rotated = replica(&[secret(2), secret(1)]).await;
+    let later = replica(&[secret(3), secret(2)]).await;
+    for versions in [&[&rustls::version::TLS13], &[&rustls::version::TLS12]] {
+        let connector = authority.client(&["http/1.1"], versions);
+        let ask = async |server: &Server| {
+            let mut stream = connect(&connector, server, "a.example").await.unwrap();
+            stream.write_all(get("/").as_bytes()).await.unwrap();
+            read_response(&mut stream).await.contains("resumed=true")
+        };
+        // The next step's ticket is always that of the step before.
+        let mut seen = Vec::new();
+        for server in [&first, &rotated, &rotated, &later, &first, &later] {
+            seen.push(ask(server).await);
+        }
+        assert_eq!(seen, [false, true, true, true, false, false]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

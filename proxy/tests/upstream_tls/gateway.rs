@@ -115,6 +115,7 @@ impl Wanted {
                 origin: origin.clone(),
                 settings: ir::Settings::standard(),
                 backend_certificate: self.certificate.as_ref().map(|(key, _)| key.clone()),
+                ticket_secrets: Vec::new(),
             })),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener.clone(),

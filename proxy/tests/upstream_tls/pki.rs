@@ -67,6 +67,7 @@ impl Issued {
             names: Vec::new(),
             chain: ir::SecretBytes::new(self.chain.clone().into_bytes()),
             private_key: ir::SecretBytes::new(self.key.clone().into_bytes()),
+            staple: None,
         }
     }
 }

@@ -6,7 +6,9 @@ mod curl;
 mod grpc;
 mod h2load;
 mod http;
+mod openssl;
 mod streams;
+mod testssl;
 mod websocket;
 
 use sluice_tests::{Stand, manifests};

@@ -12,6 +12,7 @@ pub(crate) fn gateway(gateway: &str) -> Arc<ir::Gateway> {
         origin: ir::Origin::new("Gateway", namespace, name),
         settings: ir::Settings::standard(),
         backend_certificate: None,
+        ticket_secrets: Vec::new(),
     })
 }
 
@@ -49,6 +50,7 @@ pub(crate) fn certificate(name: &str) -> Arc<ir::Certificate> {
         names: Vec::new(),
         chain: ir::SecretBytes::new(format!("chain of {name}").into_bytes()),
         private_key: ir::SecretBytes::new(format!("private key of {name}").into_bytes()),
+        staple: None,
     })
 }
 

@@ -66,6 +66,7 @@ fn load(secret: &SecretModel) -> Result<Loaded, String> {
             names: names(&parsed),
             chain: SecretBytes::new(chain_pem.clone()),
             private_key: SecretBytes::new(key_pem.clone()),
+            staple: None,
         }),
     })
 }

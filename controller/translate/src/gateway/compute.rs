@@ -371,6 +371,7 @@ fn assemble(
             origin: Origin::new("Gateway", reference.namespace.clone(), reference.name.clone()),
             settings,
             backend_certificate: None,
+            ticket_secrets: Vec::new(),
         }),
         listeners,
         certificates: certificates.into_values().collect(),

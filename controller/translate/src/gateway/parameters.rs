@@ -4,8 +4,11 @@ use crate::model::{ParametersModel, ParametersReference, kind_name};
 use crate::problem::{Problem, Problems};
 use crate::syntax;
 use crate::view::View;
-use sluice_crds::{AccessLogFormat, BalancingPolicy, ProxyProtocolMode, SLUICE_GROUP};
-use sluice_ir::{AccessLog, Balancing, ProxyProtocol, Settings};
+use sluice_crds::{
+    AccessLogFormat, BalancingPolicy, ClientCertificateField as Field, ClientCertificateHeaderSpec,
+    ProxyProtocolMode, SLUICE_GROUP,
+};
+use sluice_ir::{AccessLog, Balancing, ClientCertificateField, ProxyProtocol, Settings};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +115,9 @@ pub(crate) fn settings(model: &ParametersModel) -> (Settings, Vec<Problem>) {
     read.number("ejectAfterFailures", spec.eject_after_failures, (0, 1_000_000), failures);
     read.duration("ejectFor", spec.eject_for.as_ref(), &mut settings.eject_for);
     read.number("trustedHops", spec.trusted_hops, (0, 255), &mut settings.trusted_hops);
+    if let Some(header) = &spec.client_certificate_header {
+        settings.client_certificate_header = client_certificate_header(header);
+    }
     settings.proxy_protocol = match spec.proxy_protocol {
         Some(ProxyProtocolMode::Required) => ProxyProtocol::Required,
         Some(ProxyProtocolMode::Disabled) | None => ProxyProtocol::Off,
@@ -127,6 +133,22 @@ pub(crate) fn settings(model: &ParametersModel) -> (Settings, Vec<Problem>) {
         Some(BalancingPolicy::LeastRequest) | None => Balancing::LeastRequest,
     };
     (settings, problems.into_list())
+}
+
+/// Each field once, in the order of the header.
+fn client_certificate_header(spec: &ClientCertificateHeaderSpec) -> Vec<ClientCertificateField> {
+    let chosen = spec.fields.as_deref().unwrap_or(&[Field::Hash, Field::Subject, Field::Uri, Field::Dns]);
+    let has = |field: ClientCertificateField| {
+        chosen.iter().any(|it| match it {
+            Field::Hash => field == ClientCertificateField::Hash,
+            Field::Cert => field == ClientCertificateField::Cert,
+            Field::Chain => field == ClientCertificateField::Chain,
+            Field::Subject => field == ClientCertificateField::Subject,
+            Field::Uri => field == ClientCertificateField::Uri,
+            Field::Dns => field == ClientCertificateField::Dns,
+        })
+    };
+    ClientCertificateField::ALL.into_iter().filter(|field| has(*field)).collect()
 }
 
 struct Reader<'a> {

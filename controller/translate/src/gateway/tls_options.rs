@@ -35,7 +35,8 @@ pub(super) fn read(
             ISSUER => continue,
             other => {
                 let message = format!("option {other:?} is not known and has no effect");
-                let known = format!("known: {MINIMUM_VERSION}, {CIPHER_SUITES}, {GROUPS}, {ISSUER}, {WHILE_WAITING}");
+                let known =
+                    format!("known: {MINIMUM_VERSION}, {CIPHER_SUITES}, {GROUPS}, {ISSUER}, {WHILE_WAITING}");
                 problems.add(Severity::Note, field, message, known);
                 continue;
             }

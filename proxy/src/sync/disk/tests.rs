@@ -16,6 +16,7 @@ fn certificate(name: &str, key: &[u8]) -> Resource {
         names: vec!["shop.example".to_owned()],
         chain: ir::SecretBytes::new(b"chain".to_vec()),
         private_key: ir::SecretBytes::new(key.to_vec()),
+        staple: None,
     }))
 }
 
