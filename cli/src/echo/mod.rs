@@ -1,8 +1,8 @@
 //! `sluice echo`: a small backend for examples and tests that answers with what it saw.
 //!
-//! One port speaks HTTP/1.1, HTTP/2 by prior knowledge, WebSocket and gRPC. Paths and query parameters ask for special
+//! One port speaks HTTP/1.1, HTTP/2 by prior knowledge (by ALPN within TLS), WebSocket and gRPC. Paths and query parameters ask for special
 //! answers (`service.rs` lists them all). In goes a bound listener, out come answers until the stop token is
-//! cancelled. It has no TLS and no state but the counters of `/fail-first`.
+//! cancelled. It has no state but the counters of `/fail-first`.
 
 mod body;
 mod command;
@@ -11,11 +11,15 @@ mod hint;
 mod knobs;
 mod seen;
 mod service;
+mod tls;
 mod websocket;
 
 pub use command::{EchoArgs, run};
+pub use tls::TlsSeen;
 
 use hint::{HintIo, Hints};
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -24,7 +28,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// How long open requests may go on after the stop.
@@ -36,6 +42,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Answers on `listener` under the name `name` until `stop` is cancelled; then finishes open requests for at most ten
 /// seconds. Cancelling the future itself leaves open connections to their tasks.
 pub async fn serve(listener: TcpListener, name: String, stop: CancellationToken) -> io::Result<()> {
+    serve_with(listener, name, None, stop).await
+}
+
+/// The same, within TLS if it is given.
+async fn serve_with(
+    listener: TcpListener,
+    name: String,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let cut = CancellationToken::new();
     let echo = Arc::new(Echo::new(name, stop.clone(), cut.clone()));
     loop {
@@ -44,7 +60,9 @@ pub async fn serve(listener: TcpListener, name: String, stop: CancellationToken)
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => drop(echo.tasks.spawn(connection(echo.clone(), stream, peer))),
+            Ok((stream, peer)) => {
+                drop(echo.tasks.spawn(shake_hands(echo.clone(), stream, peer, tls.clone())))
+            }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -57,17 +75,40 @@ pub async fn serve(listener: TcpListener, name: String, stop: CancellationToken)
     Ok(())
 }
 
-/// One connection from its first byte to its last. What a client does wrong ends its connection and nothing else.
-async fn connection(echo: Arc<Echo>, stream: TcpStream, peer: SocketAddr) {
+async fn shake_hands(echo: Arc<Echo>, stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
     // Without this, small answers wait for the client's acknowledgement; failing to set it is no reason to refuse.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return connection(echo, stream, peer, None).await };
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream) => shaken,
+        () = echo.stop.cancelled() => return,
+    };
+    // Who can't shake hands is gone.
+    if let Ok(stream) = shaken {
+        let seen = TlsSeen::of(stream.get_ref().1);
+        connection(echo, stream, peer, Some(seen)).await;
+    }
+}
+
+/// One connection from its first byte to its last. What a client does wrong ends its connection and nothing else.
+async fn connection(
+    echo: Arc<Echo>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: SocketAddr,
+    tls: Option<TlsSeen>,
+) {
     let hints = Hints::default();
     let io = TokioIo::new(HintIo::new(stream, hints.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Pooled connections of a proxy may stay idle for as long as the proxy likes.
     builder.http1().header_read_timeout(None);
     builder.http2().max_concurrent_streams(1_000);
-    let service = service_fn(|request| echo.clone().answer(request, peer, hints.clone()));
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(tls) = &tls {
+            request.extensions_mut().insert(tls.clone());
+        }
+        echo.clone().answer(request, peer, hints.clone())
+    });
     let serving = builder.serve_connection_with_upgrades(io, service);
     tokio::pin!(serving);
     tokio::select! {

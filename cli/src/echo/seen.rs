@@ -1,5 +1,6 @@
 //! The JSON that tells a client which request reached the echo.
 
+use super::TlsSeen;
 use super::body::BoxError;
 use base64::Engine as _;
 use bytes::BytesMut;
@@ -24,6 +25,8 @@ pub(super) struct Seen {
     query: Option<String>,
     protocol: &'static str,
     peer: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsSeen>,
     /// Pairs of name and value, in the order of arrival within a name.
     headers: Vec<(String, String)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -49,6 +52,7 @@ impl Seen {
             query: parts.uri.query().map(str::to_owned),
             protocol: protocol(parts.version),
             peer,
+            tls: parts.extensions.get::<TlsSeen>().cloned(),
             headers: pairs(&parts.headers),
             trailers: Vec::new(),
             body_bytes: 0,

@@ -16,7 +16,10 @@ pub(crate) struct Cases {
     _api_version: String,
     #[serde(rename = "kind")]
     _kind: String,
-    /// Backends: `ADDRESS:PORT=NAME`.
+    /// Who vouches for the gateway's certificates, below the example's folder.
+    #[serde(default)]
+    pub(crate) authority: Option<String>,
+    /// Backends: `ADDRESS:PORT=NAME[,tls=FOLDER]`.
     pub(crate) echo: Vec<String>,
     pub(crate) requests: Vec<Case>,
 }
@@ -38,6 +41,8 @@ pub(crate) struct Case {
     pub(crate) websocket: Option<String>,
     pub(crate) messages: Vec<String>,
     pub(crate) headers: BTreeMap<String, String>,
+    /// The client's own certificate: tls.crt and tls.key of this folder below the example's.
+    pub(crate) certificate: Option<String>,
     pub(crate) body: Option<String>,
     /// A body of that size.
     pub(crate) body_bytes: Option<usize>,
@@ -65,6 +70,8 @@ pub(crate) enum Session {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Expect {
     pub(crate) status: Option<u16>,
+    /// No answer comes.
+    pub(crate) refused: bool,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) no_headers: Vec<String>,
     /// Fields of the JSON answer.

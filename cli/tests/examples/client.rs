@@ -7,7 +7,8 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -17,7 +18,14 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 /// A client that knows the offset of the gateway's ports.
 pub(crate) struct Client {
     offset: u16,
+    folder: PathBuf,
+    authority: PathBuf,
 }
+
+/// A connection, plain or TLS.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A whole answer.
 #[derive(Debug)]
@@ -29,14 +37,53 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    pub(crate) fn new(offset: u16) -> Self {
-        Self { offset }
+    /// `authority` vouches for the gateway's certificates; hello's does when it is absent.
+    pub(crate) fn new(offset: u16, folder: &Path, authority: Option<&str>) -> Self {
+        let authority = match authority {
+            Some(file) => folder.join(file),
+            None => examples().join("hello/certificate/ca.crt"),
+        };
+        Self { offset, folder: folder.to_owned(), authority }
     }
 
-    pub(crate) async fn connect(&self, case: &Case) -> Result<TcpStream, String> {
+    async fn connect(&self, case: &Case) -> Result<TcpStream, String> {
         let (address, port) = case.target();
         let stream = TcpStream::connect((address, port + self.offset)).await;
         stream.map_err(|error| format!("can't connect to {address}:{port} + {}: {error}", self.offset))
+    }
+
+    /// A connection for the case's URL, within TLS if it says so.
+    pub(crate) async fn open(&self, case: &Case) -> Result<Box<dyn Io>, String> {
+        let stream = self.connect(case).await?;
+        let uri = case.uri();
+        if uri.scheme_str() != Some("https") {
+            return Ok(Box::new(stream));
+        }
+        let name = ServerName::try_from(uri.host().unwrap().to_owned()).unwrap();
+        let connected = TlsConnector::from(Arc::new(self.tls(case))).connect(name, stream).await;
+        Ok(Box::new(connected.map_err(|error| format!("TLS: {error}"))?))
+    }
+
+    fn tls(&self, case: &Case) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&self.authority).unwrap()).unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match &case.certificate {
+            None => builder.with_no_client_auth(),
+            Some(folder) => {
+                let folder = self.folder.join(folder);
+                let chain = CertificateDer::from_pem_file(folder.join("tls.crt")).unwrap();
+                let key = PrivateKeyDer::from_pem_file(folder.join("tls.key")).unwrap();
+                builder.with_client_auth_cert(vec![chain], key).unwrap()
+            }
+        };
+        if case.grpc.is_some() {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
+        config
     }
 
     /// Sends the case's request with this body.
@@ -53,33 +100,12 @@ impl Client {
         let mut request = Request::builder().method(method).uri(target).body(Full::new(body)).unwrap();
         *request.headers_mut() = headers.clone();
         if !is_h2 {
-            request.headers_mut().insert("host", uri.authority().unwrap().as_str().parse().unwrap());
+            let host = || uri.authority().unwrap().as_str().parse().unwrap();
+            request.headers_mut().entry("host").or_insert_with(host);
         }
-        let stream = self.connect(case).await?;
-        let answer = async {
-            match uri.scheme_str() {
-                Some("https") => exchange(tls(stream, uri.host().unwrap()).await?, request, is_h2).await,
-                _ => exchange(stream, request, is_h2).await,
-            }
-        };
+        let answer = async { exchange(self.open(case).await?, request, is_h2).await };
         tokio::time::timeout(DEADLINE, answer).await.map_err(|_| "no answer in time".to_owned())?
     }
-}
-
-async fn tls(
-    stream: TcpStream,
-    host: &str,
-) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, String> {
-    let mut roots = RootCertStore::empty();
-    let authority = CertificateDer::from_pem_file(examples().join("hello/certificate/ca.crt")).unwrap();
-    roots.add(authority).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = builder.with_root_certificates(roots).with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).unwrap();
-    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    connected.map_err(|error| format!("TLS: {error}"))
 }
 
 async fn exchange(

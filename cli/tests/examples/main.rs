@@ -26,7 +26,7 @@ async fn example(name: &str) {
     let ports: BTreeSet<_> = cases.requests.iter().map(Case::target).collect();
     let offset = free_offset(&ports.into_iter().collect::<Vec<_>>());
     let gateway = Program::run(&folder, offset);
-    let client = Client::new(offset);
+    let client = Client::new(offset, &folder, cases.authority.as_deref());
     for case in &cases.requests {
         if let Err(wrong) = special::run(&client, case).await {
             panic!("{name}: {}: {wrong}\ngateway: {}", case.name, gateway.told());
@@ -70,4 +70,7 @@ examples! {
     session_persistence: "session-persistence",
     many_gateways: "many-gateways",
     limits: "limits",
+    custom_domains: "custom-domains",
+    client_certificates: "client-certificates",
+    many_tenants: "many-tenants",
 }

@@ -21,12 +21,22 @@ pub(crate) async fn run(client: &Client, case: &Case) -> Check {
         return websocket(client, case).await;
     }
     let end = Instant::now() + DEADLINE;
+    if case.expect.refused {
+        return refused(client, case).await;
+    }
     loop {
         let result = if case.grpc.is_some() { grpc(client, case).await } else { plain(client, case).await };
         if result.is_ok() || !case.expect.eventually || Instant::now() >= end {
             return result;
         }
         tokio::task::yield_now().await;
+    }
+}
+
+async fn refused(client: &Client, case: &Case) -> Check {
+    match client.send(case, "GET", &headers(case), Bytes::new()).await {
+        Err(_) => Ok(()),
+        Ok(answer) => Err(format!("it should have been refused: {answer:?}")),
     }
 }
 
@@ -187,7 +197,7 @@ fn decode(mut body: Bytes) -> Result<Vec<EchoResponse>, String> {
 }
 
 async fn websocket(client: &Client, case: &Case) -> Check {
-    let stream = client.connect(case).await?;
+    let stream = client.open(case).await?;
     let url = case.uri().to_string().replacen("http", "ws", 1);
     let conversation = async {
         let (mut socket, _) =

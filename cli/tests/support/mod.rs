@@ -57,14 +57,17 @@ impl Program {
         Self { child, told, reader: Some(reader) }
     }
 
-    /// Starts echo backends, each `ADDRESS:PORT=NAME`.
+    /// Starts echo backends, each `ADDRESS:PORT=NAME[,tls=FOLDER]` with a folder below the repository's.
     pub(crate) fn echo(listens: &[String]) -> Self {
+        let root = format!(",tls={}/../", examples().display());
+        let listens: Vec<_> = listens.iter().map(|listen| listen.replace(",tls=", &root)).collect();
         let mut arguments = vec!["echo"];
         arguments.extend(listens.iter().flat_map(|listen| ["--listen", listen.as_str()]));
         let mut echo = Self::start(&arguments);
-        for listen in listens {
-            let address = listen.split('=').next().unwrap();
-            echo.wait_for(&format!("listens on http://{}", address.trim_end_matches(":0")));
+        for listen in &listens {
+            let address = listen.split('=').next().unwrap().trim_end_matches(":0");
+            let scheme = if listen.contains(",tls=") { "https" } else { "http" };
+            echo.wait_for(&format!("listens on {scheme}://{address}"));
         }
         echo
     }
