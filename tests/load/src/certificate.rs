@@ -52,9 +52,13 @@ pub(crate) fn generate(folder: &Path, name: &str) -> Result<Certificate> {
 pub(crate) fn client<'a>(
     certificates: impl IntoIterator<Item = &'a Certificate>,
 ) -> Result<Arc<ClientConfig>> {
+    client_of(certificates.into_iter().map(|certificate| certificate.der.clone()))
+}
+
+fn client_of(trusted: impl IntoIterator<Item = CertificateDer<'static>>) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots.add(certificate.der.clone())?;
+    for certificate in trusted {
+        roots.add(certificate)?;
     }
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
@@ -66,4 +70,41 @@ pub(crate) fn client<'a>(
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// An authority whose certificates stand for those of a public one: a leaf and an intermediate of usual size.
+pub(crate) struct Authority {
+    root: CertificateDer<'static>,
+    intermediate: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    /// A new one.
+    pub(crate) fn new() -> Result<Self> {
+        let params = |name: &str| {
+            let mut params = rcgen::CertificateParams::default();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params
+        };
+        let root = rcgen::CertifiedIssuer::self_signed(params("load root"), rcgen::KeyPair::generate()?)?;
+        let key = rcgen::KeyPair::generate()?;
+        let intermediate = rcgen::CertifiedIssuer::signed_by(params("load intermediate"), key, &root)?;
+        Ok(Self { root: root.der().clone(), intermediate })
+    }
+
+    /// Chain and key for these names.
+    pub(crate) fn issue(&self, names: &[&str]) -> Result<(sluice_ir::SecretBytes, sluice_ir::SecretBytes)> {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = rcgen::KeyPair::generate()?;
+        let leaf = rcgen::CertificateParams::new(names)?.signed_by(&key, &self.intermediate)?;
+        let chain = leaf.pem() + &self.intermediate.pem();
+        let secret = |text: String| sluice_ir::SecretBytes::new(text.into_bytes());
+        Ok((secret(chain), secret(key.serialize_pem())))
+    }
+
+    /// As [`client`], for its certificates.
+    pub(crate) fn client(&self) -> Result<Arc<ClientConfig>> {
+        client_of([self.root.clone()])
+    }
 }

@@ -17,6 +17,12 @@ pub(crate) enum Figure {
     CpuPerRequest,
     /// CPU time of the proxy per GiB of bodies, s.
     CpuPerGib,
+    /// CPU time per handshake with many hosts, as a share of that with one.
+    OfOneHost,
+    /// CPU time per handshake with one host, µs.
+    CpuOneHost,
+    /// Time from the first byte of a change of everything to the last new answer, ms.
+    RenewalTime,
     /// Answers per second.
     Rate,
     /// Median latency, µs.
@@ -65,6 +71,9 @@ impl Figure {
         match self {
             Self::CpuPerRequest => "CPU µs/request",
             Self::CpuPerGib => "CPU s/GiB",
+            Self::OfOneHost => "÷ one host",
+            Self::CpuOneHost => "one host CPU µs",
+            Self::RenewalTime => "renewal ms",
             Self::Rate => "requests/s",
             Self::LatencyP50 => "p50 µs",
             Self::LatencyP99 => "p99 µs",
@@ -91,7 +100,7 @@ impl Figure {
     /// The number as it stands in a table.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
-            Self::CpuPerGib | Self::MemoryPerRoute | Self::ChangeP50 | Self::ChangeP99 => {
+            Self::CpuPerGib | Self::OfOneHost | Self::MemoryPerRoute | Self::ChangeP50 | Self::ChangeP99 => {
                 format!("{value:.2}")
             }
             Self::Rate
@@ -101,10 +110,12 @@ impl Figure {
             | Self::Requests
             | Self::Reconnects
             | Self::ExitTime
+            | Self::RenewalTime
             | Self::Failures
             | Self::CoreUsed
             | Self::CoreOther => format!("{value:.0}"),
             Self::CpuPerRequest
+            | Self::CpuOneHost
             | Self::MemoryPerConnection
             | Self::MemoryAt1
             | Self::MemoryAt1000

@@ -93,6 +93,7 @@ fn start_load(stand: &Stand) -> Load {
         pace: Pace::PerSecond(200),
         until: Until::Told,
         reconnect: false,
+        server_names: None,
     })
 }
 

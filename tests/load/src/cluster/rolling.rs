@@ -36,6 +36,7 @@ pub(super) async fn measure(stand: &Stand) -> Result<Vec<Figure>> {
         pace: Pace::PerSecond(RATE),
         until: Until::Told,
         reconnect: false,
+        server_names: None,
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut used_for_ms = Vec::new();

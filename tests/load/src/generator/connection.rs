@@ -55,7 +55,7 @@ impl Slot {
         let mut fresh = self.link.is_none();
         loop {
             if self.link.is_none() {
-                match Link::connect(&plan.target, self.spare.take()).await {
+                match Link::connect(&plan.target(number), self.spare.take()).await {
                     Ok(link) => self.link = Some(link),
                     Err(failure) => return refused(shared, &failure).await,
                 }

@@ -13,11 +13,13 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustls::pki_types::ServerName;
 use tokio::task::JoinSet;
 
 pub(crate) use link::{Link, Target};
@@ -65,6 +67,19 @@ pub(crate) struct Plan {
     pub(crate) until: Until,
     /// Open a connection for each request.
     pub(crate) reconnect: bool,
+    /// Server names that are asked for in turn, one for each request; absent: always the target's.
+    pub(crate) server_names: Option<Rc<[ServerName<'static>]>>,
+}
+
+impl Plan {
+    /// Where the request of this number goes.
+    fn target(&self, number: u64) -> Cow<'_, Target> {
+        let (Some(names), Some((config, _))) = (&self.server_names, &self.target.tls) else {
+            return Cow::Borrowed(&self.target);
+        };
+        let name = names[usize::try_from(number).unwrap_or(0) % names.len()].clone();
+        Cow::Owned(Target { address: self.target.address, tls: Some((config.clone(), name)) })
+    }
 }
 
 /// What all connections of a load share.

@@ -18,6 +18,7 @@ fn plan(address: SocketAddr, until: Until) -> Plan {
         pace: Pace::Closed,
         until,
         reconnect: false,
+        server_names: None,
     }
 }
 

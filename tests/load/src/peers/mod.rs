@@ -19,7 +19,7 @@ use clap::ValueEnum;
 use crate::generator::{Link, Target};
 use crate::measure::process::Process;
 
-pub(crate) use job::{Job, Routes, local, request};
+pub(crate) use job::{Job, Routes, free_port, local, request};
 
 /// How long a proxy may take until it serves its first and last route.
 const START_LIMIT: Duration = Duration::from_secs(30);

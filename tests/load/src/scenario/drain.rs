@@ -26,6 +26,7 @@ pub(super) async fn measure(peer: Peer, bench: &Bench) -> Result<Figures> {
         pace: Pace::Closed,
         until: Until::Told,
         reconnect: false,
+        server_names: None,
     });
     tokio::time::sleep(bench.length / 2).await;
     load.expect_drain();

@@ -1,5 +1,6 @@
 //! The scenarios: what is asked of a proxy, and which figures answer.
 
+mod certificates;
 mod change;
 mod drain;
 mod idle;
@@ -57,6 +58,10 @@ pub(crate) enum Scenario {
     ReloadStorm,
     /// Termination under load.
     Drain,
+    /// Ten thousand hosts with certificates of their own.
+    #[value(name = "certificates-10000")]
+    #[serde(rename = "certificates-10000")]
+    Certificates10000,
 }
 
 impl Scenario {
@@ -89,6 +94,10 @@ impl Scenario {
             Self::ChangeOneOf5000 => "time from writing one of 5,000 route files to the first changed answer",
             Self::ReloadStorm => "routes, filters and certificates change under load; nothing may fail",
             Self::Drain => "asked to end in the middle of a load; no request may fail",
+            Self::Certificates10000 => {
+                "10,000 hosts with own certificates in one sluice-gateway: memory, full handshakes against one host, \
+                 all certificates renewed under load"
+            }
         }
     }
 
@@ -106,6 +115,7 @@ impl Scenario {
             Self::Bulk => Some(Figure::CpuPerGib),
             Self::IdlePlain | Self::IdleTls => Some(Figure::MemoryPerConnection),
             Self::MemoryRoutes => Some(Figure::MemoryAt5000),
+            Self::Certificates10000 => Some(Figure::OfOneHost),
             Self::ChangeOneOf5000 | Self::ReloadStorm | Self::Drain => None,
         }
     }
@@ -113,7 +123,7 @@ impl Scenario {
     /// Whether `peer` can do this at all.
     pub(crate) fn concerns(self, peer: Peer) -> bool {
         match self {
-            Self::ChangeOneOf5000 | Self::ReloadStorm => peer == Peer::Sluice,
+            Self::ChangeOneOf5000 | Self::ReloadStorm | Self::Certificates10000 => peer == Peer::Sluice,
             Self::Drain => peer.drain_signal().is_some(),
             _ => true,
         }
@@ -137,6 +147,7 @@ impl Scenario {
             Self::ChangeOneOf5000 => change::measure(bench).await,
             Self::ReloadStorm => storm::measure(bench).await,
             Self::Drain => drain::measure(peer, bench).await,
+            Self::Certificates10000 => certificates::measure(bench).await,
         }
     }
 }

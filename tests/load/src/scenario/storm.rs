@@ -41,6 +41,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Figures> {
         pace: Pace::Closed,
         until: Until::Requests(bench.requests),
         reconnect: false,
+        server_names: None,
     };
     let shaking =
         Plan { target: secure.clone(), connections: 2, until: Until::Told, reconnect: true, ..kept.clone() };

@@ -65,5 +65,6 @@ fn plan(scenario: Scenario, job: &Job, length: Duration) -> Plan {
         pace: if scenario == Scenario::Http1Rate { Pace::PerSecond(RATE) } else { Pace::Closed },
         until: Until::Elapsed(length),
         reconnect: scenario == Scenario::Handshake,
+        server_names: None,
     }
 }
