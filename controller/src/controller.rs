@@ -1,5 +1,6 @@
 //! The wiring: starts every part, and stops them in an order that leaves nothing half done.
 
+use crate::acme::{self, AcmeOptions};
 use crate::admin::{self, Admin, Metrics, Readiness};
 use crate::backoff::Backoff;
 use crate::ca::Authority;
@@ -147,7 +148,8 @@ async fn start(
     running.start("the news of infrastructure", tell_facts(facts, sink.clone(), stop.clone()));
 
     let options = Options { controller_name: settings.controller_name.clone(), standalone: false };
-    let parts = Parts { distributor: distributor.clone(), provisioner, tickets, stapler };
+    let (wanted, of_engine) = channel::channel(Arc::default());
+    let parts = Parts { distributor: distributor.clone(), provisioner, wanted, tickets, stapler };
     let reconciler = Reconciler::new(options, parts, writer.clone(), metrics.clone(), readiness.clone());
     running.tasks.spawn_blocking(move || {
         reconciler.run(inputs);
@@ -155,6 +157,17 @@ async fn start(
     });
     running.start("the news of data planes", tell_sync(distributor.clone(), sink.clone(), stop.clone()));
     running.start("the news of the lease", tell_leader(is_leader.clone(), sink.clone(), stop.clone()));
+    let challenges =
+        acme::watch_challenges(client.clone(), settings.namespace.clone(), sink.clone(), stop.clone());
+    running.start("the watch of challenges", challenges);
+    let options = AcmeOptions {
+        namespace: settings.namespace.clone(),
+        identity: settings.identity(),
+        wanted: of_engine,
+        is_leader: is_leader.clone(),
+    };
+    let orders = acme::run(client.clone(), distributor.clone(), options, sink.clone(), stop.clone());
+    running.start("the engine of certificates", orders);
     let writing = writer.run(client.clone(), served.clone(), is_leader, stop.clone());
     running.start("the writer of statuses", writing);
     let watching = watch::run(client.clone(), sink, metrics.clone(), served, stop.clone());

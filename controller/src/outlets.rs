@@ -1,6 +1,7 @@
 //! Where the reconciler's results go in a running controller: configuration to the distributor, plans to the
-//! provisioner.
+//! provisioner, orders to the engine of certificates.
 
+use crate::acme;
 use crate::admin;
 use crate::names;
 use crate::provision::Provisioner;
@@ -8,10 +9,12 @@ use crate::reconcile::{Outlets, Standing};
 use crate::serve::Distributor;
 use crate::staple::Stapler;
 use crate::tickets::Tickets;
+use sluice_acme::WantedSet;
 use sluice_crds::ObjectRef;
 use sluice_ir::{Delta, GatewayKey, Resource};
-use sluice_translate::{GatewayPlan, Management};
+use sluice_translate::{GatewayPlan, IssuerPlan, Management, WantedCertificate};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// See the module.
 pub(crate) struct Parts {
@@ -19,6 +22,8 @@ pub(crate) struct Parts {
     pub(crate) provisioner: Provisioner,
     pub(crate) tickets: Tickets,
     pub(crate) stapler: Stapler,
+    /// What the engine is to obtain.
+    pub(crate) wanted: watch::Sender<Arc<WantedSet>>,
 }
 
 impl Outlets for Parts {
@@ -47,6 +52,10 @@ impl Outlets for Parts {
     fn standing(&self, gateway: &GatewayKey) -> Standing {
         let sync = self.distributor.sync(gateway);
         Standing { is_programmed: sync.programmed, is_settling: sync.settling }
+    }
+
+    fn order(&mut self, issuers: &[Arc<IssuerPlan>], certificates: &[WantedCertificate]) {
+        self.wanted.send_replace(Arc::new(acme::wanted_set(issuers, certificates)));
     }
 
     fn want(&mut self, gateway: &ObjectRef, plan: Option<&GatewayPlan>) {

@@ -65,7 +65,8 @@ pub struct CertificateIssuerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub resolvers: Vec<String>,
-    /// Lets names be ordered when a client first asks for them, at listeners with a wildcard or without hostname.
+    /// Lets names be ordered when a client first asks for them, at listeners with a wildcard or without hostname. No data
+    /// plane asks yet: without effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_demand: Option<OnDemandSpec>,
     /// Gateways and ListenerSets of which namespaces may name this issuer. Default: those of its own.
@@ -186,6 +187,10 @@ pub struct PreflightSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65_535))]
     pub tls_port: Option<i64>,
+    /// Port of the authoritative DNS servers, which are asked whether they show a TXT record. Default 53.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub dns_port: Option<i64>,
 }
 
 /// Orders for names that clients ask for.

@@ -2,7 +2,7 @@
 //! certificate takes nobody down.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -48,8 +48,19 @@ fn https(certificates: &[&str], self_signed_meanwhile: bool) -> ir::ListenerProt
 }
 
 fn issued(name: &str) -> (ir::SecretBytes, ir::SecretBytes) {
+    made(CertificateParams::new(vec![name.to_owned()]).unwrap())
+}
+
+/// As RFC 8737 §3 asks for it: with acmeIdentifier, which is critical.
+fn special(name: &str) -> (ir::SecretBytes, ir::SecretBytes) {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.custom_extensions.push(CustomExtension::new_acme_identifier(&[7; 32]));
+    made(params)
+}
+
+fn made(params: CertificateParams) -> (ir::SecretBytes, ir::SecretBytes) {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
     (
         ir::SecretBytes::new(certificate.pem().into_bytes()),
         ir::SecretBytes::new(key.serialize_pem().into_bytes()),
@@ -210,7 +221,7 @@ async fn tls_alpn_01_is_answered_on_the_port_of_a_listener_that_waits() {
     let refused = shake(secure, "shop.example", &[b"h2"]).await.unwrap_err();
     assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
 
-    let (special, private_key) = issued("shop.example");
+    let (special, private_key) = special("shop.example");
     let answer = ir::ChallengeAnswer::TlsAlpn01 { certificate: special.clone(), private_key };
     let serves = listener("served", secure, "served.example", https(&["Secret/default/served"], false));
     let upserts = vec![

@@ -20,6 +20,8 @@ use crate::output::{self, Format};
 use crate::project::Project;
 use anyhow::Context as _;
 use places::Places;
+use sluice_ir::HostPattern;
+use sluice_proxy::acme::HTTP_PREFIX;
 use sluice_proxy::http::{Decision, RequestView, decide};
 use sluice_proxy::telemetry::Outcome;
 use std::net::IpAddr;
@@ -78,6 +80,7 @@ pub fn explain(project: &Project, asked: &Asked) -> Explanation {
     match steps(project, asked, &mut places, &mut explanation) {
         Ok(answer) | Err(answer) => explanation.answer = answer,
     }
+    explanation.notes.extend(of_certificates(project, asked));
     let errors =
         project.findings().iter().filter(|it| it.severity == crate::finding::Severity::Error).count();
     if errors > 0 && !explanation.answer.is_served {
@@ -85,6 +88,27 @@ pub fn explain(project: &Project, asked: &Asked) -> Explanation {
         explanation.notes.push(format!("the folder has {errors}: sluice check {root}"));
     }
     explanation
+}
+
+/// What issuers of certificates have to do with the request.
+fn of_certificates(project: &Project, asked: &Asked) -> Vec<String> {
+    let mut notes = Vec::new();
+    if asked.path.starts_with(HTTP_PREFIX) && !project.translator().issuers().is_empty() {
+        let outcome = Outcome::Challenge.word();
+        notes.push(format!(
+            "the token of a challenge is answered here before any route, while there is one ({outcome})"
+        ));
+    }
+    let waits = |it: &&std::sync::Arc<sluice_ir::Listener>| {
+        it.protocol.tls().is_some_and(|tls| tls.certificates.is_empty() && !tls.self_signed_meanwhile)
+            && it.hostname == HostPattern::parse(asked.tls_name().unwrap_or_default())
+    };
+    let listener = project.snapshot().listeners.values().find(waits).filter(|_| asked.is_tls);
+    notes.extend(
+        listener
+            .map(|it| format!("{} waits for its certificate: handshakes are refused until then", it.origin)),
+    );
+    notes
 }
 
 /// The way of the request. Both ends are answers; an early one comes by `?`.

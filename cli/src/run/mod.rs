@@ -3,12 +3,16 @@
 //! load → translate → apply → watch: the loop of `reload.rs` repeats the middle of it for every change, and nothing
 //! that stands in the folder ends the process. Start and end are here.
 
+mod acme;
 mod reload;
 mod summary;
+
+pub use acme::{REPORT, default_state};
 
 use crate::folder::Watcher;
 use crate::project::Project;
 use crate::signal::Termination;
+use acme::Certificates;
 use anyhow::Context as _;
 use reload::Reloader;
 use sluice_controller::staple::Stapler;
@@ -56,6 +60,10 @@ pub struct RunArgs {
     /// Namespace of objects that name none.
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
+    /// Folder for accounts, keys and certificates of CertificateIssuers; made when the first issuer comes [default:
+    /// $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice, else ~/.local/state/sluice].
+    #[arg(long, env = "SLUICE_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
     /// Form of the messages on standard error; what is shown follows the variable SLUICE_LOG.
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -101,7 +109,8 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (stapler, stop) = (Stapler::default(), CancellationToken::new());
     tokio::spawn(stapler.clone().run(stop.clone()));
     let _stop = stop.drop_guard();
-    let mut reloader = Reloader::new(project, gateway, stapler.clone());
+    let (certificates, mut news) = Certificates::new(args.state.clone().unwrap_or_else(default_state));
+    let mut reloader = Reloader::new(project, gateway, stapler.clone(), certificates);
     let failures = reloader.apply(update).await;
     reloader.remember();
     summary::tell(reloader.project(), reloader.unbound(), &args, begin.elapsed());
@@ -114,6 +123,10 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     loop {
         let touched = tokio::select! {
+            Some(news) = news.recv() => {
+                reloader.hear(news).await;
+                continue;
+            }
             name = termination.received() => {
                 info!(signal = name, deadline = ?args.drain_deadline, "draining");
                 break;

@@ -1,5 +1,6 @@
 //! One change of the folder after the other: read, translate, apply, tell.
 
+use super::acme::{Certificates, News};
 use crate::finding::Finding;
 use crate::folder::Touched;
 use crate::project::Project;
@@ -28,6 +29,7 @@ pub(super) struct Reloader {
     gateway: Gateway,
     stapler: Stapler,
     told: Told,
+    certificates: Certificates,
     /// Listeners whose port could not be bound the last time.
     unbound: BTreeSet<ListenerKey>,
     /// Whether the folder could be read the last time.
@@ -36,8 +38,21 @@ pub(super) struct Reloader {
 
 impl Reloader {
     /// Of a project whose present problems the summary tells.
-    pub(super) fn new(project: Project, gateway: Gateway, stapler: Stapler) -> Self {
-        Self { project, gateway, stapler, told: Told::default(), unbound: BTreeSet::new(), readable: true }
+    pub(super) fn new(
+        project: Project,
+        gateway: Gateway,
+        stapler: Stapler,
+        certificates: Certificates,
+    ) -> Self {
+        Self {
+            project,
+            gateway,
+            stapler,
+            told: Told::default(),
+            certificates,
+            unbound: BTreeSet::new(),
+            readable: true,
+        }
     }
 
     pub(super) fn project(&self) -> &Project {
@@ -65,8 +80,60 @@ impl Reloader {
         Touched { files, everything: true, ..Touched::default() }
     }
 
-    /// Serves what was translated; returns how many listeners have no port.
+    /// Takes over what the engine of certificates wants.
+    pub(super) async fn hear(&mut self, news: News) {
+        match news {
+            News::Challenges(all, answered) => {
+                let update = self.project.translator_mut().challenges(all);
+                self.serve(update).await;
+                // Nobody may wait any more, which is no error.
+                let _ = answered.send(());
+            }
+            News::Statuses => {
+                self.load_certificates().await;
+                let issuance = self.certificates.issuance();
+                let update = self.project.translator_mut().issuance(issuance);
+                self.serve(update).await;
+                let before = self.remember();
+                let new: Vec<_> = self.told.problems.difference(&before.problems).cloned().collect();
+                self.project.locate(new).iter().for_each(super::summary::tell_finding);
+            }
+        }
+    }
+
+    /// Serves certificates that are new in the state folder. A Secret of the manifests counts before them.
+    async fn load_certificates(&mut self) {
+        let secrets = self.certificates.secrets().await;
+        let mut changes = Vec::new();
+        for secret in secrets {
+            let reference = secret.reference();
+            if self.project.folder().objects().any(|it| *it == reference) {
+                continue;
+            }
+            info!(certificate = %reference, "a certificate of an issuer is served");
+            changes.push(Change::Upsert(secret));
+        }
+        if !changes.is_empty() {
+            let update = self.project.translate(changes);
+            self.serve(update).await;
+        }
+    }
+
+    /// Serves what was translated, and has ordered what it asks for; returns how many listeners have no port.
     pub(super) async fn apply(&mut self, update: Update) -> usize {
+        let orders = update.orders;
+        self.serve(update).await;
+        if orders {
+            match self.certificates.want(self.project.translator()) {
+                Ok(()) => self.load_certificates().await,
+                Err(error) => error!("{error:#}; no certificate is ordered"),
+            }
+        }
+        self.unbound.len()
+    }
+
+    /// Serves what was translated; returns how many listeners have no port.
+    async fn serve(&mut self, update: Update) -> usize {
         if update.delta.is_empty() {
             return self.unbound.len();
         }

@@ -73,4 +73,5 @@ examples! {
     custom_domains: "custom-domains",
     client_certificates: "client-certificates",
     many_tenants: "many-tenants",
+    acme_standalone: "acme-standalone",
 }

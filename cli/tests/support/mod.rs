@@ -38,6 +38,7 @@ impl Program {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
             .args(arguments)
             .env_remove("SLUICE_LOG")
+            .env("SLUICE_STATE", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"))
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -2,8 +2,8 @@
 
 use crate::watch::Arrival;
 use sluice_crds::ObjectRef;
-use sluice_ir::CertificateKey;
-use sluice_translate::Infrastructure;
+use sluice_ir::{CertificateKey, Challenge};
+use sluice_translate::{Infrastructure, Issuance};
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
@@ -27,6 +27,10 @@ pub enum Input {
     StaplesChanged(BTreeSet<CertificateKey>),
     /// This replica began or ceased to lead, perhaps several times since the last word.
     Leader(bool),
+    /// All challenges that data planes are to answer.
+    Challenges(Vec<Challenge>),
+    /// What came of orders, on the replica that leads.
+    Issuance(Issuance),
     /// Someone wants to see.
     Ask(Question),
 }

@@ -15,8 +15,11 @@ use crate::status::{Wanted, Writer};
 use crate::watch::Arrival;
 use serde::Serialize;
 use sluice_crds::{Kind, ObjectRef};
-use sluice_ir::{CertificateKey, Delta, GatewayKey, Resource, ResourceKey, Snapshot};
-use sluice_translate::{Change, GatewayPlan, Infrastructure, Options, Problem, Translator, Update};
+use sluice_ir::{CertificateKey, Challenge, Delta, GatewayKey, Resource, ResourceKey, Snapshot};
+use sluice_translate::{
+    Change, GatewayPlan, Infrastructure, Issuance, IssuerPlan, Options, Problem, Translator, Update,
+    WantedCertificate,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,6 +39,8 @@ pub trait Outlets: Send + 'static {
     fn standing(&self, gateway: &GatewayKey) -> Standing;
     /// What a Gateway needs changed; `None`: nothing any more.
     fn want(&mut self, gateway: &ObjectRef, plan: Option<&GatewayPlan>);
+    /// What issuers are to order has changed, or may have.
+    fn order(&mut self, issuers: &[Arc<IssuerPlan>], certificates: &[WantedCertificate]);
 }
 
 /// How the data planes of a Gateway stand.
@@ -81,6 +86,8 @@ struct Batch {
     staples: BTreeSet<CertificateKey>,
     questions: Vec<Question>,
     releases: Vec<Option<String>>,
+    challenges: Option<Vec<Challenge>>,
+    issuance: Option<Issuance>,
 }
 
 impl<O: Outlets> Reconciler<O> {
@@ -129,6 +136,12 @@ impl<O: Outlets> Reconciler<O> {
             self.take(input, &mut batch);
         }
         let mut update = self.translator.apply(std::mem::take(&mut batch.changes));
+        if let Some(challenges) = batch.challenges.take() {
+            add(&mut update, self.translator.challenges(challenges));
+        }
+        if let Some(issuance) = batch.issuance.take() {
+            add(&mut update, self.translator.issuance(issuance));
+        }
         if let Some(release) = batch.releases.pop() {
             update.statuses.extend(self.translator.release(release).statuses);
         }
@@ -151,6 +164,8 @@ impl<O: Outlets> Reconciler<O> {
                 batch.sync = true;
                 self.infrastructure.insert(gateway, facts);
             }
+            Input::Challenges(all) => batch.challenges = Some(all),
+            Input::Issuance(now) => batch.issuance = Some(now),
             Input::SyncChanged => batch.sync = true,
             Input::TicketsChanged => batch.tickets = true,
             Input::StaplesChanged(keys) => batch.staples.extend(keys),
@@ -208,6 +223,7 @@ impl<O: Outlets> Reconciler<O> {
         for (gateway, plan) in self.translator.plans() {
             self.outlets.want(gateway, Some(plan));
         }
+        self.order();
         self.outlets.set_complete();
         self.readiness.set_complete();
         self.count();
@@ -224,6 +240,9 @@ impl<O: Outlets> Reconciler<O> {
         if !update.delta.is_empty() {
             self.outlets.publish(&update.delta);
             self.count();
+        }
+        if update.orders {
+            self.order();
         }
         for gateway in &update.plans {
             let plan = self.translator.plan(gateway);
@@ -252,6 +271,10 @@ impl<O: Outlets> Reconciler<O> {
             upserts.extend(snapshot.gateways.values().cloned().map(Resource::Gateway));
         }
         Delta { upserts, removals: Vec::new() }
+    }
+
+    fn order(&mut self) {
+        self.outlets.order(&self.translator.issuers(), &self.translator.wanted_certificates());
     }
 
     /// Asks how the data planes stand and tells the translation; gives the objects whose status it changed.
@@ -327,6 +350,15 @@ impl<O: Outlets> Reconciler<O> {
             }
         }
     }
+}
+
+/// Puts what came later to what came before.
+fn add(update: &mut Update, later: Update) {
+    update.delta.upserts.extend(later.delta.upserts);
+    update.delta.removals.extend(later.delta.removals);
+    update.statuses.extend(later.statuses);
+    update.plans.extend(later.plans);
+    update.orders |= later.orders;
 }
 
 fn json(value: &impl Serialize) -> String {

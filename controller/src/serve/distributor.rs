@@ -158,8 +158,8 @@ impl Distributor {
     ///
     /// # Errors
     /// Who or what is missing, in words.
-    pub fn answers(&self, gateway: &ir::GatewayKey, challenge: &ir::ChallengeKey) -> Result<(), String> {
-        self.0.inner.lock().answers(gateway, challenge)
+    pub fn answers(&self, challenge: &ir::Challenge) -> Result<(), String> {
+        self.0.inner.lock().answers(challenge)
     }
 
     /// Ticks when [`Distributor::answers`] may answer otherwise.
@@ -357,7 +357,8 @@ impl Inner {
         all
     }
 
-    fn answers(&self, gateway: &ir::GatewayKey, challenge: &ir::ChallengeKey) -> Result<(), String> {
+    fn answers(&self, challenge: &ir::Challenge) -> Result<(), String> {
+        let gateway = &challenge.gateway;
         if !self.store.has_challenge(challenge) {
             return Err("the challenge is on its way to the controller".to_owned());
         }

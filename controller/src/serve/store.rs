@@ -87,9 +87,9 @@ impl Store {
         self.scopes.get(gateway).map(|scope| scope.digest).unwrap_or_default()
     }
 
-    /// Whether the challenge is there.
-    pub(super) fn has_challenge(&self, challenge: &ir::ChallengeKey) -> bool {
-        self.snapshot.challenges.contains_key(challenge)
+    /// Whether exactly this challenge is there.
+    pub(super) fn has_challenge(&self, challenge: &ir::Challenge) -> bool {
+        self.snapshot.challenges.get(&challenge.key).is_some_and(|it| **it == *challenge)
     }
 
     /// Keys that a Gateway holds, in no order; some may not be there.

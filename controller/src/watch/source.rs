@@ -9,7 +9,7 @@ use sluice_crds::{Kind, ObjectRef};
 const PAGE: u32 = 250;
 
 /// Types of Secrets that hold neither certificates nor authorities, the releases of package managers large among them.
-const NO_CERTIFICATES: [&str; 7] = [
+const NO_CERTIFICATES: [&str; 8] = [
     "helm.sh/release.v1",
     "kubernetes.io/service-account-token",
     "kubernetes.io/dockerconfigjson",
@@ -17,6 +17,7 @@ const NO_CERTIFICATES: [&str; 7] = [
     "kubernetes.io/basic-auth",
     "kubernetes.io/ssh-auth",
     "bootstrap.kubernetes.io/token",
+    crate::acme::SECRET_TYPE,
 ];
 
 /// A kind as the API server serves it.

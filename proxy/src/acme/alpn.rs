@@ -5,7 +5,9 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::ClientHello;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use sluice_ir::{Certificate, CertificateKey, Origin, SecretBytes};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sluice_ir::{CertificateKey, SecretBytes};
 use std::sync::Arc;
 
 /// The protocol that a certificate authority offers, alone.
@@ -23,15 +25,14 @@ pub(super) fn config(
     private_key: &SecretBytes,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let source = Certificate {
-        key: CertificateKey::new("challenge"),
-        origin: Origin::new("CertificateIssuer", "", ""),
-        names: Vec::new(),
-        chain: certificate.clone(),
-        private_key: private_key.clone(),
-        staple: None,
-    };
-    let certified: CertifiedKey = crate::tls::certified(&source, &provider)?;
+    let unread = |reason: String| TlsError::Chain { key: CertificateKey::new("challenge"), reason };
+    let certificate =
+        CertificateDer::from_pem_slice(certificate.expose()).map_err(|error| unread(error.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(private_key.expose()).map_err(|error| unread(error.to_string()))?;
+    let key = provider.key_provider.load_private_key(key).map_err(|error| unread(error.to_string()))?;
+    // Whether they fit can't be asked: acmeIdentifier is critical and known to no verifier.
+    let certified = CertifiedKey::new(vec![certificate], key);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|source| TlsError::Config { source })?

@@ -27,9 +27,14 @@ pub struct Named {
 impl Named {
     /// Starts it. `*.example.test` leads to `target`; `records` are further lines of the zone.
     pub async fn start(target: IpAddr, records: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
         // named looks for the addresses of interfaces, and of 127.0.0.0/8 there is one.
-        let (ip, port) = (IpAddr::V4(Ipv4Addr::LOCALHOST), free_port());
+        Self::at(IpAddr::V4(Ipv4Addr::LOCALHOST), target, records).await
+    }
+
+    /// The same, answering at an address of an interface.
+    pub async fn at(ip: IpAddr, target: IpAddr, records: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = free_port();
         let zone = format!(
             "$TTL 1\n@ IN SOA ns hostmaster 1 60 60 60 1\n@ IN NS ns\nns IN A {ip}\n* IN A {target}\n\
              @ IN A {target}\n{records}\n"

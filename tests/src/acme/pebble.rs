@@ -22,6 +22,8 @@ pub const ACCOUNT_KEY: (&str, &str) =
 /// How it behaves.
 #[derive(Clone, Debug)]
 pub struct PebbleOptions {
+    /// Where it answers; none: at an address of loopback that nobody else has.
+    pub ip: Option<IpAddr>,
     /// Where challenges are looked for.
     pub http_port: u16,
     /// Where challenges are looked for.
@@ -43,6 +45,7 @@ pub struct PebbleOptions {
 impl Default for PebbleOptions {
     fn default() -> Self {
         Self {
+            ip: None,
             http_port: super::HTTP_PORT,
             tls_port: super::TLS_PORT,
             validity: Duration::from_secs(90 * 24 * 3600),
@@ -66,7 +69,7 @@ impl Pebble {
     /// Starts it with a DNS server to ask.
     pub async fn start(dns: SocketAddr, options: &PebbleOptions) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let ip = loopback();
+        let ip = options.ip.unwrap_or_else(loopback);
         let wish = Wish { signed_by: "first".to_owned(), names: vec![ip.to_string()], uris: Vec::new() };
         let (chain, key) = wish.issue();
         let certificate = write(folder.path(), "cert.pem", &pem("CERTIFICATE", &chain[0]));

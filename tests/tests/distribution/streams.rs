@@ -148,7 +148,7 @@ async fn a_challenge_counts_when_every_data_plane_of_its_gateway_has_acknowledge
     let controller = Controller::start(&trust, &before).await;
     let gateway = ir::GatewayKey::new("shop/web");
     let challenge = world::challenge("shop/web", "shop.example", "abc");
-    let answers = || controller.distributor.answers(&gateway, &challenge.key);
+    let answers = || controller.distributor.answers(&challenge);
     assert_eq!(answers().unwrap_err(), "the challenge is on its way to the controller");
     let now = world::with(before.clone(), [ir::Resource::Challenge(challenge.clone())]);
     controller.publish(&before, &now);

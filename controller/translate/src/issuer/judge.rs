@@ -374,11 +374,19 @@ impl Reader<'_, '_> {
             enabled: spec.enabled.unwrap_or(true),
             http_port: self.port("spec.preflight.httpPort", spec.http_port, 80),
             tls_port: self.port("spec.preflight.tlsPort", spec.tls_port, 443),
+            dns_port: self.port("spec.preflight.dnsPort", spec.dns_port, 53),
         }
     }
 
     fn on_demand(&mut self, spec: &OnDemandSpec) -> OnDemandPlan {
         self.url("spec.onDemand.allow", &spec.allow, &["http://", "https://"]);
+        let message = "no data plane asks for names at handshakes yet: it has no effect";
+        self.problems.add(
+            Severity::Warning,
+            "spec.onDemand",
+            message,
+            "give listeners the names as hostnames",
+        );
         OnDemandPlan {
             allow: spec.allow.clone(),
             max_names: self.count("spec.onDemand.maxNames", spec.max_names),

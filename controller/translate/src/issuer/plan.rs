@@ -152,6 +152,8 @@ pub struct PreflightPlan {
     pub http_port: u16,
     /// Port of TLS-ALPN-01.
     pub tls_port: u16,
+    /// Port of authoritative DNS servers.
+    pub dns_port: u16,
 }
 
 /// Orders for names that clients ask for; `None`: the engine's default.
