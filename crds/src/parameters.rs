@@ -229,6 +229,18 @@ pub struct LimitsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub pending_requests: Option<i64>,
+    /// How long a session of datagrams (UDPRoute) may be silent. Default 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION))]
+    pub datagram_idle_timeout: Option<String>,
+    /// Sessions of datagrams of one listener port. Default 20000; datagrams of further clients are dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub datagram_sessions: Option<i64>,
+    /// Sessions of datagrams of one client address. Default 10000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub datagram_sessions_per_client: Option<i64>,
 }
 
 /// Whether connections start with a PROXY protocol header. (`Disabled`, not `Off`: YAML 1.1 reads a bare Off as false.)

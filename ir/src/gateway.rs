@@ -96,8 +96,16 @@ pub struct Limits {
     pub streams_per_connection: u32,
     /// Streams that a client may reset in one second on one connection before it is closed. Default 100.
     pub resets_per_second: u32,
-    /// Requests of one backend that are waiting or in flight. Default 10,000; 503 with Retry-After above.
+    /// Requests of one backend that are waiting or in flight, streams included. Default 10,000; 503 with Retry-After
+    /// above, streams are closed.
     pub pending_requests: u32,
+    /// How long a session of datagrams may be silent. Default 30 s.
+    #[serde(with = "duration::ms")]
+    pub datagram_idle_timeout: Duration,
+    /// Sessions of datagrams of one listener port. Default 20,000; those of further clients are dropped.
+    pub datagram_sessions: u32,
+    /// Sessions of datagrams of one client address. Default 10,000.
+    pub datagram_sessions_per_client: u32,
 }
 
 impl Default for Limits {
@@ -116,6 +124,9 @@ impl Default for Limits {
             streams_per_connection: 128,
             resets_per_second: 100,
             pending_requests: 10_000,
+            datagram_idle_timeout: Duration::from_secs(30),
+            datagram_sessions: 20_000,
+            datagram_sessions_per_client: 10_000,
         }
     }
 }

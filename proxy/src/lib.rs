@@ -4,7 +4,7 @@
 //! talks to an API server and holds no credential but the certificates of its listeners.
 //!
 //! The way of a request: [`listen`] accepts, sniffs and terminates TLS ([`tls`]); [`http`] decides, filters and
-//! answers; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read, and [`sync`]
+//! answers; what is carried whole (TLS by server name, TCP, UDP) takes the shorter way of `stream`; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read, and [`sync`]
 //! fetches it from a controller.
 
 pub mod acme;
@@ -14,6 +14,7 @@ pub mod http;
 pub mod listen;
 mod proxy;
 pub mod snapshot;
+mod stream;
 pub mod sync;
 pub mod telemetry;
 pub mod tls;

@@ -4,6 +4,7 @@ use crate::acme::Challenges;
 use crate::http::{Engine, Handler, handler};
 use crate::listen::{PortConfig, Ports};
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
+use crate::stream::{StreamEngine, UdpPortConfig, UdpPorts, Ways};
 use crate::telemetry::{AccessLogger, Metrics};
 use crate::upstream::{MirrorClient, MirrorLimits, PoolSnapshot, Resolver, Upstreams};
 use crate::watcher::Watcher;
@@ -43,6 +44,7 @@ pub struct Proxy {
     planned: Mutex<BTreeMap<SocketAddr, Arc<PortConfig>>>,
     runtime: Arc<ArcSwap<Runtime>>,
     ports: Ports<Handler>,
+    datagrams: UdpPorts,
     upstreams: Arc<Upstreams>,
     metrics: Arc<Metrics>,
     log: AccessLogger,
@@ -77,6 +79,7 @@ impl Proxy {
             log: options.log.clone(),
         });
         let handler = handler(&conf, engine)?;
+        let streams = StreamEngine::new(runtime.clone(), metrics.clone(), options.log.clone());
         Ok(Arc::new(Self {
             compiler: parking_lot::Mutex::new(Compiler::new(
                 options.plan,
@@ -85,7 +88,8 @@ impl Proxy {
             )),
             planned: Mutex::default(),
             runtime,
-            ports: Ports::new(handler, observer),
+            ports: Ports::new(handler, observer).with_streams(Arc::new(Ways(streams.clone()))),
+            datagrams: UdpPorts::new(streams),
             upstreams,
             metrics,
             log: options.log,
@@ -97,7 +101,7 @@ impl Proxy {
     pub async fn apply(&self, delta: &ir::Delta) -> Vec<(ir::ListenerKey, String)> {
         let started = Instant::now();
         let mut planned = self.planned.lock().await;
-        let Compiled { runtime, ports, mut failures } = self.compiler.lock().apply(delta);
+        let Compiled { runtime, ports, datagrams, mut failures } = self.compiler.lock().apply(delta);
         self.runtime.store(runtime);
         let wanted = port_configs(&ports, &planned);
         if !same(&wanted, &planned) {
@@ -111,6 +115,10 @@ impl Proxy {
                 let listeners = ports.get(&address).map(|port| &port.listeners[..]).unwrap_or_default();
                 failures.extend(listeners.iter().map(|key| (key.clone(), format!("{address}: {error}"))));
             }
+        }
+        for (address, error) in self.datagrams.apply(&udp_configs(&datagrams)).await {
+            let listeners = datagrams.get(&address).map(|port| &port.listeners[..]).unwrap_or_default();
+            failures.extend(listeners.iter().map(|key| (key.clone(), format!("{address} (UDP): {error}"))));
         }
         self.metrics.config_applied(self.compiler.lock().snapshot(), started.elapsed(), failures.len());
         failures
@@ -131,6 +139,11 @@ impl Proxy {
         self.ports.bound()
     }
 
+    /// Addresses that are bound for protocol UDP: as planned, and as the system gave them.
+    pub fn bound_udp(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        self.datagrams.bound()
+    }
+
     /// Endpoints with their load and health.
     pub fn endpoints(&self) -> Vec<PoolSnapshot> {
         self.upstreams.snapshot()
@@ -141,13 +154,14 @@ impl Proxy {
         &self.metrics
     }
 
-    /// Stops accepting, lets running requests end and closes what is idle. Returns how many connections were cut at
-    /// the deadline.
+    /// Stops accepting, lets running requests and streams end and closes what is idle. Returns how many connections and
+    /// sessions were cut at the deadline.
     pub async fn drain(&self, deadline: Duration) -> usize {
-        let cut = self.ports.drain(deadline).await;
+        let (connections, sessions) =
+            tokio::join!(self.ports.drain(deadline), self.datagrams.drain(deadline));
         let log = self.log.clone();
         let _ = tokio::task::spawn_blocking(move || log.flush_within(FLUSH_TIME)).await;
-        cut
+        connections + sessions
     }
 }
 
@@ -161,6 +175,7 @@ fn port_configs(
         let kept = before.get(address).filter(|before| {
             before.limits == settings.limits
                 && before.proxy_protocol == settings.proxy_protocol
+                && before.carried == port.carried
                 && same_tls(before.tls.as_ref(), port.tls.as_ref())
                 && same_challenges(&before.challenges, &port.challenges)
         });
@@ -170,10 +185,16 @@ fn port_configs(
                 proxy_protocol: settings.proxy_protocol,
                 tls: port.tls.clone(),
                 challenges: port.challenges.clone(),
+                carried: port.carried,
             })
         })
     };
     ports.iter().map(|(address, port)| (*address, config(address, port))).collect()
+}
+
+fn udp_configs(ports: &BTreeMap<SocketAddr, PlannedPort>) -> BTreeMap<SocketAddr, Arc<UdpPortConfig>> {
+    let config = |port: &PlannedPort| UdpPortConfig { limits: port.gateway.settings.limits.clone() };
+    ports.iter().map(|(address, port)| (*address, Arc::new(config(port)))).collect()
 }
 
 fn same_tls<T>(before: Option<&Arc<T>>, now: Option<&Arc<T>>) -> bool {

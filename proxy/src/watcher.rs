@@ -30,10 +30,12 @@ impl Observer for Watcher {
         self.metrics.port(refused.port).refused(refused.outcome);
         tracing::debug!(peer = %refused.peer, outcome = refused.outcome.word(), reason = refused.reason, "refused");
         let runtime = self.runtime.load();
-        if let Some(port) = runtime.ports.get(&refused.port)
-            && port.gateway.settings.access_log != AccessLog::Off
+        let of_requests = runtime.ports.get(&refused.port).map(|port| &port.gateway);
+        let of_streams = || runtime.streams.get(&refused.port).map(|port| &port.gateway);
+        if let Some(gateway) = of_requests.or_else(of_streams)
+            && gateway.settings.access_log != AccessLog::Off
         {
-            self.log.write(port.gateway.settings.access_log, &record(refused, port.gateway.key.as_str()));
+            self.log.write(gateway.settings.access_log, &record(refused, gateway.key.as_str()));
         }
     }
 

@@ -1,5 +1,5 @@
 //! docs/conformance.md is true: it has every test of the official suite once, every proof that it names exists, and
-//! nothing of GATEWAY-HTTP and GATEWAY-GRPC is without one. The features that we claim are those that it proves.
+//! nothing of the five Gateway profiles is without one. The features that we claim are those that it proves.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const PAGE: &str = include_str!("../../docs/conformance.md");
 const OFFICIAL: &str = include_str!("../official/v1.6.1.txt");
 
-/// Extended features of the two profiles that no official test of this version needs.
+/// Extended features of the profiles that no official test of this version needs.
 const UNTESTED: [&str; 2] = ["HTTPRouteRetryBackendTimeout", "HTTPRouteRetryConnectionError"];
 
 /// The official tests with the features that each needs.
@@ -42,6 +42,9 @@ fn is_ours(features: &[&str]) -> bool {
     let is_http = |it: &&str| it.starts_with("HTTPRoute") || it.starts_with("BackendTLSPolicy");
     features.iter().all(|it| is_of_gateways(it) || is_http(it))
         || features.iter().all(|it| is_of_gateways(it) || *it == "GRPCRoute")
+        || features.iter().all(|it| is_of_gateways(it) || it.starts_with("TLSRoute"))
+        || features.iter().all(|it| is_of_gateways(it) || *it == "TCPRoute")
+        || features.iter().all(|it| is_of_gateways(it) || *it == "UDPRoute")
 }
 
 fn root() -> PathBuf {
@@ -77,7 +80,7 @@ fn every_proof_exists() {
 }
 
 #[test]
-fn nothing_of_http_and_grpc_is_without_a_proof() {
+fn nothing_of_the_gateway_profiles_is_without_a_proof() {
     let official = official();
     for [name, _, cell] in rows() {
         let is_proved = proofs(cell).next().is_some();

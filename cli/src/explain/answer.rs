@@ -38,7 +38,7 @@ impl Chosen<'_> {
             explanation.filters.push(Part::new(describe::filter(filter), position));
         }
         self.policies(origin, rule, places, explanation);
-        explanation.backends = backends::parts(self.snapshot, origin, rule, places);
+        explanation.backends = backends::parts(self.snapshot, (origin, &field, &rule.backends), places);
         if let Some(fail) = runtime.fail() {
             return Err(Answer::refused(Outcome::InvalidFilter, fail.reason.clone()));
         }

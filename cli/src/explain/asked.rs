@@ -5,13 +5,40 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sluice_route::host::host_of;
 use std::net::IpAddr;
 
-/// A request.
+/// What the URL's scheme says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// `http` and `https`.
+    Requests,
+    /// `tls`: a connection with a ClientHello.
+    Tls,
+    /// `tcp`: any connection.
+    Tcp,
+    /// `udp`: datagrams.
+    Udp,
+}
+
+impl Carrier {
+    /// `TLS`.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tls => "TLS",
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
+    }
+}
+
+/// A request, or a stream.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// As typed.
     pub url: String,
     /// As typed; methods are case-sensitive.
     pub method: String,
+    /// What is carried.
+    pub carrier: Carrier,
     /// Whether the connection is TLS.
     pub is_tls: bool,
     /// The URL's host: the server name of a TLS connection.
@@ -39,15 +66,21 @@ impl Asked {
     /// When one of them is not of that form.
     pub fn new(method: &str, url: &str, fields: &[String]) -> anyhow::Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("{url:?} is no URL"))?;
-        let is_tls = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
+        let (carrier, is_tls) = match uri.scheme_str() {
+            Some("http") => (Carrier::Requests, false),
+            Some("https") => (Carrier::Requests, true),
+            Some("tls") => (Carrier::Tls, true),
+            Some("tcp") => (Carrier::Tcp, false),
+            Some("udp") => (Carrier::Udp, false),
             _ => bail!("{url:?} has no scheme; write http://{url} or https://{url}"),
         };
         http::Method::from_bytes(method.as_bytes()).with_context(|| format!("{method:?} is no method"))?;
         let authority = uri.authority().with_context(|| format!("{url:?} has no host"))?.as_str();
         let (server_name, port) =
             host_of(authority).with_context(|| format!("the host of {url:?} is refused"))?;
+        if matches!(carrier, Carrier::Tcp | Carrier::Udp) && port.is_none() {
+            bail!("{url:?} has no port; write {url}:PORT");
+        }
         let mut headers = header(fields)?;
         let host = match headers.get(http::header::HOST) {
             Some(host) => {
@@ -63,6 +96,7 @@ impl Asked {
         Ok(Self {
             url: url.to_owned(),
             method: method.to_owned(),
+            carrier,
             is_tls,
             address: server_name.trim_matches(['[', ']']).parse().ok(),
             server_name: server_name.into_owned(),

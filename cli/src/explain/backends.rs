@@ -3,22 +3,21 @@
 use super::describe;
 use super::places::Places;
 use super::report::{Answer, BackendPart, Part};
-use sluice_ir::{BackendTarget, EndpointSet, Origin, Rule, Snapshot, WeightedBackend};
+use sluice_ir::{BackendTarget, EndpointSet, Origin, Snapshot, WeightedBackend};
 use sluice_proxy::telemetry::Outcome;
 
 /// How many endpoints of a backend are shown.
 const MOST_ENDPOINTS: usize = 20;
 
-/// Every backendRef of a rule.
+/// Every backendRef of a rule: the route, the rule's path in it, its backends.
 pub(super) fn parts(
     snapshot: &Snapshot,
-    route: &Origin,
-    rule: &Rule,
+    (route, rule, backends): (&Origin, &str, &[WeightedBackend]),
     places: &mut Places<'_>,
 ) -> Vec<BackendPart> {
-    let total: u64 = rule.backends.iter().map(|backend| u64::from(backend.weight)).sum();
-    let parts = rule.backends.iter().enumerate().map(|(index, backend)| {
-        let field = format!("spec.rules[{}].backendRefs[{index}]", rule.index);
+    let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
+    let parts = backends.iter().enumerate().map(|(index, backend)| {
+        let field = format!("{rule}.backendRefs[{index}]");
         let share = if total == 0 { 0.0 } else { f64::from(backend.weight) * 100.0 / total as f64 };
         let mut part = one(snapshot, backend, places);
         part.share_percent = share;

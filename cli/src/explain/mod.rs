@@ -11,6 +11,7 @@ mod describe;
 mod places;
 mod port;
 mod report;
+mod stream;
 mod table;
 
 pub use asked::Asked;
@@ -36,9 +37,11 @@ Exit status: 0 the request would be served, 1 it would not, 2 the folder or the 
 Examples:
   sluice explain http://shop.example.com/cart -f manifests
   sluice explain -X POST -H 'content-type: application/json' https://shop.example.com/cart -f manifests
-  sluice explain http://shop.example.com:8080/ --port-offset 8000 -f manifests -o json")]
+  sluice explain http://shop.example.com:8080/ --port-offset 8000 -f manifests -o json
+  sluice explain tls://db.example.com:5432 -f manifests")]
 pub struct ExplainArgs {
-    /// The request's URL; its scheme and port choose the listener.
+    /// The request's URL; its scheme and port choose the listener. For what is carried whole: `tls://HOST:PORT`,
+    /// `tcp://HOST:PORT` or `udp://HOST:PORT`.
     pub url: String,
     /// Folder of manifests, as for `sluice run`.
     #[arg(short = 'f', long = "folder", value_name = "DIR")]
@@ -118,6 +121,9 @@ fn steps(
     places: &mut Places<'_>,
     explanation: &mut Explanation,
 ) -> Result<Answer, Answer> {
+    if asked.carrier != asked::Carrier::Requests {
+        return stream::steps(project, asked, places, explanation);
+    }
     if asked.method == "CONNECT" {
         return Err(Answer::refused(Outcome::MethodRefused, "CONNECT is no method of a gateway"));
     }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Where listeners without an address of their own are taken to be.
-const DEFAULT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(super) const DEFAULT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The configuration as requests would read it. Nothing is bound and no name is asked for.
 pub(super) fn compile(snapshot: &Snapshot, port_offset: u16) -> Arc<Runtime> {

@@ -133,7 +133,10 @@ impl Part {
 impl Explanation {
     pub(super) fn of(asked: &Asked) -> Self {
         Self {
-            request: format!("{} {}", asked.method, asked.url),
+            request: match asked.carrier {
+                super::asked::Carrier::Requests => format!("{} {}", asked.method, asked.url),
+                _ => asked.url.clone(),
+            },
             listener: None,
             route: None,
             rule: None,

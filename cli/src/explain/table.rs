@@ -114,7 +114,7 @@ fn near_miss(miss: &NearMiss, places: &mut Places<'_>) -> Part {
 }
 
 /// Routes that no listener took: the one that is missed may be among them.
-fn detached(project: &Project) -> Vec<String> {
+pub(super) fn detached(project: &Project) -> Vec<String> {
     let mut notes = Vec::new();
     for (object, status) in project.statuses() {
         let Status::Route(route) = status else { continue };

@@ -169,3 +169,90 @@ fn a_host_field_decides_as_it_does_with_curl() {
     assert!(Asked::new("GET", "shop.test/cart", &[]).is_err());
     assert!(Asked::new("GET", "http://shop.test/", &["no colon".to_owned()]).is_err());
 }
+
+const STREAMS: &str = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web}
+spec:
+  gatewayClassName: sluice
+  listeners:
+  - {name: names, port: 443, protocol: TLS, hostname: '*.test', tls: {mode: Passthrough}}
+  - {name: tcp, port: 5432, protocol: TCP}
+  - {name: udp, port: 53, protocol: UDP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: shop}
+spec:
+  parentRefs: [{name: web, sectionName: names}]
+  hostnames: [shop.test]
+  rules:
+  - backendRefs: [{name: cart, port: 80, weight: 3}, {name: missing, port: 80}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: db}
+spec:
+  parentRefs: [{name: web, sectionName: tcp}]
+  rules:
+  - backendRefs: [{name: cart, port: 80}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: later}
+spec:
+  parentRefs: [{name: web, sectionName: tcp}]
+  rules:
+  - backendRefs: [{name: cart, port: 80}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: cart-1, labels: {kubernetes.io/service-name: cart}}
+addressType: IPv4
+ports: [{port: 8080}]
+endpoints: [{addresses: [127.0.0.1]}]
+";
+
+fn of_streams(url: &str) -> Explanation {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("all.yaml"), STREAMS).unwrap();
+    let (project, _) = Project::load(folder.path(), "default").unwrap();
+    explain(&project, &Asked::new("GET", url, &[]).unwrap())
+}
+
+#[test]
+fn what_is_carried_whole_is_explained_by_name_and_port() {
+    let tls = of_streams("tls://shop.test");
+    assert!(tls.answer.is_served, "{}", tls.to_text());
+    let text = tls.to_text();
+    for part in [
+        "tls://shop.test\n",
+        "names",
+        "all.yaml:7",
+        "TLSRoute default/shop",
+        "75 %",
+        "endpoint 127.0.0.1:8080",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    let unknown = of_streams("tls://cart.test");
+    assert_eq!(unknown.answer.outcome, Some("no_route"), "{}", unknown.to_text());
+    let stranger = of_streams("tls://shop.example");
+    assert!(stranger.answer.text.contains("no listener of this port answers"), "{}", stranger.to_text());
+    let tcp = of_streams("tcp://any.test:5432");
+    assert!(
+        tcp.answer.is_served && tcp.to_text().contains("default/later is attached too"),
+        "{}",
+        tcp.to_text()
+    );
+    assert_eq!(of_streams("udp://any.test:53").answer.outcome, Some("no_route"));
+    assert!(of_streams("tcp://any.test:443").answer.text.contains("use tls://"));
+    assert!(of_streams("udp://any.test:54").answer.text.contains("no listener carries UDP on port 54"));
+    assert!(Asked::new("GET", "tcp://any.test", &[]).is_err());
+}

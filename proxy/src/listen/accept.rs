@@ -1,6 +1,7 @@
 //! Binding a port and accepting its connections.
 
 use super::connection::{self, Accepted, Port};
+use super::stream::Carried;
 use futures::FutureExt;
 use pingora_core::apps::HttpServerApp;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -102,7 +103,8 @@ fn admit<A>(
         let permit = farewells.clone().try_acquire_owned().ok();
         let port = port.clone();
         // With PROXY protocol an answer is due only after the header: closing says enough.
-        if let Some(permit) = permit.filter(|_| config.proxy_protocol == sluice_ir::ProxyProtocol::Off) {
+        let may_answer = config.proxy_protocol == sluice_ir::ProxyProtocol::Off;
+        if let Some(permit) = permit.filter(|_| may_answer && config.carried == Carried::Requests) {
             tokio::spawn(
                 async move { connection::overloaded(&port, socket, direct_peer, &config, permit).await },
             );

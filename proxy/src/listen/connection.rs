@@ -1,15 +1,18 @@
 //! One accepted connection, from the socket to its HTTP loop.
 //!
-//! PROXY header, limit of the client, TLS or not, HTTP/1 or HTTP/2: in this order, each phase with its deadline. The
-//! phases before the loop are boxed, so that a connection that has passed them does not keep their memory.
+//! PROXY header, limit of the client, whole or with requests, TLS or not, HTTP/1 or HTTP/2: in this order, each phase
+//! with its deadline. The phases before the loop are boxed, so that a connection that has passed them does not keep their
+//! memory.
 
 use super::accept::canonical;
 use super::head::Refusal;
+use super::hello;
 use super::io::{ConnIo, Shared, linger};
 use super::limit::{ClientSlot, PortSlot, Slots};
 use super::observer::{Observer, Refused};
 use super::proxy_header::{self, Parsed};
 use super::secure::{self, NoTls};
+use super::stream::{Carried, Chosen, ClientSide, Stream, StreamConnection, Streams};
 use super::transport::Transport;
 use super::{ConnInfo, PortConfig, TlsInfo, answer, http1, http2};
 use crate::telemetry::Outcome;
@@ -36,6 +39,7 @@ pub(super) struct Port<A> {
     pub(super) key: SocketAddr,
     pub(super) app: Arc<A>,
     pub(super) observer: Arc<dyn Observer>,
+    pub(super) streams: Arc<dyn Streams>,
     pub(super) config: ArcSwap<PortConfig>,
     pub(super) slots: Arc<Slots>,
     /// Turns true when the port is going away.
@@ -82,12 +86,22 @@ struct Established {
     handshake: Option<std::time::Duration>,
 }
 
+/// What a connection turned out to be.
+enum Opened {
+    Requests(Box<Established>),
+    Stream(Box<dyn Stream>, Box<StreamConnection>),
+}
+
 /// Serves the connection to its end.
 pub(super) async fn serve<A>(port: Arc<Port<A>>, accepted: Accepted)
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let Some(established) = Box::pin(establish(&port, accepted)).await else { return };
+    let established = match Box::pin(establish(&port, accepted)).await {
+        Some(Opened::Requests(established)) => *established,
+        Some(Opened::Stream(stream, connection)) => return stream.carry(*connection).await,
+        None => return,
+    };
     let http2 = established.info.tls.as_ref().is_some_and(|tls| tls.alpn_h2);
     let Ok(io) = conn_io(established) else { return };
     if http2 {
@@ -97,7 +111,7 @@ where
     }
 }
 
-async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Established> {
+async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
     let Accepted { mut socket, direct_peer, slot, config } = accepted;
     let local = canonical(socket.local_addr().ok()?);
     let started = Instant::now();
@@ -113,10 +127,32 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Established>
         return None;
     };
 
-    let (transport, tls, client_certificate) = match &config.tls {
+    let (chosen, server_name) = match config.carried {
+        Carried::Requests => (Chosen::Requests, None),
+        Carried::Whole => (port.streams.choose(port.key, None), None),
+        Carried::ByServerName => by_server_name(port, &socket, peer, deadline).await?,
+    };
+    let stream = match chosen {
+        Chosen::Requests => None,
+        // Where TLS ends here the handshake comes first: it may be a certificate authority that asks.
+        Chosen::Stream(stream)
+            if stream.has_route() || stream.ends_tls() || config.carried == Carried::Whole =>
+        {
+            Some(stream)
+        }
+        // The port is going away, and its client may speak anything.
+        Chosen::Nobody if config.carried == Carried::Whole => return None,
+        Chosen::Stream(_) | Chosen::Nobody => {
+            refuse(port, socket, peer, server_name).await;
+            return None;
+        }
+    };
+    let ends_tls = stream.as_ref().is_none_or(|stream| stream.ends_tls());
+    let (transport, tls, client_certificate) = match config.tls.as_deref().filter(|_| ends_tls) {
         None => (Transport::Plain(socket), None, None),
         Some(tls) => {
-            let shaken = timeout_at(deadline, secure::handshake(socket, tls, &config.challenges)).await;
+            let handshake = secure::handshake(socket, tls, &config.challenges, stream.is_none());
+            let shaken = timeout_at(deadline, handshake).await;
             match shaken.unwrap_or_else(|_| Err(NoTls::Failed("handshake timed out".to_owned()))) {
                 Ok(secure::Shaken { stream, info, client }) => (Transport::Tls(stream), Some(info), client),
                 Err(failure) => {
@@ -138,7 +174,48 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Established>
         client_certificate,
         limits: config,
     };
-    Some(Established { transport, info, slots: (slot, client), handshake })
+    let slots = (slot, client);
+    Some(match stream {
+        None => Opened::Requests(Box::new(Established { transport, info, slots, handshake })),
+        Some(stream) => {
+            let client = match transport {
+                Transport::Plain(socket) => ClientSide::Plain(socket),
+                Transport::Tls(tls) => ClientSide::Tls(tls),
+                Transport::Gone => return None,
+            };
+            let started = started.into_std();
+            let connection = StreamConnection { client, info, server_name, started, slots };
+            Opened::Stream(stream, Box::new(connection))
+        }
+    })
+}
+
+/// What the connection is, by the server name of its ClientHello, which stays in the socket.
+async fn by_server_name<A>(
+    port: &Port<A>,
+    socket: &TcpStream,
+    peer: SocketAddr,
+    deadline: Instant,
+) -> Option<(Chosen, Option<String>)> {
+    let looked = timeout_at(deadline, hello::peek(socket)).await;
+    match looked.unwrap_or_else(|_| Err(NoTls::Failed("no ClientHello in time".to_owned()))) {
+        Ok(name) => Some((port.streams.choose(port.key, name.as_deref()), name)),
+        Err(failure) => {
+            tls_failed(port, peer, failure).await;
+            None
+        }
+    }
+}
+
+/// Tells a TLS client that nobody answers for the name.
+async fn refuse<A>(port: &Port<A>, mut socket: TcpStream, peer: SocketAddr, server_name: Option<String>) {
+    // What is unread would make a reset of the close, and the alert might be lost.
+    let mut seen = [0; 4096];
+    while socket.try_read(&mut seen).is_ok_and(|len| len > 0) {}
+    let NoTls::Failed(reason) = secure::alert(&mut socket, server_name, false).await else { return };
+    let outcome = Outcome::NoRoute;
+    port.observer.refused(&Refused { port: port.key, peer, tls: true, outcome, reason: &reason, head: None });
+    linger(socket).await;
 }
 
 /// The client that the PROXY header names.
@@ -176,7 +253,7 @@ pub(super) async fn overloaded<A>(
     slot: impl Send,
 ) {
     overloaded_silently(port, peer, config);
-    if config.tls.is_none() {
+    if config.tls.is_none() && config.carried == Carried::Requests {
         farewell(socket, OVERLOADED).await;
     }
     drop(slot);
@@ -185,7 +262,7 @@ pub(super) async fn overloaded<A>(
 /// Only tells the observer; the socket is closed by dropping it.
 pub(super) fn overloaded_silently<A>(port: &Port<A>, peer: SocketAddr, config: &PortConfig) {
     let Refusal { outcome, reason } = OVERLOADED;
-    let tls = config.tls.is_some();
+    let tls = config.tls.is_some() || config.carried == Carried::ByServerName;
     port.observer.refused(&Refused { port: port.key, peer, tls, outcome, reason, head: None });
 }
 

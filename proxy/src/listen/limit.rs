@@ -16,14 +16,14 @@ const SHARDS: usize = 64;
 type Clients = HashMap<IpAddr, u32, ahash::RandomState>;
 
 /// Open connections of one port.
-pub(super) struct Slots {
+pub(crate) struct Slots {
     open: AtomicU32,
     hash: ahash::RandomState,
     clients: Vec<Mutex<Clients>>,
 }
 
 impl Slots {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             open: AtomicU32::new(0),
             hash: ahash::RandomState::new(),
@@ -32,14 +32,14 @@ impl Slots {
     }
 
     /// Takes one of `limit` slots of the port.
-    pub(super) fn port(self: &Arc<Self>, limit: u32) -> Option<PortSlot> {
+    pub(crate) fn port(self: &Arc<Self>, limit: u32) -> Option<PortSlot> {
         let take = |open: u32| (open < limit).then(|| open + 1);
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
         Some(PortSlot(self.clone()))
     }
 
     /// Takes one of `limit` slots of the client.
-    pub(super) fn client(self: &Arc<Self>, address: IpAddr, limit: u32) -> Option<ClientSlot> {
+    pub(crate) fn client(self: &Arc<Self>, address: IpAddr, limit: u32) -> Option<ClientSlot> {
         let client = client_of(address);
         let mut shard = self.shard(client)?.lock();
         match shard.entry(client) {
@@ -68,7 +68,7 @@ fn client_of(address: IpAddr) -> IpAddr {
 }
 
 /// A connection of a port.
-pub(super) struct PortSlot(Arc<Slots>);
+pub(crate) struct PortSlot(Arc<Slots>);
 
 impl Drop for PortSlot {
     fn drop(&mut self) {
@@ -77,7 +77,7 @@ impl Drop for PortSlot {
 }
 
 /// A connection of a client.
-pub(super) struct ClientSlot {
+pub(crate) struct ClientSlot {
     slots: Arc<Slots>,
     client: IpAddr,
 }

@@ -3,7 +3,8 @@
 //! In: the wanted ports ([`PortConfig`] by address) and an HTTP application. Out: calls of
 //! [`HttpServerApp::process_new_http`](pingora_core::apps::HttpServerApp::process_new_http), one for each request,
 //! with [`ConnInfo`] within reach. In between: limits, PROXY protocol, TLS, the choice between HTTP/1 and HTTP/2, the
-//! strict check of HTTP/1 heads, timeouts, drain. It knows no route and no backend.
+//! strict check of HTTP/1 heads, timeouts, drain. Connections that are carried whole go to [`Streams`] instead. It knows
+//! no route and no backend.
 
 mod accept;
 mod answer;
@@ -11,6 +12,7 @@ mod client_certificate;
 mod connection;
 mod framing;
 mod head;
+mod hello;
 mod http1;
 mod http2;
 mod io;
@@ -20,6 +22,7 @@ mod ports;
 mod proxy_header;
 mod resets;
 mod secure;
+mod stream;
 mod transport;
 
 pub use client_certificate::ClientCertificate;
@@ -29,6 +32,9 @@ pub use observer::{Observer, Refused};
 pub use ports::Ports;
 pub use proxy_header::{Parsed as ProxyHeader, parse as parse_proxy_header};
 pub use secure::server_name;
+pub use stream::{Carried, Chosen, ClientSide, Stream, StreamConnection, Streams};
+
+pub(crate) use limit::{ClientSlot, PortSlot, Slots};
 
 use crate::acme::Challenges;
 use crate::tls::PortTls;
@@ -45,10 +51,12 @@ pub struct PortConfig {
     pub limits: Limits,
     /// Whether connections start with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
-    /// TLS is terminated; `None`: plain HTTP.
+    /// TLS is terminated; `None`: what comes is plain, or passed through.
     pub tls: Option<Arc<PortTls>>,
     /// TLS-ALPN-01 is answered from here, before the server name chooses.
     pub challenges: Arc<Challenges>,
+    /// What the connections are.
+    pub carried: Carried,
 }
 
 /// What is known of a connection; every request finds it with [`ConnInfo::of`].

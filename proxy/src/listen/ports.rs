@@ -5,6 +5,7 @@ use super::accept;
 use super::connection::Port;
 use super::limit::Slots;
 use super::observer::Observer;
+use super::stream::Streams;
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerApp;
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Ports<A> {
     app: Arc<A>,
     observer: Arc<dyn Observer>,
+    streams: Arc<dyn Streams>,
     /// Held while ports are changed; never on the way of a request.
     bound: Mutex<BTreeMap<SocketAddr, Bound<A>>>,
     /// What [`Ports::bound`] shows.
@@ -50,11 +52,19 @@ where
         Self {
             app,
             observer,
+            streams: Arc::new(()),
             bound: Mutex::new(BTreeMap::new()),
             shown: ArcSwap::default(),
             connections: TaskTracker::new(),
             cut: CancellationToken::new(),
         }
+    }
+
+    /// Gives connections that are carried whole to `streams`; without, all bring requests.
+    #[must_use]
+    pub fn with_streams(mut self, streams: Arc<dyn Streams>) -> Self {
+        self.streams = streams;
+        self
     }
 
     /// Makes the wanted ports the bound ones. A port that stays gets its configuration swapped, which touches no
@@ -128,6 +138,7 @@ where
             key,
             app: self.app.clone(),
             observer: self.observer.clone(),
+            streams: self.streams.clone(),
             config: ArcSwap::new(config),
             slots: Slots::new(),
             shutdown: watch,

@@ -6,6 +6,7 @@ use crate::tls::PortTls;
 use rustls::server::{Acceptor, ClientHello};
 use rustls::{HandshakeKind, ProtocolVersion};
 use std::io;
+use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
@@ -40,11 +41,13 @@ pub(super) struct Shaken {
     pub(super) client: Option<ClientCertificate>,
 }
 
-/// Performs the handshake. Give the connection up when the deadline passes.
+/// Performs the handshake. Give the connection up when the deadline passes. `alpn`: what is within is HTTP, and the
+/// client may choose its version; else it is nobody's affair here.
 pub(super) async fn handshake(
     socket: TcpStream,
     tls: &PortTls,
     challenges: &Challenges,
+    alpn: bool,
 ) -> Result<Shaken, NoTls> {
     let mut first = [0];
     match socket.peek(&mut first).await {
@@ -65,6 +68,10 @@ pub(super) async fn handshake(
         return Err(refuse(started.io, server_name, waits).await);
     };
     chosen.heed(&started.client_hello());
+    if !alpn {
+        // Offers are left unanswered (RFC 7301 §3.2). Keys, tickets and sessions stay shared.
+        Arc::make_mut(&mut chosen.config).alpn_protocols.clear();
+    }
     let stream = started.into_stream(chosen.config.clone()).await?;
     let session = stream.get_ref().1;
     let info = TlsInfo {
@@ -92,6 +99,12 @@ pub fn server_name(hello: &ClientHello<'_>) -> Option<String> {
 }
 
 async fn refuse(mut socket: TcpStream, server_name: Option<String>, waits: bool) -> NoTls {
+    alert(&mut socket, server_name, waits).await
+}
+
+/// Says the last word on a connection whose server name nobody answers for. `waits`: there is a listener, without a
+/// certificate.
+pub(super) async fn alert(socket: &mut TcpStream, server_name: Option<String>, waits: bool) -> NoTls {
     let (alert, reason) = match server_name {
         Some(name) if waits => {
             (UNRECOGNIZED_NAME, format!("the listener for server name {name} has no certificate"))

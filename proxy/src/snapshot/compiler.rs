@@ -4,9 +4,11 @@
 use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::{self, Backends};
 use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, Runtime};
+use super::streams::StreamTables;
 use super::tls::BackendTls;
 use crate::acme::{self, ByGateway};
 use crate::hosts::HostTable;
+use crate::listen::Carried;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
 use crate::tls::Certificates;
@@ -25,6 +27,8 @@ pub struct Compiled {
     pub runtime: Arc<Runtime>,
     /// What must be bound.
     pub ports: BTreeMap<SocketAddr, PlannedPort>,
+    /// What must be bound for protocol UDP.
+    pub datagrams: BTreeMap<SocketAddr, PlannedPort>,
     /// Listeners that can't be served, and why.
     pub failures: Vec<(ir::ListenerKey, String)>,
 }
@@ -37,6 +41,7 @@ pub struct Compiler {
     metrics: Arc<Metrics>,
     backends: AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
     listeners: BTreeMap<ir::ListenerKey, Arc<ListenerRuntime>>,
+    streams: StreamTables,
     ports: Ports,
     challenges: ByGateway,
     runtime: Arc<Runtime>,
@@ -62,6 +67,7 @@ struct Touched {
     endpoints: bool,
     backends: AHashSet<ir::BackendKey>,
     routes: BTreeSet<ir::RouteKey>,
+    streams: BTreeSet<ir::StreamRouteKey>,
 }
 
 impl Touched {
@@ -81,6 +87,7 @@ impl Compiler {
             metrics,
             backends: AHashMap::new(),
             listeners: BTreeMap::new(),
+            streams: StreamTables::default(),
             ports: Ports::default(),
             challenges: ByGateway::new(),
             runtime: Arc::default(),
@@ -106,6 +113,10 @@ impl Compiler {
         self.compile_backends(&mut touched);
         let mut fresh = self.compile_routes(&touched.routes);
         let changed = self.update_tables(&touched, &before, &mut fresh);
+        let carried = touched.ports() || !touched.streams.is_empty();
+        if carried {
+            self.streams.update(&self.snapshot, &touched.streams, &self.backends);
+        }
         if touched.gateways {
             let limit = self.pending_requests();
             self.backends.values().for_each(|backend| backend.permits.set_limit(limit));
@@ -114,13 +125,14 @@ impl Compiler {
         if replanned || touched.challenges {
             self.place_challenges();
         }
-        if replanned || changed || touched.challenges {
+        if replanned || changed || carried || touched.challenges {
             self.assemble();
         }
         self.retire(delta);
         Compiled {
             runtime: self.runtime.clone(),
             ports: self.ports.planned.clone(),
+            datagrams: self.ports.datagrams.clone(),
             failures: self.ports.failures.clone(),
         }
     }
@@ -152,6 +164,9 @@ impl Compiler {
         let any = |kind: fn(&ResourceKey) -> bool| delta.removals.iter().any(kind);
         if any(|key| matches!(key, ResourceKey::Route(_) | ResourceKey::Gateway(_))) {
             self.metrics.retire_routes_except(|gateway, route| self.serves(gateway, route));
+        }
+        if any(|key| matches!(key, ResourceKey::StreamRoute(_) | ResourceKey::Gateway(_))) {
+            self.metrics.retire_streams_except(|gateway, route| self.streams.serves(gateway, route));
         }
         if any(|key| matches!(key, ResourceKey::Backend(_))) {
             let keys: AHashSet<_> = self.backends.keys().map(ir::BackendKey::as_str).collect();
@@ -192,6 +207,11 @@ impl Compiler {
         for (key, route) in &self.snapshot.routes {
             if !touched.routes.contains(key) && names_any(route, &touched.backends) {
                 touched.routes.insert(key.clone());
+            }
+        }
+        for (key, route) in &self.snapshot.stream_routes {
+            if route.backends.iter().any(|it| names(&it.target, &touched.backends)) {
+                touched.streams.insert(key.clone());
             }
         }
     }
@@ -318,13 +338,19 @@ impl Compiler {
     fn assemble(&mut self) {
         let mut runtime = Runtime::default();
         for (address, planned) in &self.ports.planned {
-            let listeners: Vec<_> =
-                planned.listeners.iter().filter_map(|key| self.listeners.get(key)).cloned().collect();
+            if planned.carried != Carried::Requests {
+                let port = self.streams.port(planned.gateway.clone(), &planned.listeners);
+                runtime.streams.insert(*address, Arc::new(port));
+            }
+            let all = planned.listeners.iter().filter_map(|key| self.listeners.get(key)).cloned();
+            let (listeners, whole): (Vec<_>, Vec<_>) = all.partition(|it| brings_requests(&it.listener));
             let Some(first) = listeners.first() else { continue };
             let before = self.runtime.ports.get(address);
             let hosts = match before {
-                Some(before) if same_hosts(&before.listeners, &listeners) => before.hosts.clone(),
-                _ => Arc::new(hosts(&listeners)),
+                Some(before) if whole.is_empty() && same_hosts(&before.listeners, &listeners) => {
+                    before.hosts.clone()
+                }
+                _ => Arc::new(hosts(&listeners, &whole)),
             };
             let port = Port {
                 gateway: planned.gateway.clone(),
@@ -338,6 +364,10 @@ impl Compiler {
             };
             runtime.ports.insert(*address, Arc::new(port));
         }
+        for (address, planned) in &self.ports.datagrams {
+            let port = self.streams.port(planned.gateway.clone(), &planned.listeners);
+            runtime.datagrams.insert(*address, Arc::new(port));
+        }
         self.runtime = Arc::new(runtime);
     }
 }
@@ -348,8 +378,17 @@ struct Edits {
     removals: Vec<ir::RouteKey>,
 }
 
-fn hosts(listeners: &[Arc<ListenerRuntime>]) -> HostTable<usize> {
+fn brings_requests(listener: &ir::Listener) -> bool {
+    matches!(listener.protocol, ir::ListenerProtocol::Http | ir::ListenerProtocol::Https(_))
+}
+
+/// Positions of `listeners`. The hosts of those whose connections are carried `whole` are theirs alone: nobody answers
+/// for them here.
+fn hosts(listeners: &[Arc<ListenerRuntime>], whole: &[Arc<ListenerRuntime>]) -> HostTable<usize> {
     let mut table = HostTable::default();
+    for listener in whole {
+        table.insert(&listener.listener.hostname, usize::MAX);
+    }
     for (position, listener) in listeners.iter().enumerate() {
         table.insert(&listener.listener.hostname, position);
     }
@@ -357,6 +396,7 @@ fn hosts(listeners: &[Arc<ListenerRuntime>]) -> HostTable<usize> {
 }
 
 fn same_hosts(before: &[Arc<ListenerRuntime>], now: &[Arc<ListenerRuntime>]) -> bool {
+    // A table with hosts that are carried whole is made anew: it has more than these.
     before.len() == now.len()
         && before.iter().zip(now).all(|(before, now)| before.listener.hostname == now.listener.hostname)
 }
@@ -382,7 +422,7 @@ fn touched(delta: &ir::Delta) -> Touched {
             ResourceKey::Certificate(key) => drop(touched.certificates.insert(key)),
             ResourceKey::Challenge(_) => touched.challenges = true,
             ResourceKey::Route(key) => drop(touched.routes.insert(key)),
-            ResourceKey::StreamRoute(_) => {}
+            ResourceKey::StreamRoute(key) => drop(touched.streams.insert(key)),
             ResourceKey::Backend(key) => drop(touched.backends.insert(key)),
             ResourceKey::EndpointSet(_) => touched.endpoints = true,
         }
@@ -390,11 +430,15 @@ fn touched(delta: &ir::Delta) -> Touched {
     touched
 }
 
-fn names_any(route: &ir::Route, backends: &AHashSet<ir::BackendKey>) -> bool {
-    let named = |target: &ir::BackendTarget| match target {
+fn names(target: &ir::BackendTarget, backends: &AHashSet<ir::BackendKey>) -> bool {
+    match target {
         ir::BackendTarget::Backend(key) => backends.contains(key),
         ir::BackendTarget::Fail(_) => false,
-    };
+    }
+}
+
+fn names_any(route: &ir::Route, backends: &AHashSet<ir::BackendKey>) -> bool {
+    let named = |target: &ir::BackendTarget| names(target, backends);
     let mirrored = |filters: &[ir::Filter]| {
         filters.iter().any(|filter| match filter {
             ir::Filter::Mirror(mirror) => named(&mirror.target),

@@ -7,6 +7,7 @@ mod compiler;
 mod ports;
 mod rule;
 mod runtime;
+mod streams;
 mod tls;
 
 pub use compiler::{Compiled, Compiler};
@@ -15,4 +16,5 @@ pub use runtime::{
     BackendRuntime, ListenerRuntime, MirrorRuntime, Port, RouteRuntime, RuleBackend, RuleHandle, RuleRuntime,
     Runtime,
 };
+pub use streams::{StreamListener, StreamPort, StreamRuntime};
 pub use tls::BackendTls;

@@ -4,6 +4,7 @@
 //! certificates alone touches the hosts that show them, however many others there are.
 
 use crate::acme::Challenges;
+use crate::listen::Carried;
 use crate::tls::{Certificates, Keyring, PortTls};
 use ahash::AHashMap;
 use sluice_ir as ir;
@@ -27,10 +28,12 @@ pub struct BindPlan {
 pub struct PlannedPort {
     /// Settings of the Gateway that owns it.
     pub gateway: Arc<ir::Gateway>,
-    /// TLS by SNI, for an HTTPS port.
+    /// TLS by SNI, where it ends here.
     pub tls: Option<Arc<PortTls>>,
     /// What certificate authorities ask its Gateway.
     pub challenges: Arc<Challenges>,
+    /// What its connections are.
+    pub carried: Carried,
     /// The listeners behind it.
     pub listeners: Arc<[ir::ListenerKey]>,
 }
@@ -40,6 +43,8 @@ pub struct PlannedPort {
 pub(super) struct Ports {
     /// By address.
     pub(super) planned: BTreeMap<SocketAddr, PlannedPort>,
+    /// Those of protocol UDP.
+    pub(super) datagrams: BTreeMap<SocketAddr, PlannedPort>,
     /// Listeners that can't be served, and why.
     pub(super) failures: Vec<(ir::ListenerKey, String)>,
     /// Which hosts show a certificate.
@@ -74,27 +79,25 @@ impl Ports {
         let before = std::mem::take(self);
         let ports = self;
         ports.keyring = before.keyring;
-        let mut by_address: BTreeMap<SocketAddr, Vec<Arc<ir::Listener>>> = BTreeMap::new();
+        // Ports of UDP are others than those of TCP.
+        let mut by_address: BTreeMap<(bool, SocketAddr), Vec<Arc<ir::Listener>>> = BTreeMap::new();
         for listener in snapshot.listeners.values() {
-            if !matches!(listener.protocol, ir::ListenerProtocol::Http | ir::ListenerProtocol::Https(_)) {
-                let reason = "the data plane does not serve this protocol yet".to_owned();
-                ports.failures.push((listener.key.clone(), reason));
-                continue;
-            }
+            let is_udp = listener.protocol.sharing() == ir::Sharing::Udp;
             match addresses(plan, listener) {
                 Ok(addresses) => {
                     for address in addresses {
-                        by_address.entry(address).or_default().push(listener.clone());
+                        by_address.entry((is_udp, address)).or_default().push(listener.clone());
                     }
                 }
                 Err(reason) => ports.failures.push((listener.key.clone(), reason)),
             }
         }
-        for (address, listeners) in by_address {
+        for ((is_udp, address), listeners) in by_address {
             let previous = before.planned.get(&address).and_then(|port| port.tls.as_deref());
-            if let Some(port) = ports.port(snapshot, address, listeners, certificates, previous) {
-                ports.planned.insert(address, port);
-            }
+            let port = ports.port(snapshot, address, listeners, certificates, previous);
+            let Some(port) = port else { continue };
+            let planned = if is_udp { &mut ports.datagrams } else { &mut ports.planned };
+            planned.insert(address, port);
         }
     }
 
@@ -118,9 +121,9 @@ impl Ports {
             owned
         });
         let tls = if first.protocol.sharing() == ir::Sharing::Tls {
-            let tls = self.tls(address, &mut listeners, certificates, previous)?;
-            tls.set_ticket_secrets(&gateway.ticket_secrets);
-            Some(tls)
+            let tls = self.tls(address, &mut listeners, certificates, previous);
+            tls.iter().for_each(|tls| tls.set_ticket_secrets(&gateway.ticket_secrets));
+            tls
         } else {
             None
         };
@@ -128,12 +131,13 @@ impl Ports {
             gateway,
             tls,
             challenges: Arc::default(),
+            carried: carried(&listeners)?,
             listeners: listeners.iter().map(|it| it.key.clone()).collect(),
         })
     }
 
-    /// TLS of a port. A listener whose certificates can't be used is left out and reported; one that waits for its
-    /// certificate stays.
+    /// TLS of a port; none where all of it is passed through. A listener whose certificates can't be used is left out
+    /// and reported; one that waits for its certificate stays.
     fn tls(
         &mut self,
         address: SocketAddr,
@@ -145,21 +149,39 @@ impl Ports {
             .iter()
             .filter_map(|listener| Some((&listener.hostname, listener.protocol.tls()?)))
             .collect();
+        if wanted.is_empty() {
+            return None;
+        }
         let tls = PortTls::build(&wanted, certificates, &mut self.keyring, previous);
         for (host, tls) in wanted {
             for key in &tls.certificates {
                 self.shown.entry(key.clone()).or_default().push((address, host.clone()));
             }
         }
-        listeners.retain(|listener| match tls.refusal(&listener.hostname) {
+        let refusal = |listener: &ir::Listener| {
+            listener.protocol.tls().and_then(|_| tls.refusal(&listener.hostname)).map(str::to_owned)
+        };
+        listeners.retain(|listener| match refusal(listener) {
             Some(reason) => {
-                self.failures.push((listener.key.clone(), reason.to_owned()));
+                self.failures.push((listener.key.clone(), reason));
                 false
             }
             None => true,
         });
-        if listeners.is_empty() { None } else { Some(Arc::new(tls)) }
+        listeners.iter().any(|it| it.protocol.tls().is_some()).then(|| Arc::new(tls))
     }
+}
+
+/// What the connections of these listeners are; `None` without a listener.
+fn carried(listeners: &[Arc<ir::Listener>]) -> Option<Carried> {
+    use ir::ListenerProtocol as P;
+    let brings_requests = |it: &Arc<ir::Listener>| matches!(it.protocol, P::Http | P::Https(_));
+    Some(match listeners.first()?.protocol.sharing() {
+        ir::Sharing::Http => Carried::Requests,
+        ir::Sharing::Tls if listeners.iter().all(brings_requests) => Carried::Requests,
+        ir::Sharing::Tls => Carried::ByServerName,
+        ir::Sharing::Tcp | ir::Sharing::Udp => Carried::Whole,
+    })
 }
 
 fn addresses(plan: BindPlan, listener: &ir::Listener) -> Result<Vec<SocketAddr>, String> {

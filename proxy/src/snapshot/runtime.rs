@@ -1,5 +1,6 @@
 //! The shapes of a compiled configuration.
 
+use super::streams::StreamPort;
 use super::tls::BackendTls;
 use crate::acme::Challenges;
 use crate::hosts::HostTable;
@@ -17,8 +18,12 @@ use std::sync::{Arc, OnceLock};
 /// Everything that requests read, by bound address.
 #[derive(Default)]
 pub struct Runtime {
-    /// By the address that the port was planned for.
+    /// Ports with requests, by the address that the port was planned for.
     pub ports: AHashMap<SocketAddr, Arc<Port>>,
+    /// Ports some of whose connections are carried whole.
+    pub streams: AHashMap<SocketAddr, Arc<StreamPort>>,
+    /// Ports of protocol UDP.
+    pub datagrams: AHashMap<SocketAddr, Arc<StreamPort>>,
 }
 
 /// One bound address and the listeners behind it.
@@ -33,7 +38,7 @@ pub struct Port {
     pub tls: bool,
     /// What certificate authorities ask the Gateway.
     pub challenges: Arc<Challenges>,
-    /// Positions of `listeners` by host.
+    /// Positions of `listeners` by host; of none for hosts whose connections are carried whole.
     pub(crate) hosts: Arc<HostTable<usize>>,
     /// In key order.
     pub listeners: Vec<Arc<ListenerRuntime>>,

@@ -42,7 +42,7 @@ macro_rules! outcomes {
 
 outcomes! {
     Served "served" None, 14,
-        "The backend's answer went to the client.";
+        "The backend's answer went to the client; a stream ended in both directions.";
     Redirected "redirected" None, 14,
         "A redirect filter answered.";
     Preflight "preflight" None, 14,
@@ -90,7 +90,11 @@ outcomes! {
     BackendTimeout "backend_timeout" Some(504), 4,
         "The rule's backend request timeout passed, or the endpoint stalled.";
     ClientGone "client_gone" None, 14,
-        "The client left before the answer was complete.";
+        "The client left before the answer was complete; a stream's client reset its connection.";
+    Idle "idle" None, 14,
+        "Nothing moved on a stream for the stream idle timeout, and it was closed.";
+    Cut "cut" None, 14,
+        "A stream was still there when its listener went, or at the drain deadline.";
     Internal "internal" Some(500), 13,
         "A fault of ours: counted, answered, never ends the process.";
 }

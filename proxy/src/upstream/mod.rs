@@ -31,6 +31,6 @@ pub use session::{SessionId, Sessions};
 pub use tls::{ClientError, TlsClient};
 pub use weights::{Sampler, Weights};
 
-pub(crate) use tls::TlsConnector;
+pub(crate) use tls::{TlsConnector, TlsStream};
 
 use socket::{keep_alive, kind_of, socket_option};

@@ -105,6 +105,23 @@ pub(crate) fn settings(model: &ParametersModel) -> (Settings, Vec<Problem>) {
             (1, 10_000_000),
             &mut limits.pending_requests,
         );
+        read.duration(
+            "limits.datagramIdleTimeout",
+            it.datagram_idle_timeout.as_ref(),
+            &mut limits.datagram_idle_timeout,
+        );
+        read.number(
+            "limits.datagramSessions",
+            it.datagram_sessions,
+            (1, 10_000_000),
+            &mut limits.datagram_sessions,
+        );
+        read.number(
+            "limits.datagramSessionsPerClient",
+            it.datagram_sessions_per_client,
+            (1, 10_000_000),
+            &mut limits.datagram_sessions_per_client,
+        );
         if it.request_body_bytes.is_some() {
             let mut bytes = 0_u64;
             read.number("limits.requestBodyBytes", it.request_body_bytes, (0, i64::MAX), &mut bytes);

@@ -15,9 +15,13 @@ pub(super) fn push_json(out: &mut Vec<u8>, clock: &mut Clock, record: &AccessRec
     optional(out, b",\"listener\":\"", record.listener.unwrap_or_default());
     optional(out, b",\"route\":\"", record.route.unwrap_or_default());
     optional(out, b",\"rule\":\"", record.rule.unwrap_or_default());
-    quoted(out, b",\"method\":\"", record.method.as_bytes(), TEXT_BYTES);
+    if !record.is_stream() {
+        quoted(out, b",\"method\":\"", record.method.as_bytes(), TEXT_BYTES);
+    }
     optional(out, b",\"host\":\"", record.host);
-    quoted(out, b",\"path\":\"", record.path_only(), PATH_BYTES);
+    if !record.is_stream() {
+        quoted(out, b",\"path\":\"", record.path_only(), PATH_BYTES);
+    }
     word(out, b",\"protocol\":\"", record.protocol);
     if record.status != 0 {
         number(out, b",\"status\":", u64::from(record.status));
@@ -65,11 +69,13 @@ pub(super) fn push_line(out: &mut Vec<u8>, clock: &mut Clock, record: &AccessRec
     out.push(b' ');
     push_milliseconds(out, record.duration);
     out.extend_from_slice(b"ms \"");
-    push_text(out, record.method.as_bytes(), TEXT_BYTES);
-    out.push(b' ');
-    push_text(out, record.host.as_bytes(), TEXT_BYTES);
-    push_text(out, record.path_only(), PATH_BYTES);
-    out.push(b' ');
+    if !record.is_stream() {
+        push_text(out, record.method.as_bytes(), TEXT_BYTES);
+        out.push(b' ');
+        push_text(out, record.host.as_bytes(), TEXT_BYTES);
+        push_text(out, record.path_only(), PATH_BYTES);
+        out.push(b' ');
+    }
     push_text(out, record.protocol.as_bytes(), TEXT_BYTES);
     number(out, b"\" in=", record.request_bytes);
     number(out, b" out=", record.response_bytes);

@@ -4,7 +4,7 @@ use crate::telemetry::Outcome;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-/// One request that ended. Borrowed: writing it copies only into the log's buffer.
+/// One request that ended, or one stream: a connection that was carried whole, or a session of datagrams. Borrowed: writing it copies only into the log's buffer.
 ///
 /// Text that a client chose is taken as it came: the log escapes and shortens it. There is no field for header
 /// values such as `Authorization` and `Cookie`, and a query is cut off, since both may hold secrets.
@@ -20,13 +20,13 @@ pub struct AccessRecord<'a> {
     pub route: Option<&'a str>,
     /// Name of the rule.
     pub rule: Option<&'a str>,
-    /// Method as received.
+    /// Method as received; of a stream none.
     pub method: &'a str,
     /// Host as received; empty if none.
     pub host: &'a str,
     /// Path as received. What follows a `?` or `#` is not logged.
     pub path: &'a str,
-    /// `HTTP/1.1` or `HTTP/2`.
+    /// `HTTP/1.1` or `HTTP/2`; of a stream `TLS`, `TCP` or `UDP`.
     pub protocol: &'a str,
     /// Status that the client got; 0 for none.
     pub status: u16,
@@ -64,6 +64,11 @@ pub(super) const PATH_BYTES: usize = 2_048;
 pub(super) const TEXT_BYTES: usize = 256;
 
 impl<'a> AccessRecord<'a> {
+    /// Whether it is of a stream, which has neither method nor path.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.protocol, "TLS" | "TCP" | "UDP")
+    }
+
     /// The path without query and fragment.
     pub(super) fn path_only(&self) -> &'a [u8] {
         let path = self.path.as_bytes();
@@ -79,17 +84,25 @@ pub const FIELDS: &[(&str, bool, &str)] = &[
     ("listener", false, "Name of the listener."),
     ("route", false, "The route object: `HTTPRoute shop/cart`."),
     ("rule", false, "Name of the rule, where it has one."),
-    ("method", true, "Method as received."),
+    ("method", false, "Method as received; absent for a stream."),
     ("host", false, "Host as received."),
-    ("path", true, "Path as received, without query."),
-    ("protocol", true, "`HTTP/1.1` or `HTTP/2`."),
+    ("path", false, "Path as received, without query; absent for a stream."),
+    ("protocol", true, "`HTTP/1.1` or `HTTP/2`; of a stream `TLS`, `TCP` or `UDP`."),
     ("status", false, "Status that the client got; absent when it got none."),
     ("outcome", true, "How the request ended: a word of [outcomes](outcomes.md)."),
-    ("request_bytes", true, "Body bytes received from the client."),
-    ("response_bytes", true, "Body bytes sent to the client."),
-    ("duration_ms", true, "Milliseconds from the end of the request head to the end of the answer."),
+    ("request_bytes", true, "Body bytes received from the client; of a stream all bytes."),
+    ("response_bytes", true, "Body bytes sent to the client; of a stream all bytes."),
+    (
+        "duration_ms",
+        true,
+        "Milliseconds from the end of the request head to the end of the answer; of a stream its whole life.",
+    ),
     ("upstream_address", false, "Endpoint of the last try."),
-    ("upstream_duration_ms", false, "Milliseconds from the beginning of the last try to its answer's head."),
+    (
+        "upstream_duration_ms",
+        false,
+        "Milliseconds from the beginning of the last try to its answer's head; of a stream until it was connected.",
+    ),
     ("attempts", true, "Tries; 0 when no endpoint was asked."),
     (
         "client_address",

@@ -2,7 +2,7 @@
 
 use super::names::{self, Kind, MetricInfo};
 use super::process::Process;
-use super::{State, histogram::Reading};
+use super::{State, StreamMetrics, histogram::Reading};
 use crate::upstream::MirrorClient;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -27,6 +27,7 @@ impl Collector for View {
         let mut out = Output(&mut encoder);
         out.family(&names::BUILD, |series| series.float(&[env!("CARGO_PKG_VERSION")], 1.0))?;
         routes(&self.0, &mut out)?;
+        streams(&self.0, &mut out)?;
         ports(&self.0, &mut out)?;
         backends(&self.0, &mut out)?;
         events(&self.0, &mut out)?;
@@ -62,6 +63,36 @@ fn routes(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
     })?;
     out.family(&names::RETRIES, |series| {
         routes.iter().try_for_each(|((gateway, route), it)| series.int(&[gateway, route], it.retries()))
+    })
+}
+
+fn streams(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    let streams = state.streams.list();
+    out.family(&names::STREAMS, |series| {
+        for ((gateway, route), it) in &streams {
+            for (outcome, number) in it.outcomes() {
+                series.int(&[gateway, route, outcome.word()], number)?;
+            }
+        }
+        Ok(())
+    })?;
+    out.family(&names::STREAMS_OPEN, |series| {
+        streams
+            .iter()
+            .try_for_each(|((gateway, route), it)| series.float(&[gateway, route], it.open() as f64))
+    })?;
+    out.family(&names::STREAM_RECEIVED, |series| {
+        streams
+            .iter()
+            .try_for_each(|((gateway, route), it)| series.int(&[gateway, route], it.received_bytes()))
+    })?;
+    out.family(&names::STREAM_SENT, |series| {
+        streams.iter().try_for_each(|((gateway, route), it)| series.int(&[gateway, route], it.sent_bytes()))
+    })?;
+    out.family(&names::DATAGRAMS_DROPPED, |series| {
+        let dropped = |it: &StreamMetrics| it.dropped_datagrams();
+        let some = streams.iter().filter(|(_, it)| dropped(it) > 0);
+        some.into_iter().try_for_each(|((gateway, route), it)| series.int(&[gateway, route], dropped(it)))
     })
 }
 

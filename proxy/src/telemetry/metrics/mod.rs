@@ -10,9 +10,11 @@ pub mod names;
 mod port;
 mod process;
 mod route;
+mod stream;
 
 pub use port::PortMetrics;
 pub use route::RouteMetrics;
+pub use stream::StreamMetrics;
 
 use super::access_log::{AccessLogCounts, AccessLogger};
 use super::stripe::StripedGauge;
@@ -40,6 +42,7 @@ pub struct Metrics {
 #[derive(Default)]
 struct State {
     routes: Handles<RouteLabels, RouteMetrics>,
+    streams: Handles<RouteLabels, StreamMetrics>,
     /// Names of Gateways that have routes.
     gateways: Mutex<BTreeSet<Arc<str>>>,
     ports: Handles<SocketAddr, PortMetrics>,
@@ -105,6 +108,16 @@ impl Metrics {
     /// Retires every route for which `keep(gateway, route)` is false; routes named [`NONE`] are always kept.
     pub fn retire_routes_except(&self, keep: impl Fn(&str, &str) -> bool) {
         self.state.routes.retain(|(gateway, route), _| **route == *NONE || keep(gateway, route));
+    }
+
+    /// The handle of a stream route, named as a route is.
+    pub fn stream(&self, gateway: &str, route: &str) -> Arc<StreamMetrics> {
+        self.state.streams.get_or(self.labels(gateway, route), || StreamMetrics::named(route))
+    }
+
+    /// Retires every stream route for which `keep(gateway, route)` is false; those named [`NONE`] are always kept.
+    pub fn retire_streams_except(&self, keep: impl Fn(&str, &str) -> bool) {
+        self.state.streams.retain(|(gateway, route), _| **route == *NONE || keep(gateway, route));
     }
 
     /// The handle of a bound address.

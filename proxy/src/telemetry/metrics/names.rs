@@ -53,6 +53,16 @@ metrics! {
         "Body bytes sent to clients";
     RETRIES: Counter "sluice_retries_total" ["gateway", "route"]
         "Further tries of requests whose earlier try failed";
+    STREAMS: Counter "sluice_streams_total" ["gateway", "route", "outcome"]
+        "Connections that were carried whole, and sessions of datagrams, that ended, by how they ended";
+    STREAMS_OPEN: Gauge "sluice_streams_open" ["gateway", "route"]
+        "Connections that are carried whole, and sessions of datagrams, now";
+    STREAM_RECEIVED: Counter "sluice_stream_received_bytes_total" ["gateway", "route"]
+        "Bytes carried from clients to endpoints";
+    STREAM_SENT: Counter "sluice_stream_sent_bytes_total" ["gateway", "route"]
+        "Bytes carried from endpoints to clients";
+    DATAGRAMS_DROPPED: Counter "sluice_datagrams_dropped_total" ["gateway", "route"]
+        "Datagrams that went nowhere: no endpoint, a limit of sessions, or no room in a socket";
     REQUESTS_IN_FLIGHT: Gauge "sluice_requests_in_flight" []
         "Requests that are being served now";
     CONNECTIONS: Counter "sluice_connections_total" ["address"]

@@ -18,13 +18,15 @@ mod stream;
 
 pub use config::ClientError;
 pub(crate) use connector::TlsConnector;
-pub(super) use dialer::{DialError, Dialer, TlsStream};
+pub(super) use dialer::Dialer;
+pub(crate) use dialer::{DialError, TlsStream};
 
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::tls::CustomALPN;
 use pingora_core::upstreams::peer::{HttpPeer, ProxyDigestUserDataHook};
 use sluice_ir::{Backend, Certificate, UpstreamTls};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -73,6 +75,11 @@ impl TlsClient {
         peer.options.proxy_digest_user_data_hook = Some(self.carrier.clone());
         // Means nothing to rustls, but is part of Pingora's key: plain connections have it true.
         peer.options.second_keyshare = false;
+    }
+
+    /// A new connection, for a stream. Bounds no time: the caller does. Cancelling closes the socket.
+    pub(crate) async fn dial(&self, address: SocketAddr) -> Result<Box<TlsStream>, DialError> {
+        self.dialer.dial(address).await
     }
 
     pub(super) fn dialer(&self) -> &Arc<Dialer> {

@@ -1,0 +1,173 @@
+//! Looks at a ClientHello without taking it from the socket, so that whoever the connection goes to finds it whole.
+
+use super::secure::{NoTls, server_name};
+use rustix::net::RecvFlags;
+use rustls::server::Acceptor;
+use std::io;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// Bytes that are looked at first; most hellos are smaller.
+const FIRST_BYTES: usize = 2 * 1024;
+/// Largest hello that is taken, records included.
+const MOST_BYTES: usize = 32 * 1024;
+/// A hello may come in so many records; more are a waste of our time.
+const MOST_LOOKS: usize = 16;
+/// Type and header length of a TLS record with a handshake (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
+const RECORD_HEADER: usize = 5;
+
+/// The server name of the hello that waits in the socket; `None` within: it has none. Give the connection up when the
+/// deadline passes.
+pub(super) async fn peek(socket: &TcpStream) -> Result<Option<String>, NoTls> {
+    let mut buffer = vec![0; FIRST_BYTES];
+    let (mut seen, mut looks) = (0, 0);
+    loop {
+        let ended = socket.ready(Interest::READABLE).await?.is_read_closed();
+        let look = || {
+            let (_, len) = rustix::net::recv(socket, &mut buffer[..], RecvFlags::PEEK)?;
+            // Nothing new: waits for the next segment, unless there will be none.
+            if len <= seen && !ended { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(len) }
+        };
+        let len = match socket.try_io(Interest::READABLE, look) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(_) | Ok(0) => return Err(NoTls::Left),
+            Ok(len) if len <= seen => return Err(NoTls::Failed("ended within the ClientHello".to_owned())),
+            Ok(len) => len,
+        };
+        seen = len;
+        if let Some(read) = read(&buffer[..len]) {
+            return read.map_err(NoTls::Failed);
+        }
+        if len > RECORD_HEADER {
+            looks += usize::from(first_record(&buffer[..len]).is_some());
+        }
+        if looks >= MOST_LOOKS {
+            return Err(NoTls::Failed("a ClientHello in too many records".to_owned()));
+        }
+        if len == buffer.len() {
+            if len >= MOST_BYTES {
+                return Err(NoTls::Failed("a ClientHello above the limit".to_owned()));
+            }
+            buffer.resize((2 * len).min(MOST_BYTES), 0);
+        }
+    }
+}
+
+/// Length of the first record, once it is there as a whole.
+fn first_record(bytes: &[u8]) -> Option<usize> {
+    let length = RECORD_HEADER + usize::from(u16::from_be_bytes([*bytes.get(3)?, *bytes.get(4)?]));
+    (bytes.len() >= length).then_some(length)
+}
+
+/// The server name, or what is wrong; `None` when more bytes are needed. Costs nothing until the first record is whole.
+fn read(bytes: &[u8]) -> Option<Result<Option<String>, String>> {
+    if bytes.first().is_some_and(|first| *first != HANDSHAKE) {
+        return Some(Err("the client speaks no TLS".to_owned()));
+    }
+    first_record(bytes)?;
+    let mut acceptor = Acceptor::default();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        if let Err(error) = acceptor.read_tls(&mut rest) {
+            return Some(Err(error.to_string()));
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Some(Ok(server_name(&accepted.client_hello()))),
+            Ok(None) => {}
+            Err((error, _)) => return Some(Err(error.to_string())),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::{MOST_LOOKS, NoTls, peek, read};
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    fn hello(name: &'static str) -> Vec<u8> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from(name).unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The same hello in records of so many bytes.
+    fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
+        let records = hello[5..].chunks(size).flat_map(|part| {
+            let length = u16::try_from(part.len()).unwrap().to_be_bytes();
+            [&[22, 3, 1], &length[..], part].concat()
+        });
+        records.collect()
+    }
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.set_nodelay(true).unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    #[test]
+    fn a_name_is_read_when_the_hello_is_whole() {
+        let hello = hello("Www.Example.com");
+        for end in 0..hello.len() {
+            assert!(read(&hello[..end]).is_none(), "{end}");
+        }
+        assert_eq!(read(&hello), Some(Ok(Some("www.example.com".to_owned()))));
+        assert_eq!(read(&in_records(&hello, 100)), Some(Ok(Some("www.example.com".to_owned()))));
+        assert!(read(b"GET / HTTP/1.1\r\n\r\n").unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn looking_takes_nothing_however_slowly_the_hello_comes() {
+        let hello = hello("www.example.com");
+        let (mut client, mut server) = pair().await;
+        let sent = hello.clone();
+        let sending = tokio::spawn(async move {
+            for part in sent.chunks(97) {
+                client.write_all(part).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            client
+        });
+        assert_eq!(peek(&server).await.ok().flatten().as_deref(), Some("www.example.com"));
+        let _client = sending.await.unwrap();
+        let mut got = vec![0; hello.len()];
+        server.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, hello);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_or_dawdles_is_given_up() {
+        let (client, server) = pair().await;
+        drop(client);
+        assert!(matches!(peek(&server).await, Err(NoTls::Left)));
+        let (mut client, server) = pair().await;
+        client.write_all(&hello("a.test")[..50]).await.unwrap();
+        drop(client);
+        assert!(matches!(peek(&server).await, Err(NoTls::Failed(_))));
+        let (mut client, server) = pair().await;
+        let looking = tokio::spawn(async move { (peek(&server).await, server) });
+        let dripping = in_records(&hello("a.test"), 3);
+        for record in dripping.chunks(8).take(4 * MOST_LOOKS) {
+            client.write_all(record).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        assert!(matches!(looking.await.unwrap().0, Err(NoTls::Failed(_)) | Ok(Some(_))));
+    }
+}

@@ -1,0 +1,191 @@
+//! Stream routes in compiled form: for each port its listeners by server name, for each listener its routes.
+
+use super::runtime::BackendRuntime;
+use crate::hosts::HostTable;
+use crate::telemetry::{Metrics, Outcome, StreamMetrics};
+use crate::upstream::Weights;
+use ahash::AHashMap;
+use sluice_ir as ir;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+/// One bound address whose connections, or some of them, are carried whole.
+pub struct StreamPort {
+    /// The only Gateway that has this address and port.
+    pub gateway: Arc<ir::Gateway>,
+    /// Every listener of the port, those of requests too: the most specific takes a name away from the others.
+    listeners: Vec<Arc<StreamListener>>,
+    /// Positions of `listeners` by host.
+    hosts: HostTable<usize>,
+}
+
+impl StreamPort {
+    /// The listener that answers for a server name; without one, that for every name.
+    pub fn listener(&self, server_name: Option<&str>) -> Option<&Arc<StreamListener>> {
+        self.listeners.get(*self.hosts.find(server_name)?)
+    }
+
+    /// Every listener of the port, in key order.
+    pub fn listeners(&self) -> &[Arc<StreamListener>] {
+        &self.listeners
+    }
+}
+
+/// A listener and its stream routes.
+pub struct StreamListener {
+    /// The IR.
+    pub listener: Arc<ir::Listener>,
+    routes: HostTable<Arc<StreamRuntime>>,
+}
+
+impl StreamListener {
+    /// The route for a server name: the most specific hostname, then the oldest.
+    pub fn route(&self, server_name: Option<&str>) -> Option<&Arc<StreamRuntime>> {
+        self.routes.find(server_name)
+    }
+}
+
+/// A stream route.
+pub struct StreamRuntime {
+    /// The IR.
+    pub route: Arc<ir::StreamRoute>,
+    /// The Gateway that serves the route, for its metrics; the first where there are several.
+    pub gateway: ir::GatewayKey,
+    /// In the order of the manifest; or why a reference does not resolve.
+    pub backends: Box<[Result<Arc<BackendRuntime>, Box<ir::Fail>>]>,
+    weights: Weights,
+    metrics: OnceLock<Arc<StreamMetrics>>,
+}
+
+impl StreamRuntime {
+    /// The backend of the next connection or session, by weight; or how it ends without one.
+    ///
+    /// # Errors
+    /// When there is none, or what was chosen does not resolve.
+    pub fn next(&self) -> Result<&Arc<BackendRuntime>, Outcome> {
+        let chosen = self.weights.next().and_then(|position| self.backends.get(position));
+        match chosen {
+            None => Err(Outcome::NoBackend),
+            Some(Err(_)) => Err(Outcome::InvalidBackend),
+            Some(Ok(backend)) => Ok(backend),
+        }
+    }
+
+    /// Whether it leads to a backend, so that who is there may stay.
+    pub fn leads_to(&self, backend: &ir::BackendKey) -> bool {
+        let weights = self.route.backends.iter().map(|it| it.weight);
+        let mut named = self.backends.iter().zip(weights);
+        named.any(|(it, weight)| weight > 0 && it.as_ref().is_ok_and(|it| it.backend.key == *backend))
+    }
+
+    /// Counters of the route among `all`.
+    pub fn metrics(&self, all: &Metrics) -> &Arc<StreamMetrics> {
+        self.metrics.get_or_init(|| all.stream(self.gateway.as_str(), &self.route.origin.to_string()))
+    }
+}
+
+/// The compiled stream routes, kept from delta to delta: what did not change is shared.
+#[derive(Default)]
+pub(super) struct StreamTables {
+    routes: AHashMap<ir::StreamRouteKey, Arc<StreamRuntime>>,
+    listeners: BTreeMap<ir::ListenerKey, Arc<StreamListener>>,
+}
+
+impl StreamTables {
+    /// Compiles the routes of `keys` anew, and the tables of the listeners that they are or were attached to. Listeners
+    /// that changed get a table too. Costs a look at each stream route, and work for those that changed.
+    pub(super) fn update(
+        &mut self,
+        snapshot: &ir::Snapshot,
+        keys: &BTreeSet<ir::StreamRouteKey>,
+        backends: &AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
+    ) {
+        let mut touched: BTreeSet<ir::ListenerKey> = BTreeSet::new();
+        for key in keys {
+            if let Some(old) = self.routes.remove(key) {
+                touched.extend(old.route.attachments.iter().map(|it| it.listener.clone()));
+            }
+            if let Some(route) = snapshot.stream_routes.get(key) {
+                touched.extend(route.attachments.iter().map(|it| it.listener.clone()));
+                self.routes.insert(key.clone(), Arc::new(compile(snapshot, route, backends)));
+            }
+        }
+        self.listeners.retain(|key, _| snapshot.listeners.contains_key(key));
+        let is_outdated = |listener: &&Arc<ir::Listener>| {
+            let known = self.listeners.get(&listener.key);
+            touched.contains(&listener.key)
+                || known.is_none_or(|known| !Arc::ptr_eq(&known.listener, listener))
+        };
+        let outdated: Vec<_> = snapshot.listeners.values().filter(is_outdated).cloned().collect();
+        if outdated.is_empty() {
+            return;
+        }
+        let mut tables = self.tables(&outdated);
+        for listener in outdated {
+            let routes = tables.remove(&listener.key).unwrap_or_default();
+            let compiled = Arc::new(StreamListener { listener: listener.clone(), routes });
+            self.listeners.insert(listener.key.clone(), compiled);
+        }
+    }
+
+    /// The tables of these listeners. The first of a host stays, so the oldest route comes first.
+    fn tables(
+        &self,
+        listeners: &[Arc<ir::Listener>],
+    ) -> BTreeMap<ir::ListenerKey, HostTable<Arc<StreamRuntime>>> {
+        let mut tables: BTreeMap<_, HostTable<Arc<StreamRuntime>>> =
+            listeners.iter().map(|it| (it.key.clone(), HostTable::default())).collect();
+        let mut routes: Vec<_> = self.routes.values().collect();
+        routes.sort_by(|a, b| age(&a.route).cmp(&age(&b.route)));
+        for route in routes {
+            for attachment in &route.route.attachments {
+                let Some(table) = tables.get_mut(&attachment.listener) else { continue };
+                attachment.hostnames.iter().for_each(|host| table.insert(host, route.clone()));
+            }
+        }
+        tables
+    }
+
+    /// The listeners of a port.
+    pub(super) fn port(&self, gateway: Arc<ir::Gateway>, listeners: &[ir::ListenerKey]) -> StreamPort {
+        let listeners: Vec<_> = listeners.iter().filter_map(|key| self.listeners.get(key)).cloned().collect();
+        let mut hosts = HostTable::default();
+        for (position, listener) in listeners.iter().enumerate() {
+            hosts.insert(&listener.listener.hostname, position);
+        }
+        StreamPort { gateway, listeners, hosts }
+    }
+
+    /// Whether a Gateway serves a stream route, by the names that metrics have.
+    pub(super) fn serves(&self, gateway: &str, route: &str) -> bool {
+        let key = ir::StreamRouteKey::new(route.replacen(' ', "/", 1));
+        self.routes.get(&key).is_some_and(|it| it.gateway.as_str() == gateway)
+    }
+}
+
+/// Oldest first, then by namespace and name (Gateway API, conflict resolution).
+fn age(route: &ir::StreamRoute) -> (i64, &str, &str) {
+    (route.created_s, &route.origin.namespace, &route.origin.name)
+}
+
+fn compile(
+    snapshot: &ir::Snapshot,
+    route: &Arc<ir::StreamRoute>,
+    backends: &AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
+) -> StreamRuntime {
+    let target = |it: &ir::WeightedBackend| match &it.target {
+        ir::BackendTarget::Fail(fail) => Err(fail.clone()),
+        ir::BackendTarget::Backend(key) => backends.get(key).cloned().ok_or_else(|| {
+            let reason = format!("backend {key} is not part of the configuration");
+            Box::new(ir::Fail { status: 500, reason })
+        }),
+    };
+    let mut listeners = route.attachments.iter().filter_map(|it| snapshot.listeners.get(&it.listener));
+    StreamRuntime {
+        route: route.clone(),
+        gateway: listeners.next().map_or_else(|| ir::GatewayKey::new(""), |it| it.gateway.clone()),
+        backends: route.backends.iter().map(target).collect(),
+        weights: Weights::new(&route.backends.iter().map(|it| it.weight).collect::<Vec<_>>()),
+        metrics: OnceLock::new(),
+    }
+}

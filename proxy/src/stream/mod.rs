@@ -1,0 +1,80 @@
+//! Connections and datagrams that are carried whole: TLSRoute, TCPRoute and UDPRoute.
+//!
+//! In: a connection of a port that carries some whole ([`StreamConnection`](crate::listen::StreamConnection)), or the
+//! datagrams of a port of protocol UDP ([`UdpPorts`]). Out: bytes at an endpoint of the route's backend, and one record
+//! for each connection or session. Endpoints are chosen, watched and sent to rest by what requests use too. Nothing of
+//! what is carried is read, but for the server name that chose the route. No Pingora here.
+//!
+//! `serve` is the way of a connection, in order; `connect` finds its endpoint; `relay` moves its bytes, by `splice`
+//! where both sides are sockets and by `copy` where TLS ends on one of them; `record` says how it went. `udp` does the
+//! same for datagrams.
+
+mod connect;
+mod copy;
+mod pipes;
+mod record;
+mod relay;
+mod serve;
+mod splice;
+mod udp;
+
+pub(crate) use udp::{UdpPortConfig, UdpPorts};
+
+use crate::listen::{Chosen, Stream, Streams};
+use crate::snapshot::{Runtime, StreamListener, StreamPort, StreamRuntime};
+use crate::telemetry::{AccessLogger, Metrics};
+use arc_swap::ArcSwap;
+use pipes::Pipes;
+use serve::Carrying;
+use sluice_ir::{ListenerProtocol, Settings};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What all streams share.
+pub(crate) struct StreamEngine {
+    runtime: Arc<ArcSwap<Runtime>>,
+    metrics: Arc<Metrics>,
+    log: AccessLogger,
+    pipes: Pipes,
+}
+
+impl StreamEngine {
+    pub(crate) fn new(runtime: Arc<ArcSwap<Runtime>>, metrics: Arc<Metrics>, log: AccessLogger) -> Arc<Self> {
+        Arc::new(Self { runtime, metrics, log, pipes: Pipes::default() })
+    }
+}
+
+/// Where one stream goes, as the configuration said when it began.
+#[derive(Clone)]
+struct Way {
+    port: Arc<StreamPort>,
+    listener: Arc<StreamListener>,
+    /// `None`: the listener has no route for it.
+    route: Option<Arc<StreamRuntime>>,
+}
+
+impl Way {
+    fn settings(&self) -> &Settings {
+        &self.port.gateway.settings
+    }
+}
+
+/// The streams of a running proxy, as its ports know them.
+pub(crate) struct Ways(pub(crate) Arc<StreamEngine>);
+
+impl Streams for Ways {
+    fn choose(&self, port: SocketAddr, server_name: Option<&str>) -> Chosen {
+        let runtime = self.0.runtime.load();
+        let Some(port) = runtime.streams.get(&port) else { return Chosen::Nobody };
+        let Some(listener) = port.listener(server_name) else { return Chosen::Nobody };
+        let ends_tls = match listener.listener.protocol {
+            ListenerProtocol::Http | ListenerProtocol::Https(_) => return Chosen::Requests,
+            ListenerProtocol::TlsTerminate(_) => true,
+            ListenerProtocol::TlsPassthrough | ListenerProtocol::Tcp | ListenerProtocol::Udp => false,
+        };
+        let route = listener.route(server_name).cloned();
+        let way = Way { port: port.clone(), listener: listener.clone(), route };
+        let carrying: Box<dyn Stream> = Box::new(Carrying { engine: self.0.clone(), way, ends_tls });
+        Chosen::Stream(carrying)
+    }
+}

@@ -1,0 +1,117 @@
+//! What stays of a connection or session: counters, and a line in the access log. Written when it is dropped, so that one
+//! that was cut has its record too.
+
+use super::relay::Counts;
+use super::{StreamEngine, Way};
+use crate::telemetry::{AccessRecord, Outcome, StreamMetrics};
+use sluice_ir as ir;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A stream that is being carried.
+pub(super) struct Record {
+    engine: Arc<StreamEngine>,
+    way: Way,
+    metrics: Arc<StreamMetrics>,
+    started: Instant,
+    client: SocketAddr,
+    server_name: Option<String>,
+    tls_version: Option<&'static str>,
+    /// Endpoint of the last try.
+    pub(super) endpoint: Option<SocketAddr>,
+    /// How long the last try took to connect.
+    pub(super) connecting: Option<Duration>,
+    /// Tries to connect.
+    pub(super) attempts: u32,
+    /// What went through.
+    pub(super) counts: Arc<Counts>,
+    /// How it ended; until that is known it is being cut.
+    outcome: Outcome,
+}
+
+/// Who speaks.
+pub(super) struct Speaker {
+    pub(super) address: SocketAddr,
+    pub(super) server_name: Option<String>,
+    pub(super) tls_version: Option<&'static str>,
+}
+
+impl Record {
+    /// A stream that begins. Without a route it is counted among those of none.
+    pub(super) fn begin(engine: &Arc<StreamEngine>, way: &Way, speaker: Speaker, started: Instant) -> Self {
+        let metrics = match &way.route {
+            Some(route) => route.metrics(&engine.metrics).clone(),
+            None => engine.metrics.stream(way.port.gateway.key.as_str(), crate::telemetry::metrics::NONE),
+        };
+        metrics.opened();
+        Self {
+            engine: engine.clone(),
+            way: way.clone(),
+            counts: Arc::new(Counts::new(metrics.clone())),
+            metrics,
+            started,
+            client: speaker.address,
+            server_name: speaker.server_name,
+            tls_version: speaker.tls_version,
+            endpoint: None,
+            connecting: None,
+            attempts: 0,
+            outcome: Outcome::Cut,
+        }
+    }
+
+    /// The stream ended.
+    pub(super) fn end(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    fn write(&self) {
+        let settings = self.way.settings();
+        if settings.access_log == ir::AccessLog::Off {
+            return;
+        }
+        let (received, sent) = self.counts.bytes();
+        let record = AccessRecord {
+            time: SystemTime::now(),
+            gateway: self.way.port.gateway.key.as_str(),
+            listener: self.way.listener.listener.origin.section.as_deref(),
+            route: self.way.route.is_some().then(|| self.metrics.name()),
+            rule: None,
+            method: "",
+            host: "",
+            path: "",
+            protocol: protocol(&self.way.listener.listener.protocol),
+            status: 0,
+            outcome: self.outcome,
+            request_bytes: received,
+            response_bytes: sent,
+            duration: self.started.elapsed(),
+            upstream: self.endpoint,
+            upstream_duration: self.connecting,
+            attempts: self.attempts,
+            client: self.client,
+            server_name: self.server_name.as_deref(),
+            tls_version: self.tls_version,
+            user_agent: None,
+            request_id: None,
+            traceparent: None,
+        };
+        self.engine.log.write(settings.access_log, &record);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.metrics.ended(self.outcome);
+        self.write();
+    }
+}
+
+fn protocol(listener: &ir::ListenerProtocol) -> &'static str {
+    match listener {
+        ir::ListenerProtocol::Udp => "UDP",
+        ir::ListenerProtocol::TlsPassthrough | ir::ListenerProtocol::TlsTerminate(_) => "TLS",
+        ir::ListenerProtocol::Http | ir::ListenerProtocol::Https(_) | ir::ListenerProtocol::Tcp => "TCP",
+    }
+}
