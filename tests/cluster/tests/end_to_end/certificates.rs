@@ -97,7 +97,7 @@ async fn shown(address: SocketAddr, host: &str) -> Result<Vec<u8>> {
 
 #[test]
 fn each_challenge_gives_a_certificate_and_the_death_of_the_leader_costs_no_order() {
-    alone(&["controller.replicas=2"], async |space| {
+    alone(&["controller.replicas=2", "gateway.replicas=2"], async |space| {
         space.apply(GATEWAY).await;
         let address = address(&space).await;
         let named = Named::at(HOST.into(), address, "").await;
