@@ -112,6 +112,11 @@ impl Front {
         lock(&self.rules.asked).clone()
     }
 
+    /// Leads to another Pebble from now on, as when one was restarted: it has forgotten everything.
+    pub fn lead_to(&self, pebble: SocketAddr) {
+        *lock(&self.rules.pebble) = Some(pebble);
+    }
+
     /// Until an order was swallowed.
     pub async fn swallowed(&self) {
         self.rules.swallowed.notified().await;

@@ -34,6 +34,18 @@ async fn tls_alpn_01_proves_a_name() {
 }
 
 #[tokio::test]
+async fn two_certificates_of_one_host_do_not_take_each_others_answer() {
+    let world = World::start(PebbleOptions::default()).await;
+    let issuer = world.issuer(&[SolverKind::TlsAlpn01]);
+    let wishes = ["one", "two", "three"].map(|it| wanted(it, &["same.example.test"]));
+    let engine = world.engine(set(&issuer, wishes.to_vec()));
+    for key in ["one", "two", "three"] {
+        engine.issued(key).await;
+    }
+    assert_eq!(world.pebble.orders(), 3);
+}
+
+#[tokio::test]
 async fn dns_01_proves_a_wildcard_together_with_its_domain_and_cleans_the_zone() {
     let world = World::start(PebbleOptions::default()).await;
     let issuer = world.issuer(&[SolverKind::Http01, world.rfc2136()]);

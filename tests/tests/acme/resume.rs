@@ -1,7 +1,7 @@
 //! Engines that end in the middle, and engines that meet: the authority sees one order for each certificate.
 
 use sluice_acme::{Data, Item, SolverKind};
-use sluice_tests::acme::{Hook, Orders, PebbleOptions, World, key_of, set, settings, start, wanted};
+use sluice_tests::acme::{Hook, Orders, Pebble, PebbleOptions, World, key_of, set, settings, start, wanted};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -171,4 +171,19 @@ async fn what_is_not_wanted_any_more_is_taken_down_and_its_certificate_stays() {
     .await;
     sluice_tests::eventually("there is no status", || async { engine.handle.statuses().borrow().is_empty() })
         .await;
+}
+
+#[tokio::test]
+async fn an_authority_that_has_forgotten_account_and_order_gets_new_ones() {
+    let options = PebbleOptions { slow_look: Some(Duration::from_secs(15)), ..PebbleOptions::default() };
+    let world = World::start(options).await;
+    let wish = set(&world.issuer(&[SolverKind::Http01]), vec![wanted("web", &["forgotten.example.test"])]);
+    let first = world.engine(wish.clone());
+    sluice_tests::eventually("there is an order", || async { world.pebble.orders() == 1 }).await;
+    drop(first);
+    let other = Pebble::start(world.named.address(), &PebbleOptions::default()).await;
+    world.front.lead_to(other.address());
+    world.engine(wish).issued("web").await;
+    assert_eq!((other.orders(), other.accounts()), (1, 1));
+    assert_eq!(world.responder.shown(), []);
 }
