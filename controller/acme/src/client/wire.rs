@@ -1,10 +1,10 @@
-//! Our HTTP client as the one of instant-acme. It remembers the `Retry-After` of the last answer, which the library
-//! keeps to itself.
+//! Our HTTP client as the one of instant-acme. It remembers status and `Retry-After` of the last answer, which the
+//! library keeps to itself.
 
 use super::fetch::Fetcher;
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use parking_lot::Mutex;
@@ -16,17 +16,29 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     fetcher: Fetcher,
-    retry_after: Arc<Mutex<Option<SystemTime>>>,
+    last: Arc<Mutex<Last>>,
+}
+
+/// The last answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    status: Option<StatusCode>,
+    retry_after: Option<SystemTime>,
 }
 
 impl Wire {
     pub(crate) fn new(fetcher: Fetcher) -> Self {
-        Self { fetcher, retry_after: Arc::default() }
+        Self { fetcher, last: Arc::default() }
     }
 
     /// What the last answer said about when to come back.
     pub(crate) fn retry_after(&self) -> Option<SystemTime> {
-        *self.retry_after.lock()
+        self.last.lock().retry_after
+    }
+
+    /// Whether the last answer was that there is no such thing; some authorities say so without a problem document.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self.last.lock().status, Some(StatusCode::NOT_FOUND | StatusCode::GONE))
     }
 }
 
@@ -37,12 +49,13 @@ impl HttpClient for Wire {
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let wire = self.clone();
         Box::pin(async move {
-            *wire.retry_after.lock() = None;
+            *wire.last.lock() = Last::default();
             let (parts, body) = request.into_parts();
             let body = body.collect().await.map_or_else(|never| match never {}, |it| it.to_bytes());
             let answer = wire.fetcher.fetch(Request::from_parts(parts, Full::new(body))).await;
             let answer = answer.map_err(|text| Error::Other(text.into()))?;
-            *wire.retry_after.lock() = retry_after(answer.headers(), SystemTime::now());
+            let retry_after = retry_after(answer.headers(), SystemTime::now());
+            *wire.last.lock() = Last { status: Some(answer.status()), retry_after };
             let (parts, body) = answer.into_parts();
             Ok(BytesResponse::from(Response::from_parts(parts, Full::new(body))))
         })

@@ -94,7 +94,7 @@ async fn drive(job: &Job<'_>, kept: &mut Kept<'_>, url: String) -> Result<(), Tr
     let (account, wire) = job.registered.open().await.map_err(|error| job.trouble(&error, None))?;
     let mut order = match account.order(url).await {
         Ok(order) => order,
-        Err(Error::Api(problem)) if is_gone(&problem) => return Err(gone(job, kept).await?),
+        Err(error) if wire.is_not_found() || is_gone(&error) => return Err(gone(job, kept).await?),
         Err(error) => return Err(job.trouble(&error, Some(&wire))),
     };
     let (mut pause, mut is_solved) = (LOOK_PAUSE.0, false);
@@ -148,8 +148,8 @@ async fn gone(job: &Job<'_>, kept: &mut Kept<'_>) -> Result<Trouble, Trouble> {
     ))
 }
 
-fn is_gone(problem: &instant_acme::Problem) -> bool {
-    problem.status == Some(404) || matches!(problem::kind(problem), "malformed" | "unauthorized")
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Api(problem) if matches!(problem::kind(problem), "malformed" | "unauthorized"))
 }
 
 /// Writes down that the attempt failed. When the store does not take it, the engine still waits.
