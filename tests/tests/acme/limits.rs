@@ -38,7 +38,7 @@ async fn a_limit_of_the_authority_is_waited_for_as_long_as_it_says() {
     assert_eq!(message, "the authority says rateLimited: too many orders of this test");
     engine.issued("web").await;
     assert!(started.elapsed().unwrap() >= Duration::from_secs(3));
-    assert_eq!(world.front.asked().len(), 2);
+    assert_eq!(world.pebble.orders(), 1);
 }
 
 #[tokio::test]

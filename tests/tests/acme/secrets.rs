@@ -37,7 +37,8 @@ async fn no_key_is_in_a_log_of_any_level_or_in_what_prints() {
     let kept = Kept::default();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(kept.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    // For the whole process: beside other tests, what one thread alone listens to may be thought unheard.
+    tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
     let options = PebbleOptions { needs_account_key: true, ..PebbleOptions::default() };
     let world = World::start(options).await;
     let mut issuer = world.issuer(&[world.rfc2136()]);
