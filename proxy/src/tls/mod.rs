@@ -1,7 +1,7 @@
 //! TLS termination: which `ServerConfig`, and so which certificate, a connection gets.
 //!
 //! In: the TLS listeners of one port and their certificates. Out: [`PortTls`], a table from server name (SNI) to
-//! [`HostTls`], built when the configuration changes and only read when a client connects. What did not change is
+//! `HostTls`, built when the configuration changes and only read when a client connects. What did not change is
 //! shared with the table before it: certificates are parsed once (`Keyring`), hosts with the same options share one
 //! set of `Terms` and so their ticket keys and sessions, and a changed certificate makes anew the hosts that show it
 //! and nothing else. A reload neither parses a key again nor ends resumption.

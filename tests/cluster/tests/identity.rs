@@ -9,6 +9,9 @@ use kube::core::ObjectMeta;
 use sluice_cluster_tests::{Space, eventually, shared};
 use sluice_controller::ca::{Authority, SECRET};
 use sluice_controller::serve::{AUDIENCE, Authenticator as _, Denied, TokenReviewer};
+use sluice_controller::tickets;
+use sluice_ir::GatewayKey;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 async fn account(space: &Space, name: &str) {
@@ -77,5 +80,33 @@ fn replicas_that_start_together_share_one_authority() {
         space.api::<Secret>().create(&PostParams::default(), &empty).await.unwrap();
         let error = format!("{:#}", load().await.err().expect("no authority"));
         assert!(error.contains("delete it to have a new one made"), "{error}");
+    });
+}
+
+#[test]
+fn replicas_that_start_together_share_the_root_of_session_tickets() {
+    shared(async |space| {
+        let gateway = GatewayKey::new("shop/web");
+        let load = async || {
+            let (tickets, _keeper) = tickets::load(space.client.clone(), &space.namespace).await;
+            tickets.of(&gateway)
+        };
+        let (one, other, third) = tokio::join!(load(), load(), load());
+        assert_eq!(one.len(), 1);
+        assert!(one == other && one == third);
+        let secret = space.api::<Secret>().get(tickets::SECRET).await.unwrap();
+        let roots = secret.data.unwrap();
+        assert_eq!(roots.len(), 1);
+        // No data plane gets the root itself.
+        assert!(roots.values().all(|root| root.0 != one[0].expose()));
+        // Nobody depends on what is no root any more: it is replaced, and old sessions end.
+        space.api::<Secret>().delete(tickets::SECRET, &DeleteParams::default()).await.unwrap();
+        let metadata = ObjectMeta { name: Some(tickets::SECRET.to_owned()), ..ObjectMeta::default() };
+        let string_data = Some(BTreeMap::from([("1".to_owned(), "no root".to_owned())]));
+        let broken = Secret { metadata, string_data, ..Secret::default() };
+        space.api::<Secret>().create(&PostParams::default(), &broken).await.unwrap();
+        let new = load().await;
+        assert_eq!(new.len(), 1);
+        assert_ne!(new, one);
     });
 }
