@@ -115,7 +115,8 @@ impl Keeper {
                 resource_version: version,
                 ..ObjectMeta::default()
             },
-            type_: Some("sluice.dev/session-tickets".to_owned()),
+            // A type can't be changed, and what is no root is replaced.
+            type_: Some("Opaque".to_owned()),
             data: Some(roots.to_data()),
             ..Secret::default()
         }
