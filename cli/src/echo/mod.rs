@@ -1,14 +1,16 @@
 //! `sluice echo`: a small backend for examples and tests that answers with what it saw.
 //!
-//! One port speaks HTTP/1.1, HTTP/2 by prior knowledge (by ALPN within TLS), WebSocket and gRPC. Paths and query parameters ask for special
-//! answers (`service.rs` lists them all). In goes a bound listener, out come answers until the stop token is
-//! cancelled. It has no state but the counters of `/fail-first`.
+//! One port speaks HTTP/1.1, HTTP/2 by prior knowledge (by ALPN within TLS), WebSocket and gRPC. Paths and query
+//! parameters ask for special answers (`service.rs` lists them all). In goes a bound listener, out come answers until the
+//! stop token is cancelled. It has no state but the counters of `/fail-first`. Other ports give back lines or datagrams
+//! (`raw.rs`).
 
 mod body;
 mod command;
 pub mod grpc;
 mod hint;
 mod knobs;
+mod raw;
 mod seen;
 mod service;
 mod tls;
@@ -42,14 +44,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Answers on `listener` under the name `name` until `stop` is cancelled; then finishes open requests for at most ten
 /// seconds. Cancelling the future itself leaves open connections to their tasks.
 pub async fn serve(listener: TcpListener, name: String, stop: CancellationToken) -> io::Result<()> {
-    serve_with(listener, name, None, stop).await
+    serve_with(listener, name, Speech::Http, stop).await
 }
 
-/// The same, within TLS if it is given.
+/// What is spoken over a connection.
+#[derive(Clone)]
+enum Speech {
+    Http,
+    Https(TlsAcceptor),
+    Lines,
+}
+
+/// The same for whatever is spoken.
 async fn serve_with(
     listener: TcpListener,
     name: String,
-    tls: Option<TlsAcceptor>,
+    speech: Speech,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let cut = CancellationToken::new();
@@ -61,7 +71,7 @@ async fn serve_with(
         };
         match accepted {
             Ok((stream, peer)) => {
-                drop(echo.tasks.spawn(shake_hands(echo.clone(), stream, peer, tls.clone())))
+                drop(echo.tasks.spawn(converse(echo.clone(), stream, peer, speech.clone())))
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
@@ -75,10 +85,20 @@ async fn serve_with(
     Ok(())
 }
 
-async fn shake_hands(echo: Arc<Echo>, stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
+async fn converse(echo: Arc<Echo>, stream: TcpStream, peer: SocketAddr, speech: Speech) {
     // Without this, small answers wait for the client's acknowledgement; failing to set it is no reason to refuse.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return connection(echo, stream, peer, None).await };
+    match speech {
+        Speech::Http => connection(echo, stream, peer, None).await,
+        Speech::Https(tls) => shake_hands(echo, stream, peer, tls).await,
+        // An error ends this connection and nothing else.
+        Speech::Lines => {
+            let _ = echo.stop.run_until_cancelled(raw::lines(stream, &echo.name)).await;
+        }
+    }
+}
+
+async fn shake_hands(echo: Arc<Echo>, stream: TcpStream, peer: SocketAddr, tls: TlsAcceptor) {
     let shaken = tokio::select! {
         shaken = tls.accept(stream) => shaken,
         () = echo.stop.cancelled() => return,

@@ -1,6 +1,7 @@
 //! The echo over real connections on loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::command::Listen;
 use super::grpc::{EchoRequest, EchoResponse};
 use super::serve;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -205,4 +206,15 @@ async fn the_health_service_knows_the_echo_only() {
     assert_eq!(known["grpc-status"], "0");
     let (_, unknown) = call(address, "/grpc.health.v1.Health/Check", &["other"]).await;
     assert_eq!(unknown["grpc-status"], "5");
+}
+
+#[test]
+fn what_is_spoken_stands_behind_a_comma() {
+    for text in
+        ["127.0.0.1:1", "127.0.0.1:1=a", "[::1]:1=a,tls=folder,1", "127.0.0.1:1=a,tcp", "127.0.0.1:1,udp"]
+    {
+        assert!(text.parse::<Listen>().is_ok(), "{text}");
+    }
+    let error = "127.0.0.1:1=a,tpc".parse::<Listen>().unwrap_err();
+    assert_eq!(error, "\"tpc\" is not known behind a comma; use tls=FOLDER, tcp or udp");
 }

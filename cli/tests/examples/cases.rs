@@ -19,7 +19,7 @@ pub(crate) struct Cases {
     /// Who vouches for the gateway's certificates, below the example's folder.
     #[serde(default)]
     pub(crate) authority: Option<String>,
-    /// Backends: `ADDRESS:PORT=NAME[,tls=FOLDER]`.
+    /// Backends: `ADDRESS:PORT=NAME[,tls=FOLDER|,tcp|,udp]`.
     pub(crate) echo: Vec<String>,
     pub(crate) requests: Vec<Case>,
 }
@@ -39,8 +39,13 @@ pub(crate) struct Case {
     pub(crate) grpc: Option<String>,
     /// URL of a WebSocket that sends `messages`, each after the answer to the one before.
     pub(crate) websocket: Option<String>,
+    /// `tcp://`, `tls://` or `udp://` of a connection that sends `messages` as lines or datagrams, each after the answer
+    /// to the one before.
+    pub(crate) stream: Option<String>,
     pub(crate) messages: Vec<String>,
     pub(crate) headers: BTreeMap<String, String>,
+    /// Who vouches for the certificate that comes, instead of the file's `authority`.
+    pub(crate) authority: Option<String>,
     /// The client's own certificate: tls.crt and tls.key of this folder below the example's.
     pub(crate) certificate: Option<String>,
     pub(crate) body: Option<String>,
@@ -72,6 +77,8 @@ pub(crate) struct Expect {
     pub(crate) status: Option<u16>,
     /// No answer comes.
     pub(crate) refused: bool,
+    /// No answer comes, but this alert of TLS.
+    pub(crate) alert: Option<String>,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) no_headers: Vec<String>,
     /// Fields of the JSON answer.
@@ -102,15 +109,19 @@ impl Cases {
 impl Case {
     /// The URL, of whatever kind.
     pub(crate) fn uri(&self) -> Uri {
-        let urls = [&self.get, &self.url, &self.grpc, &self.websocket];
-        let url = urls.into_iter().flatten().next().expect("a case has get, url, grpc or websocket");
+        let urls = [&self.get, &self.url, &self.grpc, &self.websocket, &self.stream];
+        let url = urls.into_iter().flatten().next().expect("a case has get, url, grpc, websocket or stream");
         url.parse().unwrap()
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.uri().scheme_str(), Some("https" | "tls"))
     }
 
     /// Address and port of the manifest.
     pub(crate) fn target(&self) -> (IpAddr, u16) {
         let uri = self.uri();
-        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let default = if self.is_tls() { 443 } else { 80 };
         (self.address.unwrap_or(LOOPBACK), uri.port_u16().unwrap_or(default))
     }
 }

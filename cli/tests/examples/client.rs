@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -46,17 +47,22 @@ impl Client {
         Self { offset, folder: folder.to_owned(), authority }
     }
 
-    async fn connect(&self, case: &Case) -> Result<TcpStream, String> {
+    /// Where the case's URL is bound.
+    pub(crate) fn at(&self, case: &Case) -> SocketAddr {
         let (address, port) = case.target();
-        let stream = TcpStream::connect((address, port + self.offset)).await;
-        stream.map_err(|error| format!("can't connect to {address}:{port} + {}: {error}", self.offset))
+        SocketAddr::new(address, port + self.offset)
+    }
+
+    async fn connect(&self, case: &Case) -> Result<TcpStream, String> {
+        let at = self.at(case);
+        TcpStream::connect(at).await.map_err(|error| format!("can't connect to {at}: {error}"))
     }
 
     /// A connection for the case's URL, within TLS if it says so.
     pub(crate) async fn open(&self, case: &Case) -> Result<Box<dyn Io>, String> {
         let stream = self.connect(case).await?;
         let uri = case.uri();
-        if uri.scheme_str() != Some("https") {
+        if !case.is_tls() {
             return Ok(Box::new(stream));
         }
         let name = ServerName::try_from(uri.host().unwrap().to_owned()).unwrap();
@@ -66,7 +72,9 @@ impl Client {
 
     fn tls(&self, case: &Case) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(&self.authority).unwrap()).unwrap();
+        let own = case.authority.as_ref().map(|file| self.folder.join(file));
+        let authority = own.as_ref().unwrap_or(&self.authority);
+        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
         let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
         let builder =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();

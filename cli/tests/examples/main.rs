@@ -5,6 +5,7 @@
 mod cases;
 mod client;
 mod special;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -73,5 +74,7 @@ examples! {
     custom_domains: "custom-domains",
     client_certificates: "client-certificates",
     many_tenants: "many-tenants",
+    tls_passthrough: "tls-passthrough",
+    tcp_and_udp: "tcp-and-udp",
     acme_standalone: "acme-standalone",
 }

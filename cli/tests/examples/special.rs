@@ -2,6 +2,7 @@
 
 use crate::cases::{Case, Expect, Session};
 use crate::client::{Answer, Client};
+use crate::streams;
 use crate::support::DEADLINE;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
@@ -17,11 +18,14 @@ type Check = Result<(), String>;
 
 /// Plays a case; the error says what was different.
 pub(crate) async fn run(client: &Client, case: &Case) -> Check {
+    if case.stream.is_some() {
+        return streams::run(client, case).await;
+    }
     if case.websocket.is_some() {
         return websocket(client, case).await;
     }
     let end = Instant::now() + DEADLINE;
-    if case.expect.refused {
+    if case.expect.refused || case.expect.alert.is_some() {
         return refused(client, case).await;
     }
     loop {
@@ -34,8 +38,10 @@ pub(crate) async fn run(client: &Client, case: &Case) -> Check {
 }
 
 async fn refused(client: &Client, case: &Case) -> Check {
+    let alert = case.expect.alert.as_deref().unwrap_or_default();
     match client.send(case, "GET", &headers(case), Bytes::new()).await {
-        Err(_) => Ok(()),
+        Err(error) if error.contains(alert) => Ok(()),
+        Err(error) => Err(format!("expected the alert {alert}: {error}")),
         Ok(answer) => Err(format!("it should have been refused: {answer:?}")),
     }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -58,7 +58,7 @@ impl Program {
         Self { child, told, reader: Some(reader) }
     }
 
-    /// Starts echo backends, each `ADDRESS:PORT=NAME[,tls=FOLDER]` with a folder below the repository's.
+    /// Starts echo backends, each `ADDRESS:PORT=NAME[,tls=FOLDER|,tcp|,udp]` with a folder below the repository's.
     pub(crate) fn echo(listens: &[String]) -> Self {
         let root = format!(",tls={}/../", examples().display());
         let listens: Vec<_> = listens.iter().map(|listen| listen.replace(",tls=", &root)).collect();
@@ -67,7 +67,11 @@ impl Program {
         let mut echo = Self::start(&arguments);
         for listen in &listens {
             let address = listen.split('=').next().unwrap().trim_end_matches(":0");
-            let scheme = if listen.contains(",tls=") { "https" } else { "http" };
+            let scheme = match listen.split_once(',') {
+                None => "http",
+                Some((_, word @ ("tcp" | "udp"))) => word,
+                Some(_) => "https",
+            };
             echo.wait_for(&format!("listens on {scheme}://{address}"));
         }
         echo
@@ -144,7 +148,7 @@ impl Drop for Program {
     }
 }
 
-/// An offset with which all these ports are free on this machine.
+/// An offset with which all these ports, of TCP and UDP, are free on this machine.
 pub(crate) fn free_offset(wanted: &[(IpAddr, u16)]) -> u16 {
     static TRIED: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 8_000).unwrap();
@@ -152,7 +156,8 @@ pub(crate) fn free_offset(wanted: &[(IpAddr, u16)]) -> u16 {
         // Below the ports that the system gives to clients, above those of the examples' backends.
         let step = TRIED.fetch_add(1, Ordering::Relaxed);
         let offset = 18_000 + (start + step.wrapping_mul(613)) % 12_000;
-        if wanted.iter().all(|(address, port)| TcpListener::bind((*address, port + offset)).is_ok()) {
+        let is_free = |at: (IpAddr, u16)| TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok();
+        if wanted.iter().all(|(address, port)| is_free((*address, port + offset))) {
             return offset;
         }
     }
