@@ -77,8 +77,6 @@ pub(crate) struct Expect {
     pub(crate) status: Option<u16>,
     /// No answer comes.
     pub(crate) refused: bool,
-    /// No answer comes, but this alert of TLS.
-    pub(crate) alert: Option<String>,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) no_headers: Vec<String>,
     /// Fields of the JSON answer.

@@ -207,14 +207,19 @@ async fn by_server_name<A>(
     }
 }
 
-/// Tells a TLS client that nobody answers for the name.
+/// Ends the connection of a TLS client whose name nobody answers for, without a word: where connections are passed
+/// through, this side is no end of TLS (GEP-2643: the client meets an end or a reset).
 async fn refuse<A>(port: &Port<A>, mut socket: TcpStream, peer: SocketAddr, server_name: Option<String>) {
-    // What is unread would make a reset of the close, and the alert might be lost.
+    // What is unread would make a reset of the close.
     let mut seen = [0; 4096];
     while socket.try_read(&mut seen).is_ok_and(|len| len > 0) {}
-    let NoTls::Failed(reason) = secure::alert(&mut socket, server_name, false).await else { return };
+    let reason = match server_name {
+        Some(name) => format!("no listener and route for server name {name}"),
+        None => "no server name, and no listener and route for every name".to_owned(),
+    };
     let outcome = Outcome::NoRoute;
     port.observer.refused(&Refused { port: port.key, peer, tls: true, outcome, reason: &reason, head: None });
+    let _ = socket.shutdown().await;
     linger(socket).await;
 }
 

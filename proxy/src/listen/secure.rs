@@ -98,13 +98,9 @@ pub fn server_name(hello: &ClientHello<'_>) -> Option<String> {
     hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
 }
 
-async fn refuse(mut socket: TcpStream, server_name: Option<String>, waits: bool) -> NoTls {
-    alert(&mut socket, server_name, waits).await
-}
-
 /// Says the last word on a connection whose server name nobody answers for. `waits`: there is a listener, without a
 /// certificate.
-pub(super) async fn alert(socket: &mut TcpStream, server_name: Option<String>, waits: bool) -> NoTls {
+async fn refuse(mut socket: TcpStream, server_name: Option<String>, waits: bool) -> NoTls {
     let (alert, reason) = match server_name {
         Some(name) if waits => {
             (UNRECOGNIZED_NAME, format!("the listener for server name {name} has no certificate"))
