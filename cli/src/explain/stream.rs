@@ -33,7 +33,7 @@ pub(super) fn steps(
             Some(name) => format!("no listener of this port answers for the server name {name:?}"),
             None => "no listener of this port answers without a server name".to_owned(),
         };
-        return Err(Answer::refused(Outcome::NoRoute, format!("{text}: TLS alert, and a close")));
+        return Err(Answer::refused(Outcome::NoRoute, format!("{text}: the connection is closed")));
     };
     explanation.listener = Some(part(listener, places));
     fits(listener, asked.carrier)?;
