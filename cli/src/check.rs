@@ -38,7 +38,8 @@ pub struct CheckArgs {
 
 /// Checks and prints.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let (project, _) = Project::load(&args.dir, &args.namespace)?;
+    let (mut project, _) = Project::load(&args.dir, &args.namespace)?;
+    project.look_at_staples();
     let report = Report::of(&project);
     output::print_as(args.output, &report, Report::to_text)?;
     let failed = report.summary.errors > 0 || (args.strict && report.summary.warnings > 0);

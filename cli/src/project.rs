@@ -61,6 +61,13 @@ impl Project {
         &mut self.translator
     }
 
+    /// Notes certificates that must be stapled and say too little for it. Nobody is asked.
+    pub fn look_at_staples(&mut self) {
+        let certificates = self.translator.snapshot().certificates.values();
+        let standings = sluice_controller::staple::without_asking(certificates);
+        self.translator.staples(standings);
+    }
+
     /// What the data plane serves.
     pub fn snapshot(&self) -> &sluice_ir::Snapshot {
         self.translator.snapshot()

@@ -274,9 +274,9 @@ async fn tell_tickets(mut tickets: tickets::Tickets, sink: mpsc::Sender<Input>, 
     }
 }
 
-/// Tells the reconciler which certificates have other OCSP responses.
+/// Tells the reconciler what is new of OCSP responses.
 async fn tell_staples(stapler: Stapler, sink: mpsc::Sender<Input>, stop: CancellationToken) {
-    let all = async { while sink.send(Input::StaplesChanged(stapler.changed().await)).await.is_ok() {} };
+    let all = async { while sink.send(Input::Staples(stapler.news().await)).await.is_ok() {} };
     stop.run_until_cancelled(all).await;
 }
 

@@ -133,8 +133,8 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
             }
             _ = hangup.recv() => reloader.all_files(),
             touched = watcher.next() => touched,
-            keys = stapler.changed() => {
-                reloader.restaple(keys).await;
+            news = stapler.news() => {
+                reloader.restaple(news).await;
                 continue;
             }
         };

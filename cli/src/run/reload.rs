@@ -4,10 +4,10 @@ use super::acme::{Certificates, News};
 use crate::finding::Finding;
 use crate::folder::Touched;
 use crate::project::Project;
-use sluice_controller::staple::Stapler;
+use sluice_controller::staple::{self, Stapler};
 use sluice_crds::ObjectRef;
 use sluice_gateway::Gateway;
-use sluice_ir::{CertificateKey, Delta, ListenerKey, Resource};
+use sluice_ir::{Delta, ListenerKey, Resource};
 use sluice_translate::{Change, Problem, Update};
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -94,11 +94,16 @@ impl Reloader {
                 let issuance = self.certificates.issuance();
                 let update = self.project.translator_mut().issuance(issuance);
                 self.serve(update).await;
-                let before = self.remember();
-                let new: Vec<_> = self.told.problems.difference(&before.problems).cloned().collect();
-                self.project.locate(new).iter().for_each(super::summary::tell_finding);
+                self.tell_new_problems();
             }
         }
+    }
+
+    /// Tells the problems that were not told before, when no file has changed.
+    fn tell_new_problems(&mut self) {
+        let before = self.remember();
+        let new: Vec<_> = self.told.problems.difference(&before.problems).cloned().collect();
+        self.project.locate(new).iter().for_each(super::summary::tell_finding);
     }
 
     /// Serves certificates that are new in the state folder. A Secret of the manifests counts before them.
@@ -150,12 +155,17 @@ impl Reloader {
         self.unbound.len()
     }
 
-    /// Serves these certificates with their new OCSP responses.
-    pub(super) async fn restaple(&self, keys: BTreeSet<CertificateKey>) {
+    /// Serves certificates with their new OCSP responses, and tells which have none.
+    pub(super) async fn restaple(&mut self, news: staple::News) {
         let certificates = &self.project.snapshot().certificates;
-        let upserts = keys.iter().filter_map(|key| certificates.get(key)).cloned().map(Resource::Certificate);
-        let delta = Delta { upserts: upserts.collect(), removals: Vec::new() };
-        self.gateway.apply(&self.stapler.attach(&delta)).await;
+        let changed = news.changed.iter().filter_map(|key| certificates.get(key)).cloned();
+        let upserts: Vec<_> = changed.map(Resource::Certificate).collect();
+        if !upserts.is_empty() {
+            let delta = Delta { upserts, removals: Vec::new() };
+            self.gateway.apply(&self.stapler.attach(&delta)).await;
+        }
+        self.project.translator_mut().staples(news.standings);
+        self.tell_new_problems();
     }
 
     /// Takes a change over. Whatever is wrong with it is told and changes nothing else.

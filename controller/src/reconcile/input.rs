@@ -1,10 +1,10 @@
 //! What the reconciler takes in, all on one bounded channel, so that one place sees everything in order.
 
+use crate::staple::News;
 use crate::watch::Arrival;
 use sluice_crds::ObjectRef;
-use sluice_ir::{CertificateKey, Challenge};
+use sluice_ir::Challenge;
 use sluice_translate::{Infrastructure, Issuance};
-use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 /// Events that wait for the reconciler; watches pause above. Objects are large, so that this bounds memory at start.
@@ -23,8 +23,8 @@ pub enum Input {
     SyncChanged,
     /// The secrets for session tickets are others.
     TicketsChanged,
-    /// Certificates have other OCSP responses.
-    StaplesChanged(BTreeSet<CertificateKey>),
+    /// Certificates have other OCSP responses, or have none for another reason.
+    Staples(News),
     /// This replica began or ceased to lead, perhaps several times since the last word.
     Leader(bool),
     /// All challenges that data planes are to answer.

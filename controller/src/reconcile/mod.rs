@@ -17,8 +17,8 @@ use serde::Serialize;
 use sluice_crds::{Kind, ObjectRef};
 use sluice_ir::{CertificateKey, Challenge, Delta, GatewayKey, Resource, ResourceKey, Snapshot};
 use sluice_translate::{
-    Change, GatewayPlan, Infrastructure, Issuance, IssuerPlan, Options, Problem, Translator, Update,
-    WantedCertificate,
+    Change, GatewayPlan, Infrastructure, Issuance, IssuerPlan, Options, Problem, StapleStanding, Translator,
+    Update, WantedCertificate,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,6 +84,8 @@ struct Batch {
     tickets: bool,
     /// Certificates that must be handed out again.
     staples: BTreeSet<CertificateKey>,
+    /// How the OCSP responses of all certificates stand.
+    standings: Option<BTreeMap<CertificateKey, StapleStanding>>,
     questions: Vec<Question>,
     releases: Vec<Option<String>>,
     challenges: Option<Vec<Challenge>>,
@@ -142,6 +144,9 @@ impl<O: Outlets> Reconciler<O> {
         if let Some(issuance) = batch.issuance.take() {
             add(&mut update, self.translator.issuance(issuance));
         }
+        if let Some(standings) = batch.standings.take() {
+            add(&mut update, self.translator.staples(standings));
+        }
         if let Some(release) = batch.releases.pop() {
             update.statuses.extend(self.translator.release(release).statuses);
         }
@@ -168,7 +173,10 @@ impl<O: Outlets> Reconciler<O> {
             Input::Issuance(now) => batch.issuance = Some(now),
             Input::SyncChanged => batch.sync = true,
             Input::TicketsChanged => batch.tickets = true,
-            Input::StaplesChanged(keys) => batch.staples.extend(keys),
+            Input::Staples(news) => {
+                batch.staples.extend(news.changed);
+                batch.standings = Some(news.standings);
+            }
             Input::Leader(leads) => {
                 self.leads = leads;
                 self.writer.set_active(leads);

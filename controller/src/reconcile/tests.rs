@@ -2,13 +2,15 @@
 
 use super::{Input, Outlets, Question, Reconciler, Standing};
 use crate::admin::{Metrics, Readiness};
+use crate::staple::News;
 use crate::status::{Seen, Writer};
 use crate::watch::Arrival;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sluice_crds::{Kind, Object, ObjectRef};
-use sluice_ir::{Delta, GatewayKey};
-use sluice_translate::{GatewayAddress, GatewayPlan, Infrastructure, Options};
+use sluice_ir::{CertificateKey, Delta, GatewayKey};
+use sluice_translate::{GatewayAddress, GatewayPlan, Infrastructure, Options, StapleReason, StapleStanding};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Default)]
@@ -145,6 +147,39 @@ fn a_gateway_is_programmed_when_it_has_an_address_and_its_data_planes_say_so() {
     memory.0.lock().is_programmed = true;
     reconciler.step(vec![Input::SyncChanged]);
     assert_eq!(programmed(&reconciler), "Programmed");
+}
+
+#[test]
+fn a_new_ocsp_response_goes_out_with_its_certificate_and_into_the_status() {
+    let (mut reconciler, memory, ..) = reconciler();
+    let made = rcgen::generate_simple_self_signed(vec!["a.example.com".to_owned()]).unwrap();
+    reconciler.step(world());
+    reconciler.step(vec![
+        upsert(
+            Kind::Gateway,
+            json!({"metadata": {"name": "web", "namespace": "edge"},
+                   "spec": {"gatewayClassName": "sluice", "listeners": [
+                       {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "tls"}]}}]}}),
+        ),
+        upsert(
+            Kind::Secret,
+            json!({"metadata": {"name": "tls", "namespace": "edge"}, "type": "kubernetes.io/tls",
+                   "stringData": {"tls.crt": made.cert.pem(), "tls.key": made.signing_key.serialize_pem()}}),
+        ),
+    ]);
+    reconciler.step(all_listed());
+    memory.words();
+    let key = CertificateKey::new("Secret/edge/tls");
+    let mut told = |changed: &[&CertificateKey], reason| {
+        let changed: BTreeSet<_> = changed.iter().map(|key| (*key).clone()).collect();
+        let standing = StapleStanding { reason, message: String::new() };
+        let standings = BTreeMap::from([(key.clone(), standing)]);
+        reconciler.step(vec![Input::Staples(News { changed, standings })]);
+        let status = serde_json::to_value(&reconciler.translator.statuses()[&web()]).unwrap();
+        (memory.words(), status["listeners"][0]["conditions"][3]["reason"].clone())
+    };
+    assert_eq!(told(&[], StapleReason::Pending), (Vec::new(), json!("Pending")));
+    assert_eq!(told(&[&key], StapleReason::Stapled), (vec!["+1 -0".to_owned()], json!("Stapled")));
 }
 
 #[test]

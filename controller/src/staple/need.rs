@@ -24,8 +24,19 @@ pub(super) struct Need {
     pub(super) responder: String,
 }
 
-/// `None`: it asks for none. `Err`: it does, and can't have one, in words.
-pub(super) fn of(chain_pem: &[u8]) -> Option<Result<Need, &'static str>> {
+/// Why a certificate that asks for a staple can't have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Lack {
+    /// Nobody to ask.
+    #[error("it must be stapled and names no OCSP responder")]
+    Responder,
+    /// Nobody whose signature could be checked.
+    #[error("it must be stapled and tls.crt lacks its issuer")]
+    Issuer,
+}
+
+/// `None`: it asks for none. `Err`: it does, and can't have one.
+pub(super) fn of(chain_pem: &[u8]) -> Option<Result<Need, Lack>> {
     let mut chain = CertificateDer::pem_slice_iter(chain_pem).map_while(Result::ok);
     let leaf = chain.next()?;
     if !leaf.windows(TLS_FEATURE_DER.len()).any(|window| window == TLS_FEATURE_DER) {
@@ -37,10 +48,10 @@ pub(super) fn of(chain_pem: &[u8]) -> Option<Result<Need, &'static str>> {
         return None;
     }
     let Some(responder) = responder(&parsed) else {
-        return Some(Err("it must be stapled and names no OCSP responder"));
+        return Some(Err(Lack::Responder));
     };
     let Some(issuer) = chain.next() else {
-        return Some(Err("it must be stapled and tls.crt lacks its issuer; add the whole chain"));
+        return Some(Err(Lack::Issuer));
     };
     Some(Ok(Need { leaf: leaf.clone(), issuer, responder }))
 }

@@ -30,13 +30,17 @@ impl CertId {
         })
     }
 
-    /// The whole request. Without a nonce: responses are made once for all who ask.
-    pub(super) fn request(&self) -> Vec<u8> {
+    /// As it stands in requests and responses.
+    pub(super) fn encoded(&self) -> Vec<u8> {
         let name = value(OCTET_STRING, &[&self.name_hash]);
         let key = value(OCTET_STRING, &[&self.key_hash]);
         let serial = value(INTEGER, &[&self.serial]);
-        let certificate = value(SEQUENCE, &[&SHA1, &name, &key, &serial]);
-        let request = value(SEQUENCE, &[&certificate]);
+        value(SEQUENCE, &[&SHA1, &name, &key, &serial])
+    }
+
+    /// The whole request. Without a nonce: responses are made once for all who ask.
+    pub(super) fn request(&self) -> Vec<u8> {
+        let request = value(SEQUENCE, &[&self.encoded()]);
         let list = value(SEQUENCE, &[&request]);
         value(SEQUENCE, &[&value(SEQUENCE, &[&list])])
     }

@@ -40,17 +40,17 @@ pub(super) struct Good {
 pub(super) enum Refused {
     #[error("the responder refuses with status {0}")]
     Status(u8),
-    #[error("it is no OCSP response")]
+    #[error("the answer is no OCSP response")]
     Malformed,
-    #[error("neither the issuer nor one it lets answer has signed it")]
+    #[error("neither the issuer nor one that it lets answer has signed the response")]
     Signature,
-    #[error("it is about another certificate")]
+    #[error("the response is about another certificate")]
     Other,
-    #[error("the certificate is revoked; replace it")]
+    #[error("the certificate is revoked")]
     Revoked,
     #[error("the responder does not know the certificate")]
     Unknown,
-    #[error("it is not valid now; is a clock wrong?")]
+    #[error("the response is not valid now")]
     Time,
 }
 
@@ -134,12 +134,7 @@ fn single(data: Value<'_>, id: &CertId, now_s: i64) -> Result<Good, Refused> {
         if single.within(SEQUENCE).and_then(cert_id).as_ref() != Some(id) {
             continue;
         }
-        match single.any().map(|status| status.tag) {
-            Some(GOOD) => {}
-            Some(REVOKED) => return Err(Refused::Revoked),
-            Some(_) => return Err(Refused::Unknown),
-            None => return Err(malformed),
-        }
+        let status = single.any().ok_or(malformed)?.tag;
         let from_s = single.one(GENERALIZED_TIME).and_then(time).ok_or(malformed)?;
         let next = single.within(EXPLICIT_0);
         let until_s = match next {
@@ -149,7 +144,12 @@ fn single(data: Value<'_>, id: &CertId, now_s: i64) -> Result<Good, Refused> {
         if from_s > now_s + SKEW_S || until_s <= now_s {
             return Err(Refused::Time);
         }
-        return Ok(Good { until_s, refresh_s: from_s + (until_s - from_s) / 2 });
+        // Only of a fresh response: a certificate may have been on hold, and somebody may say an old one again.
+        return match status {
+            GOOD => Ok(Good { until_s, refresh_s: from_s + (until_s - from_s) / 2 }),
+            REVOKED => Err(Refused::Revoked),
+            _ => Err(Refused::Unknown),
+        };
     }
     Err(Refused::Other)
 }
@@ -174,3 +174,7 @@ fn time(value: Value<'_>) -> Option<i64> {
     let civil = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
     civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp().as_second())
 }
+
+#[cfg(test)]
+#[path = "response_tests.rs"]
+mod tests;

@@ -27,7 +27,7 @@ mod view;
 
 pub use gateway::{
     AddressProblem, AddressReason, Amount, Autoscaling, Disruption, FEATURES, GatewayPlan, Infrastructure,
-    Management, PlannedPort, ServicePlan, Workload,
+    Management, PlannedPort, ServicePlan, StapleReason, StapleStanding, Workload,
 };
 pub use issuer::{
     AccountPlan, BudgetPlan, CertificateStanding, Issuance, IssuerPlan, IssuerStanding, OnDemandPlan,

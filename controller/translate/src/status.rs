@@ -203,7 +203,8 @@ pub struct ListenerStatus {
     pub name: String,
     /// Routes that the listener accepted, also when the listener itself can't serve.
     pub attached_routes: u32,
-    /// `Accepted`, `Programmed`, `ResolvedRefs`; `Conflicted` and `OverlappingTLSConfig` only when True.
+    /// `Accepted`, `Programmed`, `ResolvedRefs`; `Conflicted` and `OverlappingTLSConfig` only when True;
+    /// `sluice.dev/OCSPStapled` only where a certificate asks for it.
     pub conditions: Vec<Condition>,
     /// Kinds of routes that the listener takes.
     pub supported_kinds: Vec<RouteGroupKind>,

@@ -4,10 +4,12 @@
 
 use serde_json::{Value, json};
 use sluice_crds::{Kind, Object, ObjectRef, Parsed};
-use sluice_ir::ListenerKey;
+use sluice_ir::{CertificateKey, ListenerKey};
 use sluice_translate::{
-    Change, FEATURES, GatewayAddress, Infrastructure, Options, Translator, Unreadable, translate,
+    Change, FEATURES, GatewayAddress, Infrastructure, Options, StapleReason, StapleStanding, Translator,
+    Unreadable, translate,
 };
+use std::collections::BTreeMap;
 
 fn object(value: Value) -> Object {
     match Object::parse(value, "edge").unwrap() {
@@ -102,6 +104,57 @@ fn a_port_that_can_not_be_bound_is_told_and_forgotten() {
     assert_eq!(both["conditions"][1], condition("Programmed", "False", "AddressNotUsable", message, 5));
 
     translator.bind_failures(Vec::new());
+    assert_eq!(translator.statuses(), &before);
+    assert!(translator.problems().is_empty());
+}
+
+/// An HTTPS listener whose certificate is in Secret `web`, and a plain one.
+fn with_certificate() -> Translator {
+    let made = rcgen::generate_simple_self_signed(vec!["a.example.com".to_owned()]).unwrap();
+    let listeners = json!([{"name": "http", "port": 80, "protocol": "HTTP"},
+                           {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "web"}]}}]);
+    let objects = [
+        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "sluice"},
+               "spec": {"controllerName": "sluice.dev/gateway-controller"}}),
+        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "web", "generation": 5},
+               "spec": {"gatewayClassName": "sluice", "listeners": listeners}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web"}, "type": "kubernetes.io/tls",
+               "stringData": {"tls.crt": made.cert.pem(), "tls.key": made.signing_key.serialize_pem()}}),
+    ];
+    translate(Options { standalone: true, ..Options::default() }, objects.map(object))
+}
+
+#[test]
+fn a_listener_says_whether_its_certificate_is_stapled() {
+    let mut translator = with_certificate();
+    let before = translator.statuses().clone();
+    let mut tell = |reason, message: &str| {
+        let standing = StapleStanding { reason, message: message.to_owned() };
+        let update = translator.staples(BTreeMap::from([(CertificateKey::new("Secret/edge/web"), standing)]));
+        assert!(update.delta.is_empty());
+        assert_eq!(update.statuses, [ObjectRef::new(Kind::Gateway, "edge", "web")]);
+        let status = status(&translator, Kind::Gateway, "web");
+        assert_eq!(status["listeners"][0]["conditions"].as_array().unwrap().len(), 3);
+        let problems = translator.problems().into_iter().map(|it| (it.field, it.message, it.next_step));
+        (status["listeners"][1]["conditions"][3].clone(), problems.collect::<Vec<_>>())
+    };
+    let name = "sluice.dev/OCSPStapled";
+    let stapled = tell(StapleReason::Stapled, "");
+    assert_eq!(stapled, (condition(name, "True", "Stapled", "", 5), Vec::new()));
+    let (pending, problems) = tell(StapleReason::Pending, "it is being fetched");
+    assert_eq!(pending, condition(name, "False", "Pending", "Secret edge/web: it is being fetched", 5));
+    assert_eq!(problems, Vec::new());
+    let (revoked, problems) = tell(StapleReason::Revoked, "the certificate is revoked");
+    let message = "Secret edge/web: the certificate is revoked; replace the certificate";
+    assert_eq!(revoked, condition(name, "False", "Revoked", message, 5));
+    let message = "Secret edge/web goes out without an OCSP response: the certificate is revoked";
+    let next_step = "replace the certificate";
+    assert_eq!(
+        problems,
+        [("spec.listeners[1].tls.certificateRefs".to_owned(), message.to_owned(), next_step.to_owned())]
+    );
+
+    translator.staples(BTreeMap::new());
     assert_eq!(translator.statuses(), &before);
     assert!(translator.problems().is_empty());
 }

@@ -57,21 +57,45 @@ async fn a_certificate_that_must_be_stapled_is_stapled() {
     assert!(gateway.said().contains("an OCSP response is stapled"), "{}", gateway.said());
 }
 
-/// One whose responder is of no use is served without, and the log says why.
+/// One that the responder has nothing good to say of is served without, and whoever runs it is told why.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_response_the_certificate_is_served_all_the_same() {
+async fn without_a_good_response_the_certificate_is_served_all_the_same() {
+    let revoked = "R\t491231235959Z\t251201000000Z\t5A17\tunknown\t/CN=a.example.com\n";
+    for (index, why, next_step) in [
+        ("", "the responder does not know the certificate", "ask the authority about it"),
+        (revoked, "the certificate is revoked", "replace the certificate"),
+    ] {
+        let responder = Responder::start().await;
+        std::fs::write(responder.folder.path().join("index"), index).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("all.yaml"), tls_manifests(&responder.secret())).unwrap();
+        let gateway = Sluice::run(folder.path(), &[]).await;
+        let said = |line: &str| {
+            line.contains("Secret default/web goes out without an OCSP response") && line.contains(why)
+        };
+        eventually("a line says why", || async { gateway.said().lines().any(said) }).await;
+        assert!(gateway.said().contains(next_step), "{}", gateway.said());
+        let told = s_client(gateway.address(443), &["-status"]).await;
+        assert!(told.contains("OCSP response: no response sent"), "{told}");
+        assert!(told.contains("subject=CN = a.example.com"), "{told}");
+    }
+}
+
+/// What no responder could help is found before anything runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_can_not_be_stapled_is_found_by_check() {
     let responder = Responder::start().await;
-    std::fs::write(responder.folder.path().join("index"), "").unwrap();
+    let read = |name: &str| std::fs::read_to_string(responder.folder.path().join(name)).unwrap();
+    let alone = sluice_tests::tls::Issued { certificate: read("tls.crt"), key: read("tls.key") };
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("all.yaml"), tls_manifests(&responder.secret())).unwrap();
-    let gateway = Sluice::run(folder.path(), &[]).await;
-    eventually("the log says why", || async {
-        gateway.said().contains("the responder does not know the certificate")
-    })
-    .await;
-    let told = s_client(gateway.address(443), &["-status"]).await;
-    assert!(told.contains("OCSP response: no response sent"), "{told}");
-    assert!(told.contains("subject=CN = a.example.com"), "{told}");
+    std::fs::write(folder.path().join("all.yaml"), tls_manifests(&alone.secret("web"))).unwrap();
+    let told = run(text(&sluice_tests::binary()), &["check", text(folder.path())]).await;
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("sluice.dev/OCSPStapled=False (NoIssuer)"), "{told}");
+    assert!(
+        told.contains("tls.crt lacks its issuer; put the certificate of the issuer behind the leaf"),
+        "{told}"
+    );
 }
 
 /// An authority of openssl with one certificate, and its responder on loopback.

@@ -19,6 +19,7 @@ mod plan;
 mod protocol;
 mod render;
 mod sets;
+mod staple;
 mod tls_options;
 mod workload;
 
@@ -35,3 +36,4 @@ pub use plan::{
 };
 pub(crate) use render::{Facts, render};
 pub(crate) use sets::orphan_problems;
+pub use staple::{StapleReason, StapleStanding};

@@ -3,6 +3,7 @@
 
 use super::listener::{Judged, Refusal};
 use super::plan::Infrastructure;
+use super::staple::{StapleStanding, Told};
 use crate::issuer::CertificateStanding;
 use crate::problem::{Problem, Severity};
 use crate::status::{
@@ -10,9 +11,10 @@ use crate::status::{
     RouteGroupKind, Status,
 };
 use sluice_crds::ObjectRef;
-use sluice_ir::ListenerKey;
+use sluice_ir::{Certificate, CertificateKey, ListenerKey};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What a Gateway's statuses are made of.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub(crate) struct ListenerBase {
     is_served: bool,
     /// The Secret whose certificate is waited for, and whether clients are served meanwhile.
     waits_for: Option<(ObjectRef, bool)>,
+    /// What it shows.
+    certificates: Vec<Arc<Certificate>>,
     generation: Option<i64>,
 }
 
@@ -67,6 +71,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) infrastructure: &'a BTreeMap<ObjectRef, Infrastructure>,
     /// What certificates wait for, by Secret.
     pub(crate) waiting: &'a BTreeMap<ObjectRef, CertificateStanding>,
+    /// How the OCSP responses of certificates that ask for one stand.
+    pub(crate) staples: &'a BTreeMap<CertificateKey, StapleStanding>,
 }
 
 /// Why nothing of a Gateway is Programmed: reason and sentence. `None` when its data planes serve and are reached.
@@ -102,6 +108,7 @@ impl ListenerBase {
             conditions: conditions(it, refused, generation),
             is_served,
             waits_for: waits_for(it),
+            certificates: it.certificates.clone(),
             generation,
         }
     }
@@ -117,6 +124,7 @@ impl ListenerBase {
                 *programmed = Condition::no("Programmed", "Pending", message.clone(), self.generation);
             }
         }
+        conditions.extend(self.staples(facts).condition(self.generation));
         ListenerStatus {
             name: self.name.clone(),
             attached_routes: facts.attached.get(&self.key).copied().unwrap_or(0),
@@ -136,6 +144,11 @@ impl ListenerBase {
                 condition.message.clone_from(&standing.message);
             }
         }
+    }
+
+    /// What is known of OCSP responses, while it serves: else nobody asks for them.
+    fn staples<'a>(&'a self, facts: &Facts<'a>) -> Told<'a> {
+        Told::of(if self.is_served { &self.certificates } else { &[] }, facts.staples)
     }
 
     fn bind_failure<'a>(&self, facts: &Facts<'a>) -> Option<&'a String> {
@@ -212,10 +225,10 @@ pub(crate) fn render(base: &Base, facts: &Facts<'_>) -> (Vec<(ObjectRef, Status)
         let status = set_status(base, set, facts, &waiting);
         let is_accepted = |it: &Condition| it.r#type == "Accepted" && it.status == ConditionStatus::True;
         attached_sets += u32::from(status.conditions.iter().any(is_accepted));
-        bind_problems(&set.reference, &set.listeners, facts, &mut problems);
+        problems.extend(listener_problems(&set.reference, &set.listeners, facts));
         statuses.push((set.reference.clone(), Status::ListenerSet(Box::new(status))));
     }
-    bind_problems(&base.reference, &base.listeners, facts, &mut problems);
+    problems.extend(listener_problems(&base.reference, &base.listeners, facts));
     let status = GatewayStatus {
         addresses: addresses(base, facts),
         attached_listener_sets: (!base.sets.is_empty()).then_some(attached_sets),
@@ -349,12 +362,9 @@ fn set_status(base: &Base, set: &SetBase, facts: &Facts<'_>, waiting: &Waiting) 
     ListenerSetStatus { conditions, listeners }
 }
 
-fn bind_problems(
-    object: &ObjectRef,
-    listeners: &[ListenerBase],
-    facts: &Facts<'_>,
-    problems: &mut Vec<Problem>,
-) {
+/// What the facts say against listeners: ports that could not be bound, certificates without an OCSP response.
+fn listener_problems(object: &ObjectRef, listeners: &[ListenerBase], facts: &Facts<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for it in listeners {
         if let Some(message) = it.bind_failure(facts) {
             problems.push(Problem {
@@ -365,5 +375,13 @@ fn bind_problems(
                 next_step: "free the port, use another, or set --port-offset".to_owned(),
             });
         }
+        problems.extend(it.staples(facts).problems().map(|(message, next_step)| Problem {
+            object: object.clone(),
+            field: format!("{}.tls.certificateRefs", it.field),
+            severity: Severity::Warning,
+            message,
+            next_step: next_step.to_owned(),
+        }));
     }
+    problems
 }

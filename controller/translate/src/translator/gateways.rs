@@ -1,16 +1,27 @@
 //! The part of the translator that runs classes, claims, certificates and Gateways, and makes their statuses.
 
-use super::Translator;
-use crate::gateway::{self, Facts, GatewayOutput};
+use super::issuers::differing;
+use super::{Translator, Update};
+use crate::gateway::{self, Facts, GatewayOutput, StapleStanding};
 use crate::reads::{Key, Node};
 use crate::status::Status;
 use crate::view::View;
 use sluice_crds::ObjectRef;
-use sluice_ir::{GatewayKey, Resource, ResourceKey};
+use sluice_ir::{CertificateKey, GatewayKey, Resource, ResourceKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Translator {
+    /// Tells how the OCSP responses of certificates that ask for one stand, all of them each time. Only statuses and
+    /// problems change by it.
+    pub fn staples(&mut self, now: BTreeMap<CertificateKey, StapleStanding>) -> Update {
+        let before = std::mem::replace(&mut self.staples, now);
+        let changed = differing(&before, &self.staples);
+        let users = changed.iter().filter_map(|key| self.certificate_users.get(key)).flatten();
+        self.dirty.extend(users.cloned().map(Node::Render));
+        self.run()
+    }
+
     pub(super) fn run_class(&mut self, node: &Node, reference: &ObjectRef) {
         let view = View::new(&self.state);
         let class = view.class(&reference.name);
@@ -183,6 +194,7 @@ impl Translator {
                 bind_failures: &self.bind_failures,
                 infrastructure: &self.infrastructure,
                 waiting: &self.issuance.certificates,
+                staples: &self.staples,
             };
             let rendered = self.gateways.get(gateway).map(|it| gateway::render(&it.base, &facts));
             let (list, problems) = rendered.unwrap_or_default();

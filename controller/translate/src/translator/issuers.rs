@@ -104,10 +104,10 @@ impl Translator {
 }
 
 /// Keys whose values differ.
-fn differing<V: PartialEq>(
-    before: &BTreeMap<ObjectRef, V>,
-    now: &BTreeMap<ObjectRef, V>,
-) -> BTreeSet<ObjectRef> {
+pub(super) fn differing<K: Ord + Clone, V: PartialEq>(
+    before: &BTreeMap<K, V>,
+    now: &BTreeMap<K, V>,
+) -> BTreeSet<K> {
     let keys = before.keys().chain(now.keys());
     keys.filter(|key| before.get(*key) != now.get(*key)).cloned().collect()
 }

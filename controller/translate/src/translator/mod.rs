@@ -7,7 +7,7 @@ mod policies;
 mod routes;
 
 use crate::backend::BackendId;
-use crate::gateway::{GatewayOutput, GatewayPlan, Infrastructure};
+use crate::gateway::{GatewayOutput, GatewayPlan, Infrastructure, StapleStanding};
 use crate::issuer::Issuance;
 use crate::output::Output;
 use crate::problem::Problem;
@@ -105,6 +105,8 @@ pub struct Translator {
     infrastructure: BTreeMap<ObjectRef, Infrastructure>,
     /// What is known of orders.
     issuance: Issuance,
+    /// How the OCSP responses of certificates that ask for one stand.
+    staples: BTreeMap<CertificateKey, StapleStanding>,
     /// Whether what issuers are to order may have changed since the last look.
     orders_changed: bool,
     /// Statuses that each Gateway wrote: its own and its sets'.
@@ -150,6 +152,7 @@ impl Translator {
             bind_failures: BTreeMap::new(),
             infrastructure: BTreeMap::new(),
             issuance: Issuance::default(),
+            staples: BTreeMap::new(),
             orders_changed: false,
             rendered: BTreeMap::new(),
             dirty: BTreeSet::from([Node::Claims]),
