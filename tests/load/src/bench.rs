@@ -27,8 +27,8 @@ const MOST_NOISE_PERCENT: f64 = 10.0;
 const MOST_ATTEMPTS: u32 = 3;
 /// Body bytes of most scenarios.
 const SMALL_BYTES: usize = 1024;
-/// Body bytes of `bulk`.
-const BULK_BYTES: usize = 1024 * 1024;
+/// Body bytes of `bulk`, and of what is passed through.
+pub(crate) const BULK_BYTES: usize = 1024 * 1024;
 
 /// Arguments of `sluice-load run`.
 #[derive(clap::Args)]

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 /// A certificate for `load.test` and every host below it, on disk and in memory.
@@ -53,6 +54,14 @@ pub(crate) fn client<'a>(
     certificates: impl IntoIterator<Item = &'a Certificate>,
 ) -> Result<Arc<ClientConfig>> {
     client_of(certificates.into_iter().map(|certificate| certificate.der.clone()))
+}
+
+/// The first record of such a client: a ClientHello that asks for `name`.
+pub(crate) fn client_hello(name: ServerName<'static>) -> Result<Bytes> {
+    let mut connection = rustls::ClientConnection::new(client_of([])?, name)?;
+    let mut record = Vec::new();
+    connection.write_tls(&mut record)?;
+    Ok(record.into())
 }
 
 fn client_of(trusted: impl IntoIterator<Item = CertificateDer<'static>>) -> Result<Arc<ClientConfig>> {

@@ -81,7 +81,7 @@ impl Stand {
 
     /// Where the gateway serves port 80.
     pub(super) fn target(&self) -> Target {
-        Target { address: SocketAddr::from((GATEWAY_ADDRESS, HTTP)), tls: None }
+        Target::plain(SocketAddr::from((GATEWAY_ADDRESS, HTTP)))
     }
 
     /// Asks for a route's host on a new connection.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +23,20 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// How to speak TLS, and the server name to ask for; `None`: plain.
     pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// What a plain connection opens with, before anything else: a ClientHello for a proxy that only reads that.
+    pub(crate) opening: Option<Bytes>,
+}
+
+impl Target {
+    /// A plain connection.
+    pub(crate) fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None, opening: None }
+    }
+
+    /// TLS with a server of this name.
+    pub(crate) fn tls(address: SocketAddr, config: Arc<ClientConfig>, name: ServerName<'static>) -> Self {
+        Self { address, tls: Some((config, name)), opening: None }
+    }
 }
 
 /// How an exchange failed.
@@ -66,7 +81,13 @@ impl Link {
         let tcp = TcpStream::connect(target.address).await.map_err(Failure::Connect)?;
         tcp.set_nodelay(true).map_err(Failure::Connect)?;
         let stream = match &target.tls {
-            None => Stream::Plain(tcp),
+            None => {
+                let mut tcp = tcp;
+                if let Some(opening) = &target.opening {
+                    tcp.write_all(opening).await.map_err(Failure::Connect)?;
+                }
+                Stream::Plain(tcp)
+            }
             Some((config, name)) => {
                 let connector = TlsConnector::from(config.clone());
                 Stream::Tls(Box::new(connector.connect(name.clone(), tcp).await.map_err(Failure::Connect)?))

@@ -55,7 +55,7 @@ pub(crate) enum Until {
 pub(crate) struct Plan {
     /// Where to.
     pub(crate) target: Target,
-    /// Whole requests without a body; they are taken in turn.
+    /// Whole requests, with their bodies; they are taken in turn.
     pub(crate) requests: Rc<[Bytes]>,
     /// Body bytes that every answer must have.
     pub(crate) body_bytes: u64,
@@ -78,7 +78,7 @@ impl Plan {
             return Cow::Borrowed(&self.target);
         };
         let name = names[usize::try_from(number).unwrap_or(0) % names.len()].clone();
-        Cow::Owned(Target { address: self.target.address, tls: Some((config.clone(), name)) })
+        Cow::Owned(Target::tls(self.target.address, config.clone(), name))
     }
 }
 

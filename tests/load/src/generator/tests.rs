@@ -11,7 +11,7 @@ use super::*;
 
 fn plan(address: SocketAddr, until: Until) -> Plan {
     Plan {
-        target: Target { address, tls: None },
+        target: Target::plain(address),
         requests: Rc::new([Bytes::from_static(b"GET / HTTP/1.1\r\nhost: one.load.test\r\n\r\n")]),
         body_bytes: 5,
         connections: 4,

@@ -1,4 +1,5 @@
-//! HAProxy: one thread, shared upstream connections, a map file for many routes.
+//! HAProxy: one thread, shared upstream connections, a map file for many routes; connections that are carried whole are
+//! spliced always: with `option splice-auto` it copies in this load, which costs it more.
 
 use std::fmt::Write;
 use std::process::Command;
@@ -6,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::Routes;
-use super::job::Job;
+use super::job::{HOST, Job};
 
 pub(super) fn command(job: &Job) -> Result<Command> {
     let file = job.write("haproxy.cfg", &configuration(job)?)?;
@@ -16,6 +17,9 @@ pub(super) fn command(job: &Job) -> Result<Command> {
 }
 
 fn configuration(job: &Job) -> Result<String> {
+    if job.passthrough.is_some() {
+        return Ok(passthrough(job));
+    }
     let mut binds = format!("  bind 127.0.0.1:{}\n", job.port);
     if let Some((port, certificate)) = &job.tls {
         writeln!(
@@ -55,6 +59,32 @@ backend backend
         routing = routing(job)?,
         backend = job.backend
     ))
+}
+
+/// By the server name, as its manual shows it ("req.ssl_sni").
+fn passthrough(job: &Job) -> String {
+    format!(
+        r"global
+  nbthread 1
+  maxconn 7000
+defaults
+  mode tcp
+  option splice-request
+  option splice-response
+  timeout connect 5s
+  timeout client 120s
+  timeout server 120s
+frontend load
+  bind 127.0.0.1:{port}
+  tcp-request inspect-delay 5s
+  tcp-request content accept if {{ req.ssl_hello_type 1 }}
+  use_backend backend if {{ req.ssl_sni -i {HOST} }}
+backend backend
+  server one {backend}
+",
+        port = job.port,
+        backend = job.backend
+    )
 }
 
 fn routing(job: &Job) -> Result<String> {

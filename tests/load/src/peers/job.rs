@@ -67,6 +67,8 @@ pub(crate) struct Job {
     pub(crate) routes: Routes,
     /// Write an access log in JSON.
     pub(crate) access_log: bool,
+    /// Carry connections whole, by the server name of their ClientHello, which loads open with.
+    pub(crate) passthrough: Option<Bytes>,
 }
 
 impl Job {
@@ -74,14 +76,22 @@ impl Job {
     pub(crate) fn new(backend: SocketAddr, body_bytes: u64) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("sluice-load-").tempdir().context("no temporary folder")?;
-        let (routes, access_log) = (Routes::One, false);
-        Ok(Self { folder, port: free_port()?, tls: None, backend, body_bytes, routes, access_log })
+        let (port, routes) = (free_port()?, Routes::One);
+        let (tls, access_log, passthrough) = (None, false, None);
+        Ok(Self { folder, port, tls, backend, body_bytes, routes, access_log, passthrough })
     }
 
     /// The same job with a TLS listener too; loads go there.
     pub(crate) fn with_tls(mut self) -> Result<Self> {
         let certificate = certificate::generate(self.folder(), "load")?;
         self.tls = Some((free_port()?, Rc::new(certificate)));
+        Ok(self)
+    }
+
+    /// The same job, with connections that are carried whole in the place of requests.
+    pub(crate) fn with_passthrough(mut self) -> Result<Self> {
+        let name = ServerName::try_from(HOST).context(HOST)?;
+        self.passthrough = Some(certificate::client_hello(name)?);
         Ok(self)
     }
 
@@ -109,14 +119,14 @@ impl Job {
             Some((*port, config, ServerName::try_from(HOST).ok()?))
         });
         match tls {
-            Some((port, config, name)) => Target { address: local(port), tls: Some((config, name)) },
-            None => Target { address: local(self.port), tls: None },
+            Some((port, config, name)) => Target::tls(local(port), config, name),
+            None => Target { opening: self.passthrough.clone(), ..self.plain_target() },
         }
     }
 
     /// The plain listener, also when there is TLS.
     pub(crate) fn plain_target(&self) -> Target {
-        Target { address: local(self.port), tls: None }
+        Target::plain(local(self.port))
     }
 }
 

@@ -16,6 +16,10 @@ const ROUTES_PER_FILE: usize = 100;
 
 pub(super) fn command(job: &Job, program: &Path) -> Result<Command> {
     write_base(job)?;
+    if job.passthrough.is_some() {
+        write(job, "route.yaml", &passthrough(job))?;
+        return run(job, program);
+    }
     let entries = job.routes.entries();
     for (index, routes) in entries.chunks(ROUTES_PER_FILE).enumerate() {
         let mut text = String::new();
@@ -81,9 +85,10 @@ spec:
   infrastructure:
     parametersRef: {{group: sluice.dev, kind: GatewayParameters, name: load}}
   listeners:
-  - {{name: http, port: {}, protocol: HTTP}}
+  - {{name: load, port: {}, protocol: {}}}
 ",
-        job.port
+        job.port,
+        if job.passthrough.is_some() { "TLS, tls: {mode: Passthrough}" } else { "HTTP" }
     );
     if let Some((port, _)) = &job.tls {
         text.push_str(&format!(
@@ -150,6 +155,22 @@ spec:
     )
 }
 
+/// The TLSRoute of connections that are carried whole.
+fn passthrough(job: &Job) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {{name: load, namespace: default}}
+spec:
+  parentRefs: [{{name: load}}]
+  hostnames: [{HOST}]
+  rules:
+  - backendRefs: [{{group: networking.istio.io, kind: Hostname, name: backend.local, port: {}}}]
+",
+        job.backend.port()
+    )
+}
+
 /// The host that `Routes::One` routes.
 pub(crate) fn host() -> &'static str {
     HOST
@@ -199,5 +220,16 @@ mod tests {
             assert_eq!(translator.snapshot().routes.len(), 251);
             assert_eq!(translator.snapshot().certificates.len(), 1);
         }
+    }
+
+    #[test]
+    fn the_manifests_of_passthrough_translate_without_a_complaint() {
+        let job = Job::new(local(7), 1).unwrap().with_passthrough().unwrap();
+        command(&job, Path::new("sluice")).unwrap();
+        let translator = translated(&job);
+        let problems = translator.problems();
+        let worse = problems.iter().filter(|problem| problem.severity != Severity::Note);
+        assert_eq!(worse.collect::<Vec<_>>(), Vec::<&sluice_translate::Problem>::new());
+        assert_eq!(translator.snapshot().stream_routes.len(), 1);
     }
 }

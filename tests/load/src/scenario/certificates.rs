@@ -131,8 +131,9 @@ impl Stand {
     /// The certificate that a host shows now.
     async fn leaf(&self, place: usize) -> Result<Vec<u8>> {
         let Some((config, _)) = &self.plan.target.tls else { return Ok(Vec::new()) };
-        let tls = Some((config.clone(), self.names[place].clone()));
-        let link = Link::connect(&Target { address: self.plan.target.address, tls }, None).await?;
+        let name = self.names[place].clone();
+        let target = Target::tls(self.plan.target.address, config.clone(), name);
+        let link = Link::connect(&target, None).await?;
         Ok(link.certificate().context("no certificate")?.to_vec())
     }
 
@@ -192,7 +193,7 @@ fn plan(
     let names: Result<Vec<_>, _> = order().map(|n| ServerName::try_from(host(n))).collect();
     let names: Rc<[ServerName<'static>]> = names?.into();
     Ok(Plan {
-        target: Target { address, tls: Some((authority.client()?, names[0].clone())) },
+        target: Target::tls(address, authority.client()?, names[0].clone()),
         requests: order().map(|n| request(&host(n), "/")).collect(),
         body_bytes: bench.small.1,
         connections: 16,

@@ -36,6 +36,10 @@ pub(crate) enum Scenario {
     Handshake,
     /// Large bodies.
     Bulk,
+    /// Connections that are carried whole, from the backend.
+    Passthrough,
+    /// The same, to the backend.
+    PassthroughUpload,
     /// Many hosts.
     #[value(name = "hosts-5000")]
     #[serde(rename = "hosts-5000")]
@@ -86,6 +90,10 @@ impl Scenario {
                 "a full TLS 1.3 handshake (P-256, X25519) and one request per connection, 16 at once"
             }
             Self::Bulk => "HTTP/1.1, 8 kept connections, 1 MiB answers",
+            Self::Passthrough => {
+                "TLS passed through by server name, 8 connections, 1 MiB from the backend at a time"
+            }
+            Self::PassthroughUpload => "as passthrough, 1 MiB to the backend at a time",
             Self::Hosts5000 => "as http1, requests spread over 5,000 hosts with one route each",
             Self::Paths5000 => "as http1, requests spread over 5,000 path prefixes of one host",
             Self::IdlePlain => "memory per plain connection that is idle after one request",
@@ -112,7 +120,7 @@ impl Scenario {
             | Self::Handshake
             | Self::Hosts5000
             | Self::Paths5000 => Some(Figure::CpuPerRequest),
-            Self::Bulk => Some(Figure::CpuPerGib),
+            Self::Bulk | Self::Passthrough | Self::PassthroughUpload => Some(Figure::CpuPerGib),
             Self::IdlePlain | Self::IdleTls => Some(Figure::MemoryPerConnection),
             Self::MemoryRoutes => Some(Figure::MemoryAt5000),
             Self::Certificates10000 => Some(Figure::OfOneHost),
@@ -124,6 +132,7 @@ impl Scenario {
     pub(crate) fn concerns(self, peer: Peer) -> bool {
         match self {
             Self::ChangeOneOf5000 | Self::ReloadStorm | Self::Certificates10000 => peer == Peer::Sluice,
+            Self::Passthrough | Self::PassthroughUpload => matches!(peer, Peer::Sluice | Peer::Haproxy),
             Self::Drain => peer.drain_signal().is_some(),
             _ => true,
         }
@@ -139,6 +148,8 @@ impl Scenario {
             | Self::TlsH2
             | Self::Handshake
             | Self::Bulk
+            | Self::Passthrough
+            | Self::PassthroughUpload
             | Self::Hosts5000
             | Self::Paths5000 => throughput::measure(self, peer, bench).await,
             Self::IdlePlain => idle::measure(peer, false, bench).await,

@@ -1,11 +1,13 @@
 //! CPU per request under all kinds of load.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
+use bytes::Bytes;
 
 use super::{Scenario, window};
-use crate::bench::Bench;
+use crate::bench::{BULK_BYTES, Bench};
 use crate::generator::{Load, Pace, Plan, Until};
 use crate::h2load;
 use crate::peers::{Job, Peer, Routes};
@@ -28,20 +30,24 @@ pub(super) async fn measure(scenario: Scenario, peer: Peer, bench: &Bench) -> Re
     let plan = plan(scenario, &job, bench.length);
     Load::run(Plan { until: Until::Elapsed(WARM_UP), pace: Pace::Closed, ..plan.clone() }).await;
     let (tally, mut figures) = window::around(&process, bench, async { Ok(Load::run(plan).await) }).await?;
-    if scenario == Scenario::Bulk
+    if scenario.primary() == Some(Figure::CpuPerGib)
         && let Some(cpu_us) = figures.remove(&Figure::CpuPerRequest)
     {
-        let gib = tally.answered() as f64 * job.body_bytes as f64 / f64::from(1 << 30);
+        let gib = tally.answered() as f64 * BULK_BYTES as f64 / f64::from(1 << 30);
         figures.insert(Figure::CpuPerGib, cpu_us / 1e6 * tally.answered() as f64 / gib);
     }
     Ok(figures)
 }
 
 fn job(scenario: Scenario, bench: &Bench) -> Result<Job> {
-    let (backend, body_bytes) = if scenario == Scenario::Bulk { bench.bulk } else { bench.small };
+    let (backend, body_bytes) =
+        if matches!(scenario, Scenario::Bulk | Scenario::Passthrough) { bench.bulk } else { bench.small };
     let mut job = Job::new(backend, body_bytes)?;
     if matches!(scenario, Scenario::TlsHttp1 | Scenario::TlsH2 | Scenario::Handshake) {
         job = job.with_tls()?;
+    }
+    if matches!(scenario, Scenario::Passthrough | Scenario::PassthroughUpload) {
+        job = job.with_passthrough()?;
     }
     job.access_log = scenario == Scenario::Log;
     job.routes = match scenario {
@@ -55,10 +61,13 @@ fn job(scenario: Scenario, bench: &Bench) -> Result<Job> {
 fn plan(scenario: Scenario, job: &Job, length: Duration) -> Plan {
     Plan {
         target: job.target(),
-        requests: job.routes.requests(),
+        requests: match scenario {
+            Scenario::PassthroughUpload => Rc::new([upload()]),
+            _ => job.routes.requests(),
+        },
         body_bytes: job.body_bytes,
         connections: match scenario {
-            Scenario::Bulk => 8,
+            Scenario::Bulk | Scenario::Passthrough | Scenario::PassthroughUpload => 8,
             Scenario::Handshake => 16,
             _ => CONNECTIONS,
         },
@@ -67,4 +76,12 @@ fn plan(scenario: Scenario, job: &Job, length: Duration) -> Plan {
         reconnect: scenario == Scenario::Handshake,
         server_names: None,
     }
+}
+
+/// A request with a large body.
+fn upload() -> Bytes {
+    let mut request =
+        format!("POST / HTTP/1.1\r\nhost: load.test\r\ncontent-length: {BULK_BYTES}\r\n\r\n").into_bytes();
+    request.resize(request.len() + BULK_BYTES, b'x');
+    request.into()
 }
