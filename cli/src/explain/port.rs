@@ -2,9 +2,9 @@
 
 use super::places::Places;
 use super::report::{Answer, Explanation, MOST_NEAR, Part};
-use super::{Asked, describe};
-use sluice_ir::{HostPattern, Snapshot};
-use sluice_proxy::snapshot::{BindPlan, Compiler, ListenerRuntime, Port, Runtime};
+use super::{Asked, describe, stream};
+use sluice_ir::{HostPattern, ListenerProtocol, Sharing, Snapshot};
+use sluice_proxy::snapshot::{BindPlan, Compiler, ListenerRuntime, Port, Runtime, StreamPort};
 use sluice_proxy::telemetry::{Metrics, Outcome};
 use sluice_proxy::upstream::{Resolver, Upstreams};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -34,6 +34,14 @@ pub(super) fn choose<'r>(
         .iter()
         .filter(|(address, port)| address.port() == asked.port || port.port == asked.port)
         .collect();
+    if of_number.is_empty()
+        && let Some(port) = carried(runtime, asked)
+    {
+        explanation.near = stream::listeners(port, places);
+        let is_tls = port.listeners().iter().any(|it| it.listener.protocol.sharing() == Sharing::Tls);
+        let word = if is_tls { "tls" } else { "tcp" };
+        return Err(Answer::unreachable(format!("the port carries connections whole; use {word}://")));
+    }
     if of_number.is_empty() {
         explanation.near = listeners(ports.iter().map(|(_, port)| *port), places);
         let hint =
@@ -64,14 +72,48 @@ pub(super) fn choose<'r>(
             Answer::refused(Outcome::BadRequest, "the port speaks HTTPS; use https://")
         });
     }
-    if asked.is_tls && port.listener(asked.tls_name().unwrap_or_default()).is_none() {
-        explanation.near = listeners([*port].into_iter(), places);
-        return Err(Answer::unreachable(format!(
-            "no listener of this port answers for the server name {:?}: TLS alert unrecognized_name",
-            asked.server_name
-        )));
+    if asked.is_tls {
+        by_server_name(runtime.streams.get(address), port, asked, places, explanation)?;
     }
     Ok(port)
+}
+
+/// Whether the server name brings requests. Where connections are carried whole too it decides alone, and whom nobody
+/// answers for sees no alert.
+fn by_server_name(
+    streams: Option<&Arc<StreamPort>>,
+    port: &Arc<Port>,
+    asked: &Asked,
+    places: &mut Places<'_>,
+    explanation: &mut Explanation,
+) -> Result<(), Answer> {
+    let nobody = format!("no listener of this port answers for the server name {:?}", asked.server_name);
+    let Some(streams) = streams else {
+        if port.listener(asked.tls_name().unwrap_or_default()).is_some() {
+            return Ok(());
+        }
+        explanation.near = listeners([port].into_iter(), places);
+        return Err(Answer::unreachable(format!("{nobody}: TLS alert unrecognized_name")));
+    };
+    match streams.listener(asked.tls_name()) {
+        Some(it) if matches!(it.listener.protocol, ListenerProtocol::Https(_)) => Ok(()),
+        Some(it) => {
+            explanation.listener = Some(stream::part(it, places));
+            Err(Answer::unreachable("connections with this server name are carried whole; use tls://"))
+        }
+        None => {
+            explanation.near = stream::listeners(streams, places);
+            Err(Answer::unreachable(format!("{nobody}: the connection is closed")))
+        }
+    }
+}
+
+/// The port of this number on which connections are carried whole and none brings requests.
+fn carried<'r>(runtime: &'r Runtime, asked: &Asked) -> Option<&'r Arc<StreamPort>> {
+    let has_number = |port: &StreamPort| port.listeners().iter().any(|it| it.listener.port == asked.port);
+    let of_number =
+        |(address, port): &(&SocketAddr, &Arc<StreamPort>)| address.port() == asked.port || has_number(port);
+    runtime.streams.iter().filter(of_number).min_by_key(|(address, _)| **address).map(|(_, port)| port)
 }
 
 fn note(address: &SocketAddr, explanation: &mut Explanation) {

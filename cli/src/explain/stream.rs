@@ -121,10 +121,12 @@ fn others(snapshot: &Snapshot, listener: &StreamListener, chosen: &StreamRuntime
         .collect()
 }
 
-fn listeners(port: &StreamPort, places: &mut Places<'_>) -> Vec<Part> {
+/// The listeners of a port, with their places.
+pub(super) fn listeners(port: &StreamPort, places: &mut Places<'_>) -> Vec<Part> {
     port.listeners().iter().take(MOST_NEAR).map(|it| part(it, places)).collect()
 }
 
-fn part(it: &StreamListener, places: &mut Places<'_>) -> Part {
+/// A listener with its place.
+pub(super) fn part(it: &StreamListener, places: &mut Places<'_>) -> Part {
     Part::new(describe::listener(&it.listener), places.of(&it.listener.origin))
 }

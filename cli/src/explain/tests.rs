@@ -256,3 +256,50 @@ fn what_is_carried_whole_is_explained_by_name_and_port() {
     assert!(of_streams("udp://any.test:54").answer.text.contains("no listener carries UDP on port 54"));
     assert!(Asked::new("GET", "tcp://any.test", &[]).is_err());
 }
+
+/// Names that are passed through, and others that bring requests, on one port; a port of the first alone; one of TCP.
+const MIXED: &str = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: mixed}
+spec:
+  gatewayClassName: sluice
+  listeners:
+  - {name: passed, port: 443, protocol: TLS, hostname: own.test, tls: {mode: Passthrough}}
+  - {name: https, port: 443, protocol: HTTPS, hostname: '*.web.test', tls: {certificateRefs: [{name: web}]}}
+  - {name: alone, port: 8443, protocol: TLS, tls: {mode: Passthrough}}
+  - {name: tcp, port: 5432, protocol: TCP}
+---
+";
+
+#[test]
+fn a_request_to_a_port_that_carries_connections_whole_is_told_what_its_name_brings() {
+    let made = rcgen::generate_simple_self_signed(vec!["*.web.test".to_owned()]).unwrap();
+    let secret = serde_json::json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "web"},
+        "stringData": {"tls.crt": made.cert.pem(), "tls.key": made.signing_key.serialize_pem()}});
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("all.yaml"), format!("{MIXED}{secret}")).unwrap();
+    let (project, _) = Project::load(folder.path(), "default").unwrap();
+    let asked = |url: &str| explain(&project, &Asked::new("GET", url, &[]).unwrap());
+
+    let passed = asked("https://own.test/");
+    assert!(passed.answer.text.contains("carried whole; use tls://"), "{}", passed.to_text());
+    assert!(
+        passed.to_text().contains("passed") && passed.to_text().contains("all.yaml:7"),
+        "{}",
+        passed.to_text()
+    );
+    let stranger = asked("https://stranger.test/");
+    let text = &stranger.answer.text;
+    assert!(
+        text.contains("\"stranger.test\": the connection is closed") && !text.contains("alert"),
+        "{text}"
+    );
+    assert!(stranger.to_text().contains("passed"), "{}", stranger.to_text());
+    // Its name brings requests, for which no route is here.
+    let web = asked("https://a.web.test/");
+    assert_eq!(web.answer.outcome, Some("no_route"), "{}", web.to_text());
+    assert!(asked("https://own.test:8443/").answer.text.contains("carries connections whole; use tls://"));
+    assert!(asked("http://own.test:5432/").answer.text.contains("carries connections whole; use tcp://"));
+    assert!(asked("http://own.test:81/").answer.text.contains("no listener has port 81"));
+}
