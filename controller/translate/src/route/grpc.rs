@@ -3,10 +3,9 @@
 use super::faults::Faults;
 use super::filters::{self, Place, RawFilter, raw_backend, raw_headers, raw_mirror};
 use super::matches;
-use super::rule_status;
+use super::rule_status::{self, parent_ref};
 use super::timing::{self, RawSession};
 use crate::model::{BackendModel, Meta, RouteModel, RuleExtras, RuleModel};
-use crate::status::ParentRef;
 use sluice_crds::grpcroutes::{
     GrpcRouteRules, GrpcRouteRulesBackendRefs, GrpcRouteRulesBackendRefsFilters,
     GrpcRouteRulesBackendRefsFiltersType as BackendFilterType, GrpcRouteRulesFilters,
@@ -16,7 +15,6 @@ use sluice_crds::grpcroutes::{
 };
 use sluice_crds::{GrpcRoute, Kind};
 use sluice_ir::{Match, PathMatch, RouteKind};
-use std::sync::Arc;
 
 macro_rules! raw_filter {
     ($it:expr, $type:ident) => {{
@@ -62,22 +60,7 @@ pub(crate) fn read(it: &GrpcRoute) -> RouteModel {
     }
     RouteModel {
         kind: RouteKind::Grpc,
-        parents: it
-            .spec
-            .parent_refs
-            .iter()
-            .flatten()
-            .map(|it| {
-                Arc::new(ParentRef {
-                    group: it.group.clone(),
-                    kind: it.kind.clone(),
-                    name: it.name.clone(),
-                    namespace: it.namespace.clone(),
-                    port: it.port,
-                    section_name: it.section_name.clone(),
-                })
-            })
-            .collect(),
+        parents: it.spec.parent_refs.iter().flatten().map(|it| parent_ref!(it)).collect(),
         hostnames,
         rules: rules.into(),
         rule_count: u32::try_from(written.len()).unwrap_or(u32::MAX),

@@ -4,10 +4,9 @@ use super::cors::raw_cors;
 use super::faults::Faults;
 use super::filters::{self, Place, RawFilter, RawPath, RawRedirect, raw_backend, raw_headers, raw_mirror};
 use super::matches;
-use super::rule_status;
+use super::rule_status::{self, parent_ref};
 use super::timing::{self, RawSession};
 use crate::model::{BackendModel, Meta, RouteModel, RuleExtras, RuleModel};
-use crate::status::ParentRef;
 use sluice_crds::httproutes::{
     HttpRouteRules, HttpRouteRulesBackendRefs, HttpRouteRulesBackendRefsFilters,
     HttpRouteRulesBackendRefsFiltersRequestRedirectPathType as BackendRedirectPathType,
@@ -22,7 +21,6 @@ use sluice_crds::httproutes::{
 };
 use sluice_crds::{HttpRoute, Kind};
 use sluice_ir::{Match, RouteKind};
-use std::sync::Arc;
 
 macro_rules! filter_kind {
     ($it:expr, $type:ident) => {
@@ -102,22 +100,7 @@ pub(crate) fn read(it: &HttpRoute) -> RouteModel {
     }
     RouteModel {
         kind: RouteKind::Http,
-        parents: it
-            .spec
-            .parent_refs
-            .iter()
-            .flatten()
-            .map(|it| {
-                Arc::new(ParentRef {
-                    group: it.group.clone(),
-                    kind: it.kind.clone(),
-                    name: it.name.clone(),
-                    namespace: it.namespace.clone(),
-                    port: it.port,
-                    section_name: it.section_name.clone(),
-                })
-            })
-            .collect(),
+        parents: it.spec.parent_refs.iter().flatten().map(|it| parent_ref!(it)).collect(),
         hostnames,
         rules: rules.into(),
         rule_count: u32::try_from(written.len()).unwrap_or(u32::MAX),

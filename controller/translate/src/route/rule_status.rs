@@ -1,10 +1,27 @@
-//! What both route kinds check in the same way: host names, rule names, weights, and rules that can only fail.
+//! What all route kinds read and check in the same way: parents, host names, rule names, weights, and rules that can only
+//! fail.
 
 use super::faults::Faults;
 use crate::model::{BackendModel, FaultReason, FilterModel};
 use crate::syntax;
 use sluice_ir::{Filter, HostPattern};
 use std::sync::Arc;
+
+/// A parentRef as the status repeats it; each route kind has a type of its own with the same fields.
+macro_rules! parent_ref {
+    ($it:expr) => {{
+        let it = $it;
+        std::sync::Arc::new($crate::status::ParentRef {
+            group: it.group.clone(),
+            kind: it.kind.clone(),
+            name: it.name.clone(),
+            namespace: it.namespace.clone(),
+            port: it.port,
+            section_name: it.section_name.clone(),
+        })
+    }};
+}
+pub(crate) use parent_ref;
 
 /// Largest weight (BackendRef.weight).
 const MAX_WEIGHT: i32 = 1_000_000;

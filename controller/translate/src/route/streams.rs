@@ -1,12 +1,10 @@
 //! Reads TLSRoute, TCPRoute and UDPRoute into the model of stream routes.
 
 use super::faults::Faults;
-use super::rule_status;
+use super::rule_status::{self, parent_ref};
 use crate::model::{BackendModel, BackendReference, FaultReason, Meta, StreamModel};
-use crate::status::ParentRef;
 use sluice_crds::{Kind, StreamParentRef, StreamRule, TcpRoute, TlsRoute, UdpRoute};
 use sluice_ir::StreamKind;
-use std::sync::Arc;
 
 /// What the three kinds have in common.
 struct Raw<'a> {
@@ -57,17 +55,7 @@ pub(crate) fn udp(it: &UdpRoute) -> StreamModel {
 fn read(raw: Raw<'_>) -> StreamModel {
     let mut faults = Faults::default();
     let hostnames = rule_status::hostnames(raw.hostnames, &mut faults);
-    let parents = raw.parents.iter().map(|it| {
-        Arc::new(ParentRef {
-            group: it.group.clone(),
-            kind: it.kind.clone(),
-            name: it.name.clone(),
-            namespace: it.namespace.clone(),
-            port: it.port,
-            section_name: it.section_name.clone(),
-        })
-    });
-    let parents = parents.collect();
+    let parents = raw.parents.iter().map(|it| parent_ref!(it)).collect();
     // Nothing tells the connections of two rules apart: the API takes exactly one.
     if raw.rules.len() != 1 {
         let message = format!("a {} has one rule, this one has {}", raw.meta.reference.kind, raw.rules.len());
