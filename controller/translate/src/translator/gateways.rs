@@ -138,6 +138,7 @@ impl Translator {
             None => self.output.remove(ResourceKey::Gateway(key)),
         }
         self.install_parents(reference, old.as_ref(), output.as_ref());
+        self.note_orders(reference, old.as_ref(), output.as_ref());
         self.dirty.insert(Node::Render(reference.clone()));
         if let Some(output) = output {
             self.gateways.insert(reference.clone(), output);
@@ -197,7 +198,8 @@ impl Translator {
                 staples: &self.staples,
             };
             let rendered = self.gateways.get(gateway).map(|it| gateway::render(&it.base, &facts));
-            let (list, problems) = rendered.unwrap_or_default();
+            let (list, mut problems) = rendered.unwrap_or_default();
+            problems.extend(self.rival_problems(gateway));
             self.output.set_problems(&Node::Render(gateway.clone()), problems);
             if !list.is_empty() {
                 self.rendered.insert(gateway.clone(), list.iter().map(|it| it.0.clone()).collect());

@@ -4,6 +4,7 @@ mod backends;
 mod gateways;
 mod issuers;
 mod policies;
+mod rivals;
 mod routes;
 
 use crate::backend::BackendId;
@@ -107,6 +108,8 @@ pub struct Translator {
     issuance: Issuance,
     /// How the OCSP responses of certificates that ask for one stand.
     staples: BTreeMap<CertificateKey, StapleStanding>,
+    /// Who has which Secret ordered.
+    rivals: rivals::Rivals,
     /// Whether what issuers are to order may have changed since the last look.
     orders_changed: bool,
     /// Statuses that each Gateway wrote: its own and its sets'.
@@ -153,6 +156,7 @@ impl Translator {
             infrastructure: BTreeMap::new(),
             issuance: Issuance::default(),
             staples: BTreeMap::new(),
+            rivals: rivals::Rivals::default(),
             orders_changed: false,
             rendered: BTreeMap::new(),
             dirty: BTreeSet::from([Node::Claims]),
