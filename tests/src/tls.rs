@@ -94,14 +94,23 @@ impl Issued {
 
 /// A client that believes any certificate: the test looks at it itself.
 pub fn trusting(alpn: &[&str]) -> ClientConfig {
-    let verifier = Arc::new(Trusting(Arc::new(aws_lc_rs::default_provider())));
-    let config = builder(rustls::DEFAULT_VERSIONS).dangerous().with_custom_certificate_verifier(verifier);
-    with_alpn(config.with_no_client_auth(), alpn)
+    blind(Trusting::default(), alpn)
+}
+
+/// The same, also of a certificate that nobody could verify: that of a TLS-ALPN-01 challenge has a critical extension
+/// which is known to no verifier (RFC 8737 §3), so that not even its signature can be looked at.
+pub fn trusting_challenges(alpn: &[&str]) -> ClientConfig {
+    blind(Trusting { ignores_signatures: true, ..Trusting::default() }, alpn)
+}
+
+fn blind(verifier: Trusting, alpn: &[&str]) -> ClientConfig {
+    let config = builder(rustls::DEFAULT_VERSIONS).dangerous();
+    with_alpn(config.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth(), alpn)
 }
 
 /// The same, with a certificate of its own if it is asked for one.
 pub fn presenting(alpn: &[&str], certificate: &Wish) -> ClientConfig {
-    let verifier = Arc::new(Trusting(Arc::new(aws_lc_rs::default_provider())));
+    let verifier = Arc::new(Trusting::default());
     let config = builder(rustls::DEFAULT_VERSIONS).dangerous().with_custom_certificate_verifier(verifier);
     let (chain, key) = certificate.issue();
     with_alpn(config.with_client_auth_cert(chain, key).expect("a certificate with its key"), alpn)
@@ -131,7 +140,16 @@ pub async fn connect(
 }
 
 #[derive(Debug)]
-struct Trusting(Arc<CryptoProvider>);
+struct Trusting {
+    provider: CryptoProvider,
+    ignores_signatures: bool,
+}
+
+impl Default for Trusting {
+    fn default() -> Self {
+        Self { provider: aws_lc_rs::default_provider(), ignores_signatures: false }
+    }
+}
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(
@@ -151,7 +169,10 @@ impl ServerCertVerifier for Trusting {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        if self.ignores_signatures {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -160,10 +181,13 @@ impl ServerCertVerifier for Trusting {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        if self.ignores_signatures {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

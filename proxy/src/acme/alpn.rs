@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub const ALPN: &[u8] = b"acme-tls/1";
 
 /// Whether the client offers `acme-tls/1` and nothing beside it (RFC 8737 §3).
-pub(super) fn is_asked(hello: &ClientHello<'_>) -> bool {
+pub(crate) fn is_asked(hello: &ClientHello<'_>) -> bool {
     let Some(mut offered) = hello.alpn() else { return false };
     offered.next() == Some(ALPN) && offered.next().is_none()
 }

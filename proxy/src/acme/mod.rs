@@ -7,6 +7,7 @@
 mod alpn;
 
 pub use alpn::ALPN;
+pub(crate) use alpn::is_asked;
 
 use sluice_ir as ir;
 use std::collections::{BTreeMap, HashMap};
@@ -61,7 +62,12 @@ impl Challenges {
         if self.tls.is_empty() || !alpn::is_asked(hello) {
             return None;
         }
-        self.tls.get(server_name?)
+        self.proof(server_name?)
+    }
+
+    /// The handshake that proves a host, if that is asked of us.
+    pub(crate) fn proof(&self, host: &str) -> Option<&Arc<rustls::ServerConfig>> {
+        self.tls.get(host)
     }
 
     /// How many there are.

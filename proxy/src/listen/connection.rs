@@ -6,7 +6,7 @@
 
 use super::accept::canonical;
 use super::head::Refusal;
-use super::hello;
+use super::hello::{self, Hello};
 use super::io::{ConnIo, Shared, linger};
 use super::limit::{ClientSlot, PortSlot, Slots};
 use super::observer::{Observer, Refused};
@@ -14,7 +14,7 @@ use super::proxy_header::{self, Parsed};
 use super::secure::{self, NoTls};
 use super::stream::{Carried, Chosen, ClientSide, Stream, StreamConnection, Streams};
 use super::transport::Transport;
-use super::{ConnInfo, PortConfig, TlsInfo, answer, http1, http2};
+use super::{ConnInfo, PortConfig, TlsInfo, answer, challenge, http1, http2};
 use crate::telemetry::Outcome;
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerApp;
@@ -130,7 +130,18 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
     let (chosen, server_name) = match config.carried {
         Carried::Requests => (Chosen::Requests, None),
         Carried::Whole => (port.streams.choose(port.key, None), None),
-        Carried::ByServerName => by_server_name(port, &socket, peer, deadline).await?,
+        Carried::ByServerName => {
+            let Hello { server_name, asks_proof } = hello(port, &socket, peer, deadline).await?;
+            let name = server_name.as_deref();
+            if let Some(proof) = name.filter(|_| asks_proof).and_then(|name| config.challenges.proof(name)) {
+                let answered = challenge::answer(socket, proof.clone(), name.unwrap_or_default().to_owned());
+                let ended = timeout_at(deadline, answered).await;
+                let ended = ended.unwrap_or_else(|_| NoTls::Failed("handshake timed out".to_owned()));
+                tls_failed(port, peer, ended).await;
+                return None;
+            }
+            (port.streams.choose(port.key, name), server_name)
+        }
     };
     let stream = match chosen {
         Chosen::Requests => None,
@@ -190,16 +201,11 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
     })
 }
 
-/// What the connection is, by the server name of its ClientHello, which stays in the socket.
-async fn by_server_name<A>(
-    port: &Port<A>,
-    socket: &TcpStream,
-    peer: SocketAddr,
-    deadline: Instant,
-) -> Option<(Chosen, Option<String>)> {
+/// The ClientHello of the connection, which stays in the socket.
+async fn hello<A>(port: &Port<A>, socket: &TcpStream, peer: SocketAddr, deadline: Instant) -> Option<Hello> {
     let looked = timeout_at(deadline, hello::peek(socket)).await;
     match looked.unwrap_or_else(|_| Err(NoTls::Failed("no ClientHello in time".to_owned()))) {
-        Ok(name) => Some((port.streams.choose(port.key, name.as_deref()), name)),
+        Ok(hello) => Some(hello),
         Err(failure) => {
             tls_failed(port, peer, failure).await;
             None

@@ -1,6 +1,7 @@
 //! Looks at a ClientHello without taking it from the socket, so that whoever the connection goes to finds it whole.
 
 use super::secure::{NoTls, server_name};
+use crate::acme::is_asked;
 use rustix::net::RecvFlags;
 use rustls::server::Acceptor;
 use std::io;
@@ -17,9 +18,17 @@ const MOST_LOOKS: usize = 16;
 const HANDSHAKE: u8 = 22;
 const RECORD_HEADER: usize = 5;
 
-/// The server name of the hello that waits in the socket; `None` within: it has none. Give the connection up when the
-/// deadline passes.
-pub(super) async fn peek(socket: &TcpStream) -> Result<Option<String>, NoTls> {
+/// What a ClientHello says of where its connection belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hello {
+    /// `None`: it has none.
+    pub(super) server_name: Option<String>,
+    /// A certificate authority wants to see a proof, and nothing else (RFC 8737 §3).
+    pub(super) asks_proof: bool,
+}
+
+/// The hello that waits in the socket. Give the connection up when the deadline passes.
+pub(super) async fn peek(socket: &TcpStream) -> Result<Hello, NoTls> {
     let mut buffer = vec![0; FIRST_BYTES];
     let (mut seen, mut looks) = (0, 0);
     loop {
@@ -60,8 +69,8 @@ fn first_record(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= length).then_some(length)
 }
 
-/// The server name, or what is wrong; `None` when more bytes are needed. Costs nothing until the first record is whole.
-fn read(bytes: &[u8]) -> Option<Result<Option<String>, String>> {
+/// What the hello says, or what is wrong; `None` when more bytes are needed. Costs nothing until the first record is whole.
+fn read(bytes: &[u8]) -> Option<Result<Hello, String>> {
     if bytes.first().is_some_and(|first| *first != HANDSHAKE) {
         return Some(Err("the client speaks no TLS".to_owned()));
     }
@@ -73,7 +82,11 @@ fn read(bytes: &[u8]) -> Option<Result<Option<String>, String>> {
             return Some(Err(error.to_string()));
         }
         match acceptor.accept() {
-            Ok(Some(accepted)) => return Some(Ok(server_name(&accepted.client_hello()))),
+            Ok(Some(accepted)) => {
+                let hello = accepted.client_hello();
+                let (server_name, asks_proof) = (server_name(&hello), is_asked(&hello));
+                return Some(Ok(Hello { server_name, asks_proof }));
+            }
             Ok(None) => {}
             Err((error, _)) => return Some(Err(error.to_string())),
         }
@@ -85,7 +98,7 @@ fn read(bytes: &[u8]) -> Option<Result<Option<String>, String>> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-    use super::{MOST_LOOKS, NoTls, peek, read};
+    use super::{Hello, MOST_LOOKS, NoTls, peek, read};
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, ClientConnection, RootCertStore};
     use std::sync::Arc;
@@ -128,8 +141,9 @@ mod tests {
         for end in 0..hello.len() {
             assert!(read(&hello[..end]).is_none(), "{end}");
         }
-        assert_eq!(read(&hello), Some(Ok(Some("www.example.com".to_owned()))));
-        assert_eq!(read(&in_records(&hello, 100)), Some(Ok(Some("www.example.com".to_owned()))));
+        let expected = Hello { server_name: Some("www.example.com".to_owned()), asks_proof: false };
+        assert_eq!(read(&hello), Some(Ok(expected.clone())));
+        assert_eq!(read(&in_records(&hello, 100)), Some(Ok(expected)));
         assert!(read(b"GET / HTTP/1.1\r\n\r\n").unwrap().is_err());
     }
 
@@ -145,7 +159,8 @@ mod tests {
             }
             client
         });
-        assert_eq!(peek(&server).await.ok().flatten().as_deref(), Some("www.example.com"));
+        let seen = peek(&server).await.ok().and_then(|hello| hello.server_name);
+        assert_eq!(seen.as_deref(), Some("www.example.com"));
         let _client = sending.await.unwrap();
         let mut got = vec![0; hello.len()];
         server.read_exact(&mut got).await.unwrap();
@@ -168,6 +183,6 @@ mod tests {
             client.write_all(record).await.unwrap();
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
-        assert!(matches!(looking.await.unwrap().0, Err(NoTls::Failed(_)) | Ok(Some(_))));
+        assert!(matches!(looking.await.unwrap().0, Err(NoTls::Failed(_)) | Ok(_)));
     }
 }

@@ -8,6 +8,7 @@
 
 mod accept;
 mod answer;
+mod challenge;
 mod client_certificate;
 mod connection;
 mod framing;

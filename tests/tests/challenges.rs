@@ -3,22 +3,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::CertificateDer;
 use sluice_ir::{self as ir, Resource};
 use sluice_proxy::snapshot::BindPlan;
 use sluice_proxy::telemetry::AccessLogger;
 use sluice_proxy::upstream::Resolver;
 use sluice_proxy::{Proxy, ProxyOptions};
+use sluice_tests::client::Io;
+use sluice_tests::tls;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+type Tls = TlsStream<Box<dyn Io>>;
 
 const PATH: &str = "/.well-known/acme-challenge/";
 
@@ -114,59 +114,12 @@ async fn ask(port: u16, method: &str, host: &str, path: &str) -> (String, String
     (head[9..12].to_owned(), body.to_owned())
 }
 
-/// Takes any certificate: what it shows is looked at by the test.
-#[derive(Debug)]
-struct Anything;
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
+/// Shakes hands with whatever certificate: what is shown is looked at by the test.
+async fn shake(port: u16, host: &str, alpn: &[&str]) -> io::Result<Tls> {
+    tls::connect(([127, 0, 0, 1], port).into(), host, tls::trusting_challenges(alpn)).await
 }
 
-async fn shake(port: u16, host: &str, alpn: &[&[u8]]) -> io::Result<TlsStream<TcpStream>> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anything))
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|it| it.to_vec()).collect();
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let name = ServerName::try_from(host.to_owned()).unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
-}
-
-fn shown(stream: &TlsStream<TcpStream>) -> Vec<u8> {
+fn shown(stream: &Tls) -> Vec<u8> {
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
@@ -218,7 +171,7 @@ async fn tls_alpn_01_is_answered_on_the_port_of_a_listener_that_waits() {
     let (proxy, _, secure) =
         start(|_, secure| vec![listener("shop", secure, "shop.example", https(&[], false))]).await;
     // The port is bound, and the name refused.
-    let refused = shake(secure, "shop.example", &[b"h2"]).await.unwrap_err();
+    let refused = shake(secure, "shop.example", &["h2"]).await.err().unwrap();
     assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
 
     let (special, private_key) = special("shop.example");
@@ -230,18 +183,18 @@ async fn tls_alpn_01_is_answered_on_the_port_of_a_listener_that_waits() {
         serves,
     ];
     assert!(proxy.apply(&delta(upserts)).await.is_empty());
-    let mut stream = shake(secure, "shop.example", &[b"acme-tls/1"]).await.unwrap();
+    let mut stream = shake(secure, "shop.example", &["acme-tls/1"]).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"acme-tls/1"[..]));
     assert_eq!(shown(&stream), der(&special));
     // RFC 8737 §3: nothing follows.
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
 
     // Whoever offers more than the one protocol, or names another host, is served as ever.
-    let refused = shake(secure, "shop.example", &[b"acme-tls/1", b"h2"]).await.unwrap_err();
+    let refused = shake(secure, "shop.example", &["acme-tls/1", "h2"]).await.err().unwrap();
     assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
-    let refused = shake(secure, "served.example", &[b"acme-tls/1"]).await.unwrap_err();
+    let refused = shake(secure, "served.example", &["acme-tls/1"]).await.err().unwrap();
     assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
-    let stream = shake(secure, "served.example", &[b"h2"]).await.unwrap();
+    let stream = shake(secure, "served.example", &["h2"]).await.unwrap();
     assert_eq!(shown(&stream), der(&chain));
 }
 
@@ -254,7 +207,31 @@ async fn a_self_signed_certificate_is_shown_only_when_told_to() {
         ]
     })
     .await;
-    let stream = shake(secure, "told.example", &[b"http/1.1"]).await.unwrap();
+    let stream = shake(secure, "told.example", &["http/1.1"]).await.unwrap();
     assert!(!shown(&stream).is_empty());
-    assert!(shake(secure, "silent.example", &[b"http/1.1"]).await.is_err());
+    assert!(shake(secure, "silent.example", &["http/1.1"]).await.is_err());
+}
+
+/// The authority knows one port, 443, whatever is carried there: the listener that is to be proven is on another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_alpn_01_is_answered_on_a_port_that_only_passes_through() {
+    let (special, private_key) = special("shop.example");
+    let answer = ir::ChallengeAnswer::TlsAlpn01 { certificate: special.clone(), private_key };
+    let asked = challenge("shop.example", answer);
+    let (proxy, _, secure) = start(|_, secure| {
+        vec![
+            listener("passed", secure, "*", ir::ListenerProtocol::TlsPassthrough),
+            Resource::Challenge(asked.clone()),
+        ]
+    })
+    .await;
+    let mut stream = shake(secure, "shop.example", &["acme-tls/1"]).await.unwrap();
+    assert_eq!(shown(&stream), der(&special));
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    // Everybody else's connection is carried, here to nobody.
+    assert!(shake(secure, "shop.example", &["h2"]).await.is_err());
+    assert!(shake(secure, "other.example", &["acme-tls/1"]).await.is_err());
+    let gone = vec![ir::ResourceKey::Challenge(asked.key.clone())];
+    proxy.apply(&ir::Delta { upserts: Vec::new(), removals: gone }).await;
+    assert!(shake(secure, "shop.example", &["acme-tls/1"]).await.is_err());
 }
