@@ -8,7 +8,9 @@ use crate::lease::{self, LeaseOptions};
 use crate::outlets::{self, Parts};
 use crate::provision::{ProvisionOptions, Provisioner};
 use crate::reconcile::{Input, QUEUE, Reconciler};
-use crate::serve::{self, AUDIENCE, Distributor, PeerIdentity, PeerOptions, ServeOptions, TokenReviewer};
+use crate::serve::{
+    self, AUDIENCE, Distributor, Names, Others, PeerIdentity, PeerOptions, ServeOptions, TokenReviewer,
+};
 use crate::settings::Settings;
 use crate::staple::Stapler;
 use crate::status::Writer;
@@ -149,7 +151,8 @@ async fn start(
 
     let options = Options { controller_name: settings.controller_name.clone(), standalone: false };
     let (wanted, of_engine) = channel::channel(Arc::default());
-    let parts = Parts { distributor: distributor.clone(), provisioner, wanted, tickets, stapler };
+    let (offers, of_names) = channel::channel(Arc::default());
+    let parts = Parts { distributor: distributor.clone(), provisioner, wanted, offers, tickets, stapler };
     let reconciler = Reconciler::new(options, parts, writer.clone(), metrics.clone(), readiness.clone());
     running.tasks.spawn_blocking(move || {
         reconciler.run(inputs);
@@ -160,11 +163,13 @@ async fn start(
     let challenges =
         acme::watch_challenges(client.clone(), settings.namespace.clone(), sink.clone(), stop.clone());
     running.start("the watch of challenges", challenges);
+    let (engine, of_leader) = channel::channel(None);
     let options = AcmeOptions {
         namespace: settings.namespace.clone(),
         identity: settings.identity(),
         wanted: of_engine,
         is_leader: is_leader.clone(),
+        engine,
     };
     let orders = acme::run(client.clone(), distributor.clone(), options, sink.clone(), stop.clone());
     running.start("the engine of certificates", orders);
@@ -182,6 +187,9 @@ async fn start(
     let mut options = ServeOptions::new(settings.serve, settings.identity());
     options.peers =
         Some(PeerIdentity { namespace: settings.namespace.clone(), service_account: NAME.to_owned() });
+    let others = Others::default();
+    options.names = Some(Names::new(of_names, of_leader, others.clone()));
+    options.token_file.clone_from(&settings.token_file);
     let reviewer = Arc::new(TokenReviewer::new(client.clone(), AUDIENCE));
     let bound = serve::serve(distributor.clone(), options, reviewer, serving, stop.clone()).await?;
     readiness.set_serving();
@@ -199,6 +207,7 @@ async fn start(
         server_name: settings.server_name(),
         token_file: settings.token_file.clone(),
         authorities,
+        others,
     };
     running.start("the watch of replicas", serve::watch_peers(client, distributor, peers, stop));
     Ok(())

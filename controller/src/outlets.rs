@@ -12,7 +12,7 @@ use crate::tickets::Tickets;
 use sluice_acme::WantedSet;
 use sluice_crds::ObjectRef;
 use sluice_ir::{Delta, GatewayKey, Resource};
-use sluice_translate::{GatewayPlan, IssuerPlan, Management, WantedCertificate};
+use sluice_translate::{GatewayPlan, Management, Orders};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -24,6 +24,8 @@ pub(crate) struct Parts {
     pub(crate) stapler: Stapler,
     /// What the engine is to obtain.
     pub(crate) wanted: watch::Sender<Arc<WantedSet>>,
+    /// Which names of handshakes may be asked for.
+    pub(crate) offers: watch::Sender<Arc<acme::Offers>>,
 }
 
 impl Outlets for Parts {
@@ -54,8 +56,9 @@ impl Outlets for Parts {
         Standing { is_programmed: sync.programmed, is_settling: sync.settling }
     }
 
-    fn order(&mut self, issuers: &[Arc<IssuerPlan>], certificates: &[WantedCertificate]) {
-        self.wanted.send_replace(Arc::new(acme::wanted_set(issuers, certificates)));
+    fn order(&mut self, orders: &Orders) {
+        self.offers.send_replace(Arc::new(acme::Offers::new(&orders.on_demand)));
+        self.wanted.send_replace(Arc::new(acme::wanted_set(orders)));
     }
 
     fn want(&mut self, gateway: &ObjectRef, plan: Option<&GatewayPlan>) {

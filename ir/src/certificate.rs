@@ -1,6 +1,6 @@
 //! Certificates with their private keys. The key never shows in a log, dump, status or fixture.
 
-use crate::{CertificateKey, Origin};
+use crate::{CertificateKey, OnDemandKey, Origin};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -22,6 +22,9 @@ pub struct Certificate {
     /// OCSP response (DER) that is shown with it; `None`: it asks for none, or none can be had for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staple: Option<SecretBytes>,
+    /// Obtained at a handshake: no listener names it, and those with this key show it for its own names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<OnDemandKey>,
 }
 
 /// Bytes that print as a fingerprint. (A chain is public, but long: it is shown the same way.)

@@ -64,8 +64,14 @@ key!(
     EndpointSetKey
 );
 key!(
-    /// `Secret/NAMESPACE/NAME`.
+    /// `Secret/NAMESPACE/NAME`, with `+on-demand` appended where no listener names it: see
+    /// [`Certificate::on_demand`](crate::Certificate::on_demand).
     CertificateKey
+);
+key!(
+    /// `NAMESPACE/ISSUER-NAMESPACE/ISSUER`: listeners of one namespace whose issuer obtains certificates at handshakes,
+    /// and those certificates.
+    OnDemandKey
 );
 key!(
     /// `GATEWAY-NAMESPACE/GATEWAY/http-01/HOST/TOKEN` or `GATEWAY-NAMESPACE/GATEWAY/tls-alpn-01/HOST`.

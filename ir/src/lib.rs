@@ -40,7 +40,7 @@ pub use filter::{
 pub use gateway::{AccessLog, ClientCertificateField, Gateway, Limits, ProxyProtocol, Settings};
 pub use host::HostPattern;
 pub use key::{
-    BackendKey, CertificateKey, ChallengeKey, EndpointSetKey, GatewayKey, ListenerKey, RouteKey,
+    BackendKey, CertificateKey, ChallengeKey, EndpointSetKey, GatewayKey, ListenerKey, OnDemandKey, RouteKey,
     StreamRouteKey,
 };
 pub use kind::ResourceKind;

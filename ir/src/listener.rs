@@ -2,7 +2,7 @@
 
 use crate::{
     CertificateKey, CipherSuite, ClientValidation, GatewayKey, HostPattern, KeyExchangeGroup, ListenerKey,
-    Origin,
+    OnDemandKey, Origin,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -102,6 +102,10 @@ pub struct Tls {
     /// What is asked of client certificates; `None`: they are not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_validation: Option<Box<ClientValidation>>,
+    /// A name that no certificate covers is asked for at the handshake (its certificates are those with this key);
+    /// `None`: it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<OnDemandKey>,
 }
 
 impl Tls {
@@ -114,6 +118,7 @@ impl Tls {
             cipher_suites: Vec::new(),
             key_exchange_groups: Vec::new(),
             client_validation: None,
+            on_demand: None,
         }
     }
 }

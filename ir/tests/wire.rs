@@ -218,19 +218,30 @@ fn listener() -> impl Strategy<Value = Resource> {
     let versions = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
     let suites = vec(select(CipherSuite::ALL), 0..3);
     let groups = vec(select(KeyExchangeGroup::ALL), 0..3);
-    let tls = (vec(text(), 1..3), versions, suites, groups, option::of(validation), any::<bool>()).prop_map(
-        |(certificates, minimum_version, cipher_suites, key_exchange_groups, client_validation, is_https)| {
-            let tls = Tls {
-                certificates: certificates.into_iter().map(CertificateKey::new).collect(),
+    let asks = option::of(text());
+    let tls = (vec(text(), 1..3), versions, suites, groups, option::of(validation), asks, any::<bool>())
+        .prop_map(
+            |(
+                certificates,
                 minimum_version,
-                self_signed_meanwhile: false,
                 cipher_suites,
                 key_exchange_groups,
                 client_validation,
-            };
-            if is_https { ListenerProtocol::Https(tls) } else { ListenerProtocol::TlsTerminate(tls) }
-        },
-    );
+                asks,
+                is_https,
+            )| {
+                let tls = Tls {
+                    certificates: certificates.into_iter().map(CertificateKey::new).collect(),
+                    minimum_version,
+                    self_signed_meanwhile: false,
+                    cipher_suites,
+                    key_exchange_groups,
+                    client_validation,
+                    on_demand: asks.map(OnDemandKey::new),
+                };
+                if is_https { ListenerProtocol::Https(tls) } else { ListenerProtocol::TlsTerminate(tls) }
+            },
+        );
     let protocol = prop_oneof![
         Just(ListenerProtocol::Http),
         tls,
@@ -324,10 +335,19 @@ fn gateway() -> impl Strategy<Value = Resource> {
 }
 
 fn certificate() -> impl Strategy<Value = Resource> {
-    (text(), origin(), vec(text(), 0..3), secret(), secret(), option::of(secret())).prop_map(
-        |(key, origin, names, chain, private_key, staple)| {
-            let key = CertificateKey::new(key);
-            Resource::Certificate(Arc::new(Certificate { key, origin, names, chain, private_key, staple }))
+    let asked = option::of(text());
+    (text(), origin(), vec(text(), 0..3), secret(), secret(), option::of(secret()), asked).prop_map(
+        |(key, origin, names, chain, private_key, staple, asked)| {
+            let (key, on_demand) = (CertificateKey::new(key), asked.map(OnDemandKey::new));
+            Resource::Certificate(Arc::new(Certificate {
+                key,
+                origin,
+                names,
+                chain,
+                private_key,
+                staple,
+                on_demand,
+            }))
         },
     )
 }
@@ -393,6 +413,7 @@ fn sample_certificate() -> Resource {
         chain: SecretBytes::new(b"the chain".to_vec()),
         private_key: SecretBytes::new(b"the private key".to_vec()),
         staple: None,
+        on_demand: None,
     }))
 }
 

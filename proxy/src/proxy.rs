@@ -6,6 +6,7 @@ use crate::listen::{PortConfig, Ports};
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
 use crate::stream::{StreamEngine, UdpPortConfig, UdpPorts, Ways};
 use crate::telemetry::{AccessLogger, Metrics};
+use crate::tls::{Obtain, OnDemand};
 use crate::upstream::{MirrorClient, MirrorLimits, PoolSnapshot, Resolver, Upstreams};
 use crate::watcher::Watcher;
 use arc_swap::ArcSwap;
@@ -46,6 +47,7 @@ pub struct Proxy {
     ports: Ports<Handler>,
     datagrams: UdpPorts,
     upstreams: Arc<Upstreams>,
+    on_demand: OnDemand,
     metrics: Arc<Metrics>,
     log: AccessLogger,
 }
@@ -79,6 +81,7 @@ impl Proxy {
             log: options.log.clone(),
         });
         let handler = handler(&conf, engine)?;
+        let on_demand = OnDemand::default();
         let streams = StreamEngine::new(runtime.clone(), metrics.clone(), options.log.clone());
         Ok(Arc::new(Self {
             compiler: parking_lot::Mutex::new(Compiler::new(
@@ -88,7 +91,10 @@ impl Proxy {
             )),
             planned: Mutex::default(),
             runtime,
-            ports: Ports::new(handler, observer).with_streams(Arc::new(Ways(streams.clone()))),
+            ports: Ports::new(handler, observer)
+                .with_streams(Arc::new(Ways(streams.clone())))
+                .with_on_demand(on_demand.clone()),
+            on_demand,
             datagrams: UdpPorts::new(streams),
             upstreams,
             metrics,
@@ -122,6 +128,12 @@ impl Proxy {
         }
         self.metrics.config_applied(self.compiler.lock().snapshot(), started.elapsed(), failures.len());
         failures
+    }
+
+    /// Says who has certificates ordered that clients ask for at handshakes; until then such names are refused. Only the
+    /// first word counts.
+    pub fn obtain_by(&self, source: Arc<dyn Obtain>) {
+        self.on_demand.set_source(source);
     }
 
     /// Waits until names have been resolved once, or the time has passed.
@@ -176,6 +188,7 @@ fn port_configs(
             before.limits == settings.limits
                 && before.proxy_protocol == settings.proxy_protocol
                 && before.carried == port.carried
+                && before.gateway.as_ref() == Some(&port.gateway.key)
                 && same_tls(before.tls.as_ref(), port.tls.as_ref())
                 && same_challenges(&before.challenges, &port.challenges)
         });
@@ -186,6 +199,7 @@ fn port_configs(
                 tls: port.tls.clone(),
                 challenges: port.challenges.clone(),
                 carried: port.carried,
+                gateway: Some(port.gateway.key.clone()),
             })
         })
     };

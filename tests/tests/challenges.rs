@@ -167,6 +167,7 @@ async fn tls_alpn_01_is_answered_on_the_port_of_a_listener_that_waits() {
         chain: chain.clone(),
         private_key,
         staple: None,
+        on_demand: None,
     };
     let (proxy, _, secure) =
         start(|_, secure| vec![listener("shop", secure, "shop.example", https(&[], false))]).await;

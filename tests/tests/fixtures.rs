@@ -17,7 +17,7 @@ use sluice_crds::{Kind, Object, ObjectRef, Parsed};
 use sluice_ir::{Delta, Resource, Settings, Snapshot};
 use sluice_translate::{
     AddressProblem, AddressReason, CertificateStanding, Change, GatewayAddress, Infrastructure, Issuance,
-    IssuerStanding, Options, Problem, Translator, WaitingFor, translate,
+    IssuerStanding, Options, Orders, Problem, Translator, WaitingFor, translate,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ fn run(case: &Path) -> Result<(), String> {
     if !options(case).standalone {
         compare(&case.join("plans.yaml"), &plans(&whole))?;
     }
-    if !whole.issuers().is_empty() {
+    if !whole.orders().issuers.is_empty() {
         compare(&case.join("orders.yaml"), &orders(&whole))?;
     }
     assert!(whole.plans().is_empty() || !options(case).standalone, "{}: a plan in a folder", case.display());
@@ -127,7 +127,7 @@ fn steps(
             "statuses": update.statuses,
         });
         if update.orders {
-            step["orders"] = json!(translator.wanted_certificates());
+            step["orders"] = orders_of_step(&translator.orders());
         }
         if !options(case).standalone {
             step["plans"] = json!(update.plans);
@@ -144,9 +144,7 @@ fn same(case: &Path, whole: &Translator, translator: &Translator, replayed: &Sna
     assert_eq!(whole.snapshot(), replayed, "{name}: deltas in order differ from the snapshot");
     assert_eq!(whole.statuses(), translator.statuses(), "{name}: statuses step by step differ from scratch");
     assert_eq!(whole.problems(), translator.problems(), "{name}: problems step by step differ from scratch");
-    let wanted = translator.wanted_certificates();
-    assert_eq!(whole.wanted_certificates(), wanted, "{name}: orders step by step differ from scratch");
-    assert_eq!(whole.issuers(), translator.issuers(), "{name}: issuers step by step differ from scratch");
+    assert_eq!(whole.orders(), translator.orders(), "{name}: orders step by step differ from scratch");
     assert_eq!(whole.plans(), translator.plans(), "{name}: plans step by step differ from scratch");
 }
 
@@ -218,8 +216,23 @@ fn issuance(case: &Path) -> Vec<Issuance> {
 
 /// Issuers and what they are to order.
 fn orders(translator: &Translator) -> Value {
-    let issuers = translator.issuers().into_iter().map(|it| (it.reference.to_string(), json!(*it)));
-    json!({"issuers": Value::Object(issuers.collect()), "certificates": translator.wanted_certificates()})
+    let orders = translator.orders();
+    let issuers = orders.issuers.iter().map(|it| (it.reference.to_string(), json!(**it)));
+    let mut shown = json!({"issuers": Value::Object(issuers.collect()), "certificates": orders.certificates});
+    if !orders.on_demand.is_empty() {
+        shown["onDemand"] = json!(orders.on_demand);
+    }
+    shown
+}
+
+/// What a step changes of orders: the certificates, and those of handshakes if there are any.
+fn orders_of_step(orders: &Orders) -> Value {
+    match orders.held.is_empty() && orders.on_demand.is_empty() {
+        true => json!(orders.certificates),
+        false => {
+            json!({"certificates": orders.certificates, "onDemand": orders.on_demand, "held": orders.held})
+        }
+    }
 }
 
 /// The plan of each Gateway; the reference is the key already.

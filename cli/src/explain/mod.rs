@@ -96,22 +96,34 @@ pub fn explain(project: &Project, asked: &Asked) -> Explanation {
 /// What issuers of certificates have to do with the request.
 fn of_certificates(project: &Project, asked: &Asked) -> Vec<String> {
     let mut notes = Vec::new();
-    if asked.path.starts_with(HTTP_PREFIX) && !project.translator().issuers().is_empty() {
+    if asked.path.starts_with(HTTP_PREFIX) && !project.translator().orders().issuers.is_empty() {
         let outcome = Outcome::Challenge.word();
         notes.push(format!(
             "the token of a challenge is answered here before any route, while there is one ({outcome})"
         ));
     }
-    let waits = |it: &&std::sync::Arc<sluice_ir::Listener>| {
-        it.protocol.tls().is_some_and(|tls| tls.certificates.is_empty() && !tls.self_signed_meanwhile)
-            && it.hostname == HostPattern::parse(asked.tls_name().unwrap_or_default())
-    };
-    let listener = project.snapshot().listeners.values().find(waits).filter(|_| asked.is_tls);
-    notes.extend(
-        listener
-            .map(|it| format!("{} waits for its certificate: handshakes are refused until then", it.origin)),
-    );
+    let name = asked.tls_name().filter(|_| asked.is_tls).unwrap_or_default();
+    let own = project.snapshot().listeners.values().filter(|it| it.hostname.matches(name));
+    let found =
+        own.filter_map(|it| Some((it, it.protocol.tls()?))).max_by_key(|(it, _)| length(&it.hostname));
+    if let Some((listener, tls)) = found {
+        let origin = &listener.origin;
+        if tls.on_demand.is_some() {
+            notes.push(format!("{origin} has a certificate obtained for a name at its first handshake"));
+        } else if tls.certificates.is_empty() && !tls.self_signed_meanwhile {
+            notes.push(format!("{origin} waits for its certificate: handshakes are refused until then"));
+        }
+    }
     notes
+}
+
+/// How much of a host a pattern says.
+fn length(pattern: &HostPattern) -> usize {
+    match pattern {
+        HostPattern::Any => 0,
+        HostPattern::Wildcard(suffix) => 1 + suffix.len(),
+        HostPattern::Exact(_) => usize::MAX,
+    }
 }
 
 /// The way of the request. Both ends are answers; an early one comes by `?`.

@@ -6,21 +6,24 @@
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use sluice_acme::{
-    Challenge, ChallengeError, ChallengeId, Challenges, Engine, FolderStore, Handle, Item, Scope, Settings,
-    Store, WantedSet,
+    CertificateKey, Challenge, ChallengeError, ChallengeId, Challenges, Engine, FolderStore, Handle, Item,
+    Refused, Scope, Settings, Store, WantedSet,
 };
-use sluice_controller::acme;
-use sluice_crds::k8s_openapi::ByteString;
-use sluice_crds::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use sluice_crds::{Object, ObjectRef, Secret};
+use sluice_controller::acme::{self, Offers};
+use sluice_crds::{Object, ObjectRef};
 use sluice_ir as ir;
-use sluice_translate::{Issuance, Translator};
-use std::collections::BTreeMap;
+use sluice_proxy::Proxy;
+use sluice_proxy::tls::{NotObtained, Obtain};
+use sluice_translate::{Change, Issuance, Translator};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
@@ -59,6 +62,9 @@ struct Running {
     store: Arc<FolderStore>,
     handle: Handle,
     wanted: watch::Sender<Arc<WantedSet>>,
+    offers: watch::Sender<Arc<Offers>>,
+    /// Whether the certificates of the folder were listed once.
+    is_listed: AtomicBool,
     _stop: DropGuard,
 }
 
@@ -70,20 +76,23 @@ impl Certificates {
     }
 
     /// Tells the engine what the manifests ask for; starts it when they have an issuer.
-    pub(super) fn want(&mut self, translator: &Translator) -> anyhow::Result<()> {
-        let issuers = translator.issuers();
-        if issuers.is_empty() && self.running.is_none() {
+    pub(super) fn want(&mut self, translator: &Translator, proxy: &Proxy) -> anyhow::Result<()> {
+        let orders = translator.orders();
+        if orders.issuers.is_empty() && self.running.is_none() {
             return Ok(());
         }
-        let set = Arc::new(acme::wanted_set(&issuers, &translator.wanted_certificates()));
+        let (set, offers) = (Arc::new(acme::wanted_set(&orders)), Arc::new(Offers::new(&orders.on_demand)));
         match &self.running {
-            Some(running) => drop(running.wanted.send_replace(set)),
-            None => self.running = Some(self.start(set)?),
+            Some(running) => {
+                running.offers.send_replace(offers);
+                running.wanted.send_replace(set);
+            }
+            None => self.running = Some(self.start(set, offers, proxy)?),
         }
         Ok(())
     }
 
-    fn start(&self, set: Arc<WantedSet>) -> anyhow::Result<Running> {
+    fn start(&self, set: Arc<WantedSet>, offers: Arc<Offers>, proxy: &Proxy) -> anyhow::Result<Running> {
         let named = || format!("the state folder {} can't be used; see --state", self.folder.display());
         let store = Arc::new(FolderStore::open(&self.folder).with_context(named)?);
         let presenter = Arc::new(Presenter { news: self.news.clone(), all: tokio::sync::Mutex::default() });
@@ -93,7 +102,10 @@ impl Certificates {
         info!(state = %self.folder.display(), "certificates are ordered and kept here");
         tokio::spawn(engine.run(receiver, stop.clone()));
         tokio::spawn(tell(handle.clone(), self.news.clone(), self.folder.join(REPORT)));
-        Ok(Running { store, handle, wanted, _stop: stop.drop_guard() })
+        let offers = watch::Sender::new(offers);
+        proxy.obtain_by(Arc::new(Asker { handle: handle.clone(), offers: offers.subscribe() }));
+        let is_listed = AtomicBool::new(false);
+        Ok(Running { store, handle, wanted, offers, is_listed, _stop: stop.drop_guard() })
     }
 
     /// What came of orders so far.
@@ -103,48 +115,76 @@ impl Certificates {
         acme::issuance(&statuses.borrow(), &issuers.borrow())
     }
 
-    /// Certificates that are in the folder and were not given out before, as Secrets.
-    pub(super) async fn secrets(&mut self) -> Vec<Object> {
+    /// What changed in the folder since the last look, as changes of Secrets: certificates that came or were renewed, and
+    /// those of handshakes that are gone.
+    pub(super) async fn secrets(&mut self) -> Vec<Change> {
         let Some(running) = &self.running else { return Vec::new() };
-        let wanted = running.wanted.borrow().clone();
-        let mut secrets = Vec::new();
-        for certificate in &wanted.certificates {
-            let reference = acme::secret_of(&certificate.key);
-            match running.store.read(&Item::Certificate(certificate.key.clone())).await {
+        let mut keys: BTreeSet<CertificateKey> =
+            running.wanted.borrow().certificates.iter().map(|it| it.key.clone()).collect();
+        keys.extend(self.asked_for(running).await);
+        let mut changes = Vec::new();
+        for key in keys {
+            let reference = acme::secret_of(&key);
+            match running.store.read(&Item::Certificate(key.clone())).await {
                 Ok(Some(entry)) => {
                     let version = entry.version.0.clone();
-                    if self.loaded.insert(reference.clone(), version.clone()) != Some(version) {
-                        secrets.push(secret(&reference, &entry.data.0));
+                    if self.loaded.insert(reference, version.clone()) != Some(version) {
+                        let secret = acme::certificate(&key, &entry.data);
+                        changes.push(Change::Upsert(Object::Secret(Box::new(secret))));
                     }
                 }
+                Ok(None) if acme::is_on_demand(&key) => {
+                    changes.extend(self.loaded.remove(&reference).map(|_| Change::Remove(reference)));
+                }
                 Ok(None) => {}
-                Err(error) => warn!(certificate = %certificate.key, %error, "a certificate can't be read"),
+                Err(error) => warn!(certificate = %key, %error, "a certificate can't be read"),
             }
         }
-        secrets
+        changes
+    }
+
+    /// Certificates that handshakes asked for: those that the engine keeps, those that are served, and at first those of
+    /// the folder.
+    async fn asked_for(&self, running: &Running) -> Vec<CertificateKey> {
+        let statuses = running.handle.statuses();
+        let mut keys: Vec<_> = statuses.borrow().keys().cloned().collect();
+        keys.extend(self.loaded.keys().map(acme::key_of));
+        if !running.is_listed.swap(true, Ordering::Relaxed) {
+            match running.store.certificates().await {
+                Ok(kept) => keys.extend(kept),
+                Err(error) => {
+                    let folder = self.folder.display();
+                    warn!(%folder, %error, "the certificates of handshakes can't be listed; they are asked for anew");
+                }
+            }
+        }
+        keys.retain(acme::is_on_demand);
+        keys
+    }
+}
+
+/// Names of handshakes, for the engine of this process.
+struct Asker {
+    handle: Handle,
+    offers: watch::Receiver<Arc<Offers>>,
+}
+
+impl Obtain for Asker {
+    fn obtain(&self, gateway: ir::GatewayKey, name: String) -> BoxFuture<'static, Result<(), NotObtained>> {
+        let (handle, offers) = (self.handle.clone(), self.offers.borrow().clone());
+        async move {
+            offers.obtain(&handle, &gateway, &name).await.map_err(|refused| match refused {
+                Refused::Stopped => NotObtained::Unavailable(refused.to_string()),
+                _ => NotObtained::Refused(refused.to_string()),
+            })
+        }
+        .boxed()
     }
 }
 
 /// The engine's defaults; a test shortens the pauses.
 fn settings() -> Settings {
     Settings::new(format!("sluice-run-{}", std::process::id()))
-}
-
-/// A certificate of the folder as the Secret that a cluster would have.
-fn secret(reference: &ObjectRef, files: &BTreeMap<String, String>) -> Object {
-    let bytes = |(name, text): (&String, &String)| (name.clone(), ByteString(text.clone().into_bytes()));
-    let label = ("sluice.dev/certificate".to_owned(), "issued".to_owned());
-    Object::Secret(Box::new(Secret {
-        metadata: ObjectMeta {
-            namespace: Some(reference.namespace.to_string()),
-            name: Some(reference.name.to_string()),
-            labels: Some(BTreeMap::from([label])),
-            ..ObjectMeta::default()
-        },
-        type_: Some("kubernetes.io/tls".to_owned()),
-        data: Some(files.iter().map(bytes).collect()),
-        ..Secret::default()
-    }))
 }
 
 /// Tells that statuses changed, and keeps the table.

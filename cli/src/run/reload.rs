@@ -108,19 +108,26 @@ impl Reloader {
 
     /// Serves certificates that are new in the state folder. A Secret of the manifests counts before them.
     async fn load_certificates(&mut self) {
-        let secrets = self.certificates.secrets().await;
-        let mut changes = Vec::new();
-        for secret in secrets {
-            let reference = secret.reference();
-            if self.project.folder().objects().any(|it| *it == reference) {
-                continue;
+        let mut changes = self.certificates.secrets().await;
+        changes.retain(|change| match change {
+            Change::Upsert(secret) => {
+                let reference = secret.reference();
+                let is_free = !self.project.folder().objects().any(|it| *it == reference);
+                if is_free {
+                    info!(certificate = %reference, "a certificate of an issuer is served");
+                }
+                is_free
             }
-            info!(certificate = %reference, "a certificate of an issuer is served");
-            changes.push(Change::Upsert(secret));
+            _ => true,
+        });
+        if changes.is_empty() {
+            return;
         }
-        if !changes.is_empty() {
-            let update = self.project.translate(changes);
-            self.serve(update).await;
+        let update = self.project.translate(changes);
+        let orders = update.orders;
+        self.serve(update).await;
+        if orders {
+            self.want();
         }
     }
 
@@ -128,13 +135,19 @@ impl Reloader {
     pub(super) async fn apply(&mut self, update: Update) -> usize {
         let orders = update.orders;
         self.serve(update).await;
-        if orders {
-            match self.certificates.want(self.project.translator()) {
-                Ok(()) => self.load_certificates().await,
-                Err(error) => error!("{error:#}; no certificate is ordered"),
-            }
+        if orders && self.want() {
+            self.load_certificates().await;
         }
         self.unbound.len()
+    }
+
+    /// Has ordered what the manifests ask for; whether that could be told.
+    fn want(&mut self) -> bool {
+        let told = self.certificates.want(self.project.translator(), self.gateway.proxy());
+        if let Err(error) = &told {
+            error!("{error:#}; no certificate is ordered");
+        }
+        told.is_ok()
     }
 
     /// Serves what was translated; returns how many listeners have no port.

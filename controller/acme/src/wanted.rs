@@ -1,6 +1,7 @@
 //! What is wanted: certificates, each with its names, its issuer and who answers its challenges.
 
 use crate::Issuer;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -69,4 +70,11 @@ pub struct WantedSet {
     pub issuers: Vec<Arc<Issuer>>,
     /// Certificates; of two with one key the first counts.
     pub certificates: Vec<Wanted>,
+    /// Certificates of handshakes that are in the store already: renewed while they are allowed, deleted when they have
+    /// ended and are not. One that was here and is not any more is given up. Those that a handshake asks for now need
+    /// not be here.
+    pub held: Vec<Wanted>,
+    /// Which of the certificates are not in the store, as far as is known: one that is new here is looked at, since
+    /// somebody may have taken it out.
+    pub missing: HashSet<CertificateKey>,
 }

@@ -8,14 +8,14 @@ use sluice_acme::{
 use sluice_crds::{KeyTypeSpec, Kind, ObjectRef, TsigAlgorithmSpec};
 use sluice_ir as ir;
 use sluice_translate::{
-    CertificateStanding, Issuance, IssuerPlan, IssuerStanding, OnDemandPlan, SolverPlan, SolverWay,
+    CertificateStanding, Issuance, IssuerPlan, IssuerStanding, OnDemandPlan, Orders, SolverPlan, SolverWay,
     WaitingFor, WantedCertificate,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the engine is to obtain.
-pub fn wanted_set(issuers: &[Arc<IssuerPlan>], certificates: &[WantedCertificate]) -> WantedSet {
+pub fn wanted_set(orders: &Orders) -> WantedSet {
     let wanted = |it: &WantedCertificate| Wanted {
         key: key_of(&it.secret),
         issuer: issuer_name(&it.issuer),
@@ -23,8 +23,10 @@ pub fn wanted_set(issuers: &[Arc<IssuerPlan>], certificates: &[WantedCertificate
         scope: scope(&it.gateways),
     };
     WantedSet {
-        issuers: issuers.iter().map(|it| Arc::new(issuer(it))).collect(),
-        certificates: certificates.iter().map(wanted).collect(),
+        issuers: orders.issuers.iter().map(|it| Arc::new(issuer(it))).collect(),
+        certificates: orders.certificates.iter().map(wanted).collect(),
+        held: orders.held.iter().map(wanted).collect(),
+        missing: orders.certificates.iter().filter(|it| !it.is_there).map(|it| key_of(&it.secret)).collect(),
     }
 }
 
@@ -43,12 +45,12 @@ fn reference(kind: Kind, text: &str) -> ObjectRef {
     ObjectRef::new(kind, namespace, name)
 }
 
-fn issuer_name(issuer: &ObjectRef) -> IssuerName {
+pub(super) fn issuer_name(issuer: &ObjectRef) -> IssuerName {
     IssuerName::new(format!("{}/{}", issuer.namespace, issuer.name))
 }
 
 /// The Gateways that answer, as one word of the engine's.
-fn scope(gateways: &[ObjectRef]) -> Scope {
+pub(super) fn scope(gateways: &[ObjectRef]) -> Scope {
     let names: Vec<_> = gateways.iter().map(|it| format!("{}/{}", it.namespace, it.name)).collect();
     Scope::new(names.join(" "))
 }

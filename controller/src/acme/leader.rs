@@ -33,6 +33,8 @@ pub(crate) struct AcmeOptions {
     pub(crate) wanted: watch::Receiver<Arc<WantedSet>>,
     /// Whether this replica leads.
     pub(crate) is_leader: watch::Receiver<bool>,
+    /// The engine while it runs: for names of handshakes.
+    pub(crate) engine: watch::Sender<Option<Handle>>,
 }
 
 /// Leads when it is told to, until `stop`.
@@ -53,6 +55,7 @@ pub(crate) async fn run(
         let settings = Settings::new(options.identity.clone());
         let engine = Engine::new(store, Arc::new(presenter), settings);
         let handle = engine.handle();
+        options.engine.send_replace(Some(handle.clone()));
         tracing::info!("certificates are ordered by this replica");
         tokio::select! {
             () = stop.cancelled() => return,
@@ -63,6 +66,7 @@ pub(crate) async fn run(
             () = tell(&handle, &sink) => {}
             () = write_report(&client, &options.namespace, &handle) => {}
         }
+        options.engine.send_replace(None);
         if sink.is_closed() {
             // The reconciler has ended, which is told elsewhere.
             return stop.cancelled().await;

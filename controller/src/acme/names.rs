@@ -10,6 +10,12 @@ pub(crate) const SECRET_TYPE: &str = "sluice.dev/acme";
 pub(super) const RECORD_LABEL: &str = "sluice.dev/acme";
 /// Label of Secrets that hold a certificate of an issuer.
 pub(super) const ISSUED_LABEL: &str = "sluice.dev/certificate";
+/// Its value, unless a handshake asked for the certificate.
+pub(super) const ISSUED: &str = "issued";
+/// Its value where a handshake asked for it.
+pub(super) const ISSUED_ON_DEMAND: &str = "on-demand";
+/// What the names of Secrets begin with that hold certificates which handshakes asked for.
+pub(super) const ON_DEMAND: &str = "on-demand-";
 /// Annotation: what a record is of, `NAMESPACE/NAME`.
 pub(super) const OF: &str = "sluice.dev/of";
 /// Annotation of a certificate: its issuer.

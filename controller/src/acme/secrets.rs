@@ -1,7 +1,8 @@
 //! Records of the engine as Secrets: accounts, budgets and orders in the controller's namespace, certificates where
 //! listeners name them. Versions are `resourceVersion`s, so that of two engines one is told that the other was faster.
 
-use super::names::{ISSUED_LABEL, ISSUER, OF, RECORD_LABEL, SECRET_TYPE, hashed, record};
+use super::certificate::certificate;
+use super::names::{OF, RECORD_LABEL, SECRET_TYPE, hashed, record};
 use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -121,38 +122,24 @@ fn data(data: Option<BTreeMap<String, ByteString>>) -> Data {
 }
 
 fn object(item: &Item, name: &str, data: &Data) -> Secret {
+    let managed = ("app.kubernetes.io/managed-by".to_owned(), "sluice-controller".to_owned());
+    if let Item::Certificate(key) = item {
+        let mut secret = certificate(key, data);
+        secret.metadata.namespace = None;
+        secret.metadata.labels.get_or_insert_default().extend([managed]);
+        return secret;
+    }
     let (record, of) = record(item);
-    let mut labels =
-        BTreeMap::from([("app.kubernetes.io/managed-by".to_owned(), "sluice-controller".to_owned())]);
-    let mut annotations = BTreeMap::new();
-    let kind = match item {
-        Item::Certificate(_) => {
-            labels.insert(ISSUED_LABEL.to_owned(), "issued".to_owned());
-            annotations.extend(issuer(data).map(|it| (ISSUER.to_owned(), it)));
-            "kubernetes.io/tls"
-        }
-        Item::Account(_) | Item::Budget(_) | Item::Order(_) => {
-            labels.insert(RECORD_LABEL.to_owned(), record.to_owned());
-            annotations.insert(OF.to_owned(), of.to_owned());
-            SECRET_TYPE
-        }
-    };
     let bytes = |(name, text): (&String, &String)| (name.clone(), ByteString(text.clone().into_bytes()));
     Secret {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            labels: Some(labels),
-            annotations: Some(annotations),
+            labels: Some(BTreeMap::from([managed, (RECORD_LABEL.to_owned(), record.to_owned())])),
+            annotations: Some(BTreeMap::from([(OF.to_owned(), of.to_owned())])),
             ..ObjectMeta::default()
         },
-        type_: Some(kind.to_owned()),
+        type_: Some(SECRET_TYPE.to_owned()),
         data: Some(data.0.iter().map(bytes).collect()),
         ..Secret::default()
     }
-}
-
-/// The issuer that a certificate's record names.
-fn issuer(data: &Data) -> Option<String> {
-    let about: serde_json::Value = serde_json::from_str(data.get("acme.json")?).ok()?;
-    about.get("issuer")?.as_str().map(str::to_owned)
 }

@@ -17,8 +17,8 @@ use serde::Serialize;
 use sluice_crds::{Kind, ObjectRef};
 use sluice_ir::{CertificateKey, Challenge, Delta, GatewayKey, Resource, ResourceKey, Snapshot};
 use sluice_translate::{
-    Change, GatewayPlan, Infrastructure, Issuance, IssuerPlan, Options, Problem, StapleStanding, Translator,
-    Update, WantedCertificate,
+    Change, GatewayPlan, Infrastructure, Issuance, Options, Orders, Problem, StapleStanding, Translator,
+    Update,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub trait Outlets: Send + 'static {
     /// What a Gateway needs changed; `None`: nothing any more.
     fn want(&mut self, gateway: &ObjectRef, plan: Option<&GatewayPlan>);
     /// What issuers are to order has changed, or may have.
-    fn order(&mut self, issuers: &[Arc<IssuerPlan>], certificates: &[WantedCertificate]);
+    fn order(&mut self, orders: &Orders);
 }
 
 /// How the data planes of a Gateway stand.
@@ -282,7 +282,7 @@ impl<O: Outlets> Reconciler<O> {
     }
 
     fn order(&mut self) {
-        self.outlets.order(&self.translator.issuers(), &self.translator.wanted_certificates());
+        self.outlets.order(&self.translator.orders());
     }
 
     /// Asks how the data planes stand and tells the translation; gives the objects whose status it changed.

@@ -45,12 +45,7 @@ impl Outlets for Memory {
         Standing { is_programmed: self.0.lock().is_programmed, is_settling: false }
     }
 
-    fn order(
-        &mut self,
-        _: &[std::sync::Arc<sluice_translate::IssuerPlan>],
-        _: &[sluice_translate::WantedCertificate],
-    ) {
-    }
+    fn order(&mut self, _: &sluice_translate::Orders) {}
 
     fn want(&mut self, gateway: &ObjectRef, plan: Option<&GatewayPlan>) {
         self.say(format!("{gateway} {}", if plan.is_some() { "planned" } else { "gone" }));

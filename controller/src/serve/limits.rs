@@ -30,8 +30,12 @@ pub(super) const RESPONSE_REMOVALS: usize = 10_000;
 pub(super) const REQUEST_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of what another replica tells.
 pub(super) const PEER_BYTES: usize = 16 * 1024 * 1024;
-/// Streams of one connection.
-pub(super) const STREAMS: u32 = 8;
+/// Streams of one connection: that of the configuration, and names of handshakes that are being asked for.
+pub(super) const STREAMS: u32 = 128;
+/// Names of handshakes that are being asked for, of all data planes together.
+pub(super) const QUESTIONS: usize = 1024;
+/// Time for a name's certificate to be obtained.
+pub(super) const OBTAIN_TIME: Duration = Duration::from_secs(120);
 /// Bytes of the fields of one call: a token and little more.
 pub(super) const HEADER_BYTES: u32 = 32 * 1024;
 /// A connection that answers no ping is closed.

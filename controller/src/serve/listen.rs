@@ -2,13 +2,15 @@
 
 use super::auth::Authenticator;
 use super::stream::Streams;
-use super::{Distributor, limits, peers};
+use super::{Distributor, Names, limits, obtain, peers};
 use crate::ca::ServingCertificate;
 use anyhow::Context as _;
+use sluice_xds::obtain::CertificatesServer;
 use sluice_xds::peers::PeersServer;
 use sluice_xds::server::DiscoveryServer;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,7 +29,7 @@ use tonic::transport::server::Connected;
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// How the server listens.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServeOptions {
     /// Where.
     pub address: SocketAddr,
@@ -37,12 +39,23 @@ pub struct ServeOptions {
     pub connections: usize,
     /// Who the other replicas of the controller are: `None` when there can be no other.
     pub peers: Option<peers::PeerIdentity>,
+    /// What answers names of handshakes; `None`: nothing does.
+    pub names: Option<Names>,
+    /// Holds the token of this replica, by which it passes names on.
+    pub token_file: PathBuf,
 }
 
 impl ServeOptions {
     /// The bounds that fit a controller, and no other replicas.
     pub fn new(address: SocketAddr, replica: impl Into<String>) -> Self {
-        Self { address, replica: replica.into(), connections: limits::CONNECTIONS, peers: None }
+        Self {
+            address,
+            replica: replica.into(),
+            connections: limits::CONNECTIONS,
+            peers: None,
+            names: None,
+            token_file: PathBuf::new(),
+        }
     }
 }
 
@@ -64,6 +77,13 @@ pub async fn serve(
     let (sender, connections) = mpsc::channel(1);
     let slots = Arc::new(Semaphore::new(options.connections));
     tokio::spawn(accept(listener, slots, TlsAcceptor::from(tls.config()), sender, stop.clone()));
+    let names = obtain::Answers {
+        distributor: distributor.clone(),
+        authenticator: authenticator.clone(),
+        names: options.names,
+        peers: options.peers.clone(),
+        token_file: options.token_file,
+    };
     let peers = peers::Answers {
         distributor: distributor.clone(),
         authenticator: authenticator.clone(),
@@ -78,7 +98,8 @@ pub async fn serve(
         .http2_max_header_list_size(limits::HEADER_BYTES)
         .max_concurrent_streams(limits::STREAMS)
         .add_service(DiscoveryServer::new(Arc::new(streams), limits::REQUEST_BYTES))
-        .add_service(PeersServer::new(Arc::new(peers)));
+        .add_service(PeersServer::new(Arc::new(peers)))
+        .add_service(CertificatesServer::new(Arc::new(names)));
     tokio::spawn(async move {
         let stopped = stop.clone();
         let served = router

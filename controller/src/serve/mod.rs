@@ -7,7 +7,7 @@
 //!
 //! `store` knows what belongs to whom (`attached`: what it must know of routes), `session` what each stream still has to get, `distributor` puts the two
 //! together, `stream` speaks with one data plane, `listen` holds the port, `peers` and
-//! `watch_peers` join the replicas of the controller.
+//! `watch_peers` join the replicas of the controller, `obtain` answers names of handshakes.
 
 mod attached;
 mod auth;
@@ -16,6 +16,7 @@ mod distributor;
 mod hello;
 mod limits;
 mod listen;
+mod obtain;
 mod peers;
 mod session;
 mod store;
@@ -27,6 +28,7 @@ mod watch_peers;
 pub use auth::{AUDIENCE, Authenticator, Denied, ProxyIdentity};
 pub use distributor::Distributor;
 pub use listen::{ServeOptions, serve};
+pub use obtain::{Names, Others};
 pub use peers::PeerIdentity;
 pub use sync::{GatewaySync, ProxySync, RefusedResource};
 pub use token_review::TokenReviewer;

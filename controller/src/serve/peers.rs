@@ -53,7 +53,8 @@ impl Peers for Answers {
     }
 }
 
-fn is(peer: &PeerIdentity, identity: &ProxyIdentity) -> bool {
+/// Whether it is a replica of the controller.
+pub(super) fn is(peer: &PeerIdentity, identity: &ProxyIdentity) -> bool {
     peer.namespace == identity.namespace && peer.service_account == identity.service_account
 }
 

@@ -1,7 +1,7 @@
 //! What is distributed, and to which Gateway each resource belongs.
 //!
 //! In: deltas. Out: for each delta the pairs of Gateway and key that may look different now. A Gateway holds itself and
-//! its listeners; a listener holds its certificates and the routes attached to it; a route holds the backends it
+//! its listeners; a listener holds its certificates, also those of its handshakes, and the routes attached to it; a route holds the backends it
 //! names; a backend holds its endpoints; a challenge names its Gateway. Holding is counted, so that the cost of a change
 //! follows its size and no resource is ever in the reach of a Gateway that does not need it.
 
@@ -19,6 +19,9 @@ pub(super) struct Store {
     snapshot: ir::Snapshot,
     /// Routes by the listeners that they name, also listeners that are not there.
     attached: HashMap<ir::ListenerKey, BTreeSet<ResourceKey>>,
+    /// Listeners by what they ask for at handshakes, and the certificates of those.
+    asking: HashMap<ir::OnDemandKey, BTreeSet<ir::ListenerKey>>,
+    asked: HashMap<ir::OnDemandKey, BTreeSet<ir::CertificateKey>>,
     /// Gateways that hold a key, also keys that are not there.
     users: HashMap<ResourceKey, BTreeSet<ir::GatewayKey>>,
     scopes: HashMap<ir::GatewayKey, Scope>,
@@ -129,6 +132,7 @@ impl Store {
                 }
             }
             Resource::Listener(listener) => {
+                self.note_asking(&listener.key, asks(resource));
                 let before = self.snapshot.listeners.get(&listener.key).map(|it| it.gateway.clone());
                 let moved = before.as_ref() != Some(&listener.gateway);
                 if moved && let Some(before) = &before {
@@ -159,10 +163,71 @@ impl Store {
                     }
                 }
             }
-            Resource::Backend(_) | Resource::EndpointSet(_) | Resource::Certificate(_) => {
+            Resource::Certificate(certificate) => {
+                let before = self.snapshot.get(&key).and_then(|it| asked_by(&it));
+                let moved = before != certificate.on_demand;
+                if let Some(before) = before.filter(|_| moved) {
+                    self.withdraw(&certificate.key, &before, dirty);
+                }
                 self.replace(&key, Some(resource), dirty);
+                if let Some(now) = certificate.on_demand.as_ref().filter(|_| moved) {
+                    self.offer(&certificate.key, now, dirty);
+                }
+            }
+            Resource::Backend(_) | Resource::EndpointSet(_) => self.replace(&key, Some(resource), dirty),
+        }
+    }
+
+    /// Notes what a listener asks for at handshakes now. Its children are seen to by who changes it.
+    fn note_asking(&mut self, listener: &ir::ListenerKey, now: Option<ir::OnDemandKey>) {
+        let before = self.snapshot.get(&ResourceKey::Listener(listener.clone())).and_then(|it| asks(&it));
+        if before == now {
+            return;
+        }
+        // The children of the listener as it is in the snapshot are found by the certificates' own table, which stays.
+        if let Some(listeners) = before.as_ref().and_then(|it| self.asking.get_mut(it)) {
+            listeners.remove(listener);
+        }
+        self.asking.retain(|_, listeners| !listeners.is_empty());
+        if let Some(now) = now {
+            self.asking.entry(now).or_default().insert(listener.clone());
+        }
+    }
+
+    /// Gives a certificate of handshakes to those whose listeners ask for such.
+    fn offer(&mut self, certificate: &ir::CertificateKey, to: &ir::OnDemandKey, dirty: &mut Dirty) {
+        self.asked.entry(to.clone()).or_default().insert(certificate.clone());
+        for gateway in self.asking_gateways(certificate, to) {
+            self.hold(&gateway, &ResourceKey::Certificate(certificate.clone()), dirty);
+        }
+    }
+
+    /// Takes a certificate of handshakes away from them.
+    fn withdraw(&mut self, certificate: &ir::CertificateKey, from: &ir::OnDemandKey, dirty: &mut Dirty) {
+        if let Some(certificates) = self.asked.get_mut(from) {
+            certificates.remove(certificate);
+            if certificates.is_empty() {
+                self.asked.remove(from);
             }
         }
+        for gateway in self.asking_gateways(certificate, from) {
+            self.release(&gateway, &ResourceKey::Certificate(certificate.clone()), dirty);
+        }
+    }
+
+    /// The Gateways whose listeners ask for certificates of a key, each as often as it has such listeners. One that names
+    /// the certificate itself holds it already.
+    fn asking_gateways(
+        &self,
+        certificate: &ir::CertificateKey,
+        key: &ir::OnDemandKey,
+    ) -> Vec<ir::GatewayKey> {
+        let names = |listener: &ir::ListenerKey| {
+            let tls = self.snapshot.listeners.get(listener).and_then(|it| it.protocol.tls());
+            tls.is_some_and(|tls| tls.certificates.contains(certificate))
+        };
+        let listeners = self.asking.get(key).into_iter().flatten().filter(|it| !names(it));
+        listeners.flat_map(|it| self.users_of(&ResourceKey::Listener(it.clone()))).collect()
     }
 
     fn remove(&mut self, key: &ResourceKey, dirty: &mut Dirty) {
@@ -176,6 +241,12 @@ impl Store {
                 if let Some(before) = self.snapshot.listeners.get(listener) {
                     let gateway = before.gateway.clone();
                     self.release(&gateway, key, dirty);
+                    self.note_asking(listener, None);
+                }
+            }
+            ResourceKey::Certificate(certificate) => {
+                if let Some(before) = self.snapshot.get(key).and_then(|it| asked_by(&it)) {
+                    self.withdraw(certificate, &before, dirty);
                 }
             }
             ResourceKey::Challenge(challenge) => {
@@ -189,7 +260,7 @@ impl Store {
                     self.detach(key, listeners(&before).iter(), dirty);
                 }
             }
-            ResourceKey::Backend(_) | ResourceKey::EndpointSet(_) | ResourceKey::Certificate(_) => {}
+            ResourceKey::Backend(_) | ResourceKey::EndpointSet(_) => {}
         }
         self.replace(key, None, dirty);
     }
@@ -249,7 +320,8 @@ impl Store {
 
     /// Remembers the version of what counts for the digest; 0 for anything else.
     fn note_version(&mut self, key: &ResourceKey, resource: Option<&Resource>) -> u64 {
-        let counts = is_structural(key) || matches!(key, ResourceKey::Challenge(_));
+        let is_asked = resource.is_some_and(|it| asked_by(it).is_some());
+        let counts = (is_structural(key) && !is_asked) || matches!(key, ResourceKey::Challenge(_));
         match resource.filter(|_| counts).map(Packed::new) {
             Some(Ok(packed)) => {
                 self.versions.insert(key.clone(), packed.version);
@@ -332,8 +404,26 @@ impl Store {
     fn children_of_listener(&self, key: &ir::ListenerKey) -> BTreeSet<ResourceKey> {
         let Some(listener) = self.snapshot.listeners.get(key) else { return BTreeSet::new() };
         let routes = self.attached.get(key).into_iter().flatten().cloned();
-        let certificates = listener.protocol.tls().into_iter().flat_map(|tls| &tls.certificates);
-        routes.chain(certificates.cloned().map(ResourceKey::Certificate)).collect()
+        let tls = listener.protocol.tls();
+        let named = tls.into_iter().flat_map(|tls| &tls.certificates);
+        let asked = tls.and_then(|tls| self.asked.get(tls.on_demand.as_ref()?)).into_iter().flatten();
+        routes.chain(named.chain(asked).cloned().map(ResourceKey::Certificate)).collect()
+    }
+}
+
+/// What a listener asks for at handshakes.
+fn asks(listener: &Resource) -> Option<ir::OnDemandKey> {
+    match listener {
+        Resource::Listener(it) => it.protocol.tls()?.on_demand.clone(),
+        _ => None,
+    }
+}
+
+/// Which listeners asked for a certificate at a handshake.
+fn asked_by(certificate: &Resource) -> Option<ir::OnDemandKey> {
+    match certificate {
+        Resource::Certificate(it) => it.on_demand.clone(),
+        _ => None,
     }
 }
 

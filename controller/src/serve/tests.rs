@@ -22,6 +22,7 @@ enum Edit {
         slot: usize,
         gateway: usize,
         certificate: Option<usize>,
+        asks: Option<u8>,
     },
     Route {
         slot: usize,
@@ -63,7 +64,9 @@ fn edit() -> impl Strategy<Value = Edit> {
     let some = || proptest::collection::btree_set(slot(), 0..3);
     prop_oneof![
         2 => (0..3_usize, proptest::option::of(slot())).prop_map(|(slot, certificate)| Edit::Gateway { slot, certificate }),
-        4 => (slot(), 0..3_usize, proptest::option::of(slot())).prop_map(|(slot, gateway, certificate)| Edit::Listener { slot, gateway, certificate }),
+        4 => (slot(), 0..3_usize, proptest::option::of(slot()), proptest::option::of(0..2_u8)).prop_map(
+            |(slot, gateway, certificate, asks)| Edit::Listener { slot, gateway, certificate, asks }
+        ),
         6 => (slot(), some(), some(), proptest::option::of(slot()), 0..3_i64).prop_map(
             |(slot, listeners, backends, mirror, age)| Edit::Route { slot, listeners, backends, mirror, age }
         ),
@@ -104,6 +107,11 @@ fn set_key(slot: usize) -> ir::EndpointSetKey {
 
 fn certificate_key(slot: usize) -> ir::CertificateKey {
     ir::CertificateKey::new(format!("c{slot}"))
+}
+
+/// Of listeners that have certificates obtained at handshakes, and of those certificates.
+fn asked_key(content: u8) -> ir::OnDemandKey {
+    ir::OnDemandKey::new(format!("d{content}"))
 }
 
 fn challenge(slot: usize, content: u8) -> ir::Challenge {
@@ -182,18 +190,23 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 backend_certificate: certificate.map(certificate_key),
                 ticket_secrets: Vec::new(),
             })),
-            Edit::Listener { slot, gateway, certificate } => Resource::Listener(Arc::new(ir::Listener {
-                key: listener_key(slot),
-                origin: origin(),
-                gateway: gateway_key(gateway),
-                addresses: Vec::new(),
-                port: 80,
-                protocol: match certificate {
-                    Some(slot) => ir::ListenerProtocol::Https(ir::Tls::showing(vec![certificate_key(slot)])),
-                    None => ir::ListenerProtocol::Http,
-                },
-                hostname: ir::HostPattern::Any,
-            })),
+            Edit::Listener { slot, gateway, certificate, asks } => {
+                Resource::Listener(Arc::new(ir::Listener {
+                    key: listener_key(slot),
+                    origin: origin(),
+                    gateway: gateway_key(gateway),
+                    addresses: Vec::new(),
+                    port: 80,
+                    protocol: match certificate {
+                        Some(slot) => ir::ListenerProtocol::Https(ir::Tls {
+                            on_demand: asks.map(asked_key),
+                            ..ir::Tls::showing(vec![certificate_key(slot)])
+                        }),
+                        None => ir::ListenerProtocol::Http,
+                    },
+                    hostname: ir::HostPattern::Any,
+                }))
+            }
             Edit::Route { slot, listeners, backends, mirror, age } => {
                 Resource::Route(Arc::new(route(slot, &listeners, &backends, mirror, age)))
             }
@@ -227,6 +240,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 chain: ir::SecretBytes::new(vec![content]),
                 private_key: ir::SecretBytes::new(Vec::new()),
                 staple: None,
+                on_demand: (content % 3 < 2).then(|| asked_key(content % 3)),
             })),
             Edit::Challenge { slot, content } => Resource::Challenge(Arc::new(challenge(slot, content))),
             Edit::Remove { kind, slot } => {
@@ -272,7 +286,11 @@ fn walked(all: &ir::Snapshot, gateway: &ir::GatewayKey) -> View {
     }
     let own: BTreeMap<_, _> = all.listeners.iter().filter(|(_, it)| it.gateway == *gateway).collect();
     for (key, it) in &own {
-        certificates.extend(it.protocol.tls().into_iter().flat_map(|tls| tls.certificates.clone()));
+        let tls = it.protocol.tls();
+        certificates.extend(tls.into_iter().flat_map(|tls| tls.certificates.clone()));
+        let asks = tls.and_then(|tls| tls.on_demand.as_ref());
+        let asked = all.certificates.values().filter(|it| asks.is_some() && it.on_demand.as_ref() == asks);
+        certificates.extend(asked.map(|it| it.key.clone()));
         view.insert(ResourceKey::Listener((*key).clone()), Resource::Listener((*it).clone()));
     }
     for (key, it) in all.challenges.iter().filter(|(_, it)| it.gateway == *gateway) {

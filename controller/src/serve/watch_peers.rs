@@ -2,7 +2,7 @@
 //! tell.
 
 use super::sync::Told;
-use super::{Distributor, distributor::LINGER_TIME, limits};
+use super::{Distributor, Others, distributor::LINGER_TIME, limits};
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use http::Uri;
@@ -42,6 +42,8 @@ pub struct PeerOptions {
     pub token_file: PathBuf,
     /// What vouches for the other replicas, as PEM.
     pub authorities: channel::Receiver<String>,
+    /// Where the connections to them are noted.
+    pub others: Others,
 }
 
 /// Keeps the distributor informed until `stop`.
@@ -119,6 +121,7 @@ impl Peer {
                 () = stop.cancelled() => break,
                 ended = self.watch(&name) => ended,
             };
+            self.options.others.set(&name, None);
             if let Err(error) = ended {
                 tracing::debug!(
                     replica = name,
@@ -137,6 +140,7 @@ impl Peer {
                 },
             }
         }
+        self.options.others.set(&name, None);
         self.distributor.set_peer(&name, None);
     }
 
@@ -153,6 +157,7 @@ impl Peer {
         let connection = self.open().await?;
         let request = WatchRequest { replica: self.options.replica.clone() };
         let mut states = watch(connection.service(), token.trim(), request, limits::PEER_BYTES).await?;
+        self.options.others.set(name, Some(connection.service()));
         while let Some(State { proxies, .. }) = states.message().await? {
             let told: Vec<Told> = serde_json::from_slice(&proxies).context("what another replica tells")?;
             self.distributor.set_peer(name, Some(told));

@@ -104,5 +104,6 @@ pub(super) fn certificate(chain: &str) -> Arc<Certificate> {
         chain: SecretBytes::new(chain.as_bytes().to_vec()),
         private_key: SecretBytes::new(Vec::new()),
         staple: None,
+        on_demand: None,
     })
 }

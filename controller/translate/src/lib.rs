@@ -30,8 +30,9 @@ pub use gateway::{
     Management, PlannedPort, ServicePlan, StapleReason, StapleStanding, Workload,
 };
 pub use issuer::{
-    AccountPlan, BudgetPlan, CertificateStanding, Issuance, IssuerPlan, IssuerStanding, OnDemandPlan,
-    PreflightPlan, Rfc2136Plan, SolverPlan, SolverWay, WaitingFor, WantedCertificate, WebhookPlan,
+    AccountPlan, BudgetPlan, CertificateStanding, Issuance, IssuerPlan, IssuerStanding, OnDemandListener,
+    OnDemandPlan, Orders, PreflightPlan, Rfc2136Plan, SolverPlan, SolverWay, WaitingFor, WantedCertificate,
+    WebhookPlan,
 };
 pub use model::Transport;
 pub use problem::{Problem, Severity};

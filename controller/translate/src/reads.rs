@@ -6,7 +6,7 @@
 use crate::backend::BackendId;
 use crate::shared::{Shared, compact_map, compact_set};
 use sluice_crds::{Name, ObjectRef};
-use sluice_ir::{BackendKey, EndpointSetKey};
+use sluice_ir::{BackendKey, EndpointSetKey, OnDemandKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub(crate) enum Key {
     Certificate(ObjectRef),
     /// The listeners that a Gateway or ListenerSet offers to routes (result of [`Node::Gateway`]).
     Parent(ObjectRef),
+    /// Listeners that obtain certificates at handshakes (results of [`Node::Gateway`]).
+    OnDemand(OnDemandKey),
     /// A backend (result of [`Node::Backend`]).
     Backend(Arc<BackendId>),
 }
@@ -50,6 +52,8 @@ pub(crate) enum Node {
     Issuer(ObjectRef),
     /// A Gateway with its ListenerSets.
     Gateway(ObjectRef),
+    /// A Secret with a certificate that a handshake asked for.
+    OnDemand(ObjectRef),
     /// A ListenerSet whose parent is missing or not ours.
     Orphan(ObjectRef),
     /// A backend.

@@ -103,7 +103,12 @@ impl Store {
                 }
             }
             Object::Secret(it) => {
-                if put(&mut self.secrets, &reference, SecretModel::read(&it)).is_some() {
+                let model = SecretModel::read(&it);
+                let is_on_demand = model.on_demand.is_some();
+                if let Some(old) = put(&mut self.secrets, &reference, model) {
+                    if is_on_demand || old.is_some_and(|it| it.on_demand.is_some()) {
+                        touched.nodes.push(Node::OnDemand(reference.clone()));
+                    }
                     touched.keys.push(Key::Object(reference));
                 }
             }
@@ -214,7 +219,13 @@ impl Store {
                     self.move_slice(&reference, old.service.clone(), None, &mut touched);
                 }
             }
-            Kind::Secret => touch_removed(self.secrets.remove(&reference), reference, &mut touched),
+            Kind::Secret => {
+                let old = self.secrets.remove(&reference);
+                if old.as_ref().is_some_and(|it| it.on_demand.is_some()) {
+                    touched.nodes.push(Node::OnDemand(reference.clone()));
+                }
+                touch_removed(old, reference, &mut touched);
+            }
             Kind::ConfigMap => touch_removed(self.config_maps.remove(&reference), reference, &mut touched),
             Kind::BackendTlsPolicy => {
                 if let Some(old) = self.policies.remove(&reference) {

@@ -2,7 +2,7 @@
 
 use crate::backend::{BackendId, BackendOutcome};
 use crate::gateway::{CertificateOutcome, Lost, Parent};
-use crate::issuer::IssuerOutcome;
+use crate::issuer::{IssuerOutcome, OnDemandListener};
 use crate::model::{
     ConfigMapModel, EntryModel, GatewayModel, IssuerModel, ParametersModel, PolicyModel, RouteModel,
     SecretModel, ServiceModel, SetModel, SliceModel, StreamModel,
@@ -12,6 +12,7 @@ use crate::status::Condition;
 use crate::store::Store;
 use crate::translator::Options;
 use sluice_crds::{Kind, ObjectRef};
+use sluice_ir::OnDemandKey;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) certificates: BTreeMap<ObjectRef, Arc<CertificateOutcome>>,
     pub(crate) issuers: BTreeMap<ObjectRef, Arc<IssuerOutcome>>,
     pub(crate) parents: BTreeMap<ObjectRef, Arc<Parent>>,
+    /// Listeners that obtain certificates at handshakes.
+    pub(crate) on_demand: BTreeMap<OnDemandKey, Vec<OnDemandListener>>,
     pub(crate) backends: BTreeMap<Arc<BackendId>, Arc<BackendOutcome>>,
 }
 
@@ -216,6 +219,12 @@ impl<'a> View<'a> {
     pub(crate) fn issuer(&self, reference: &ObjectRef) -> Option<&'a IssuerOutcome> {
         self.note(Key::Issuer(reference.clone()));
         self.state.issuers.get(reference).map(|it| &**it)
+    }
+
+    /// The listeners of a key that obtain certificates at handshakes.
+    pub(crate) fn on_demand(&self, key: &OnDemandKey) -> &'a [OnDemandListener] {
+        self.note(Key::OnDemand(key.clone()));
+        self.state.on_demand.get(key).map(Vec::as_slice).unwrap_or_default()
     }
 
     pub(crate) fn parent(&self, reference: &ObjectRef) -> Option<&'a Arc<Parent>> {

@@ -13,7 +13,7 @@
 //! * a refusal names its resources in the details of `error_detail` ([`Refusal`]): the others of the batch are served.
 //!
 //! [`peers`] is the small second service by which replicas of the controller tell each other what their data planes
-//! have acknowledged. Everything here is messages and
+//! have acknowledged; [`obtain`] the third, by which data planes have certificates obtained at handshakes. Everything here is messages and
 //! plumbing, with the one way to [`connect`]: who may connect, what is sent when and what is kept
 //! is decided by `controller/src/serve` and `proxy/src/sync`.
 
@@ -21,6 +21,7 @@ mod batch;
 pub mod client;
 pub mod connect;
 mod message;
+pub mod obtain;
 pub mod peers;
 mod resource;
 pub mod server;

@@ -98,7 +98,7 @@ fn admit<A>(
 {
     // An IPv4 client of a dual-stack socket is an IPv4 client.
     let direct_peer = canonical(direct_peer);
-    let config = port.config.load_full();
+    let config = port.config.get();
     let Some(slot) = port.slots.port(config.limits.connections) else {
         let permit = farewells.clone().try_acquire_owned().ok();
         let port = port.clone();

@@ -11,11 +11,12 @@ use super::io::{ConnIo, Shared, linger};
 use super::limit::{ClientSlot, PortSlot, Slots};
 use super::observer::{Observer, Refused};
 use super::proxy_header::{self, Parsed};
-use super::secure::{self, NoTls};
+use super::secure::{self, Later, NoTls};
 use super::stream::{Carried, Chosen, ClientSide, Stream, StreamConnection, Streams};
 use super::transport::Transport;
 use super::{ConnInfo, PortConfig, TlsInfo, answer, challenge, http1, http2};
 use crate::telemetry::Outcome;
+use crate::tls::OnDemand;
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 const OVERLOADED: Refusal = Refusal::new(Outcome::Overloaded, "too many connections");
@@ -40,10 +42,47 @@ pub(super) struct Port<A> {
     pub(super) app: Arc<A>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) streams: Arc<dyn Streams>,
-    pub(super) config: ArcSwap<PortConfig>,
+    pub(super) config: Arc<Current>,
+    /// Names that certificates are obtained for at handshakes.
+    pub(super) on_demand: OnDemand,
     pub(super) slots: Arc<Slots>,
     /// Turns true when the port is going away.
     pub(super) shutdown: ShutdownWatch,
+}
+
+/// The configuration of a port, and word of its next one.
+pub(super) struct Current {
+    config: ArcSwap<PortConfig>,
+    changed: Notify,
+}
+
+impl Current {
+    pub(super) fn new(config: Arc<PortConfig>) -> Self {
+        Self { config: ArcSwap::new(config), changed: Notify::new() }
+    }
+
+    pub(super) fn get(&self) -> Arc<PortConfig> {
+        self.config.load_full()
+    }
+
+    pub(super) fn set(&self, config: Arc<PortConfig>) {
+        self.config.store(config);
+        self.changed.notify_waiters();
+    }
+
+    /// What `look` finds in the configuration of now or later. Cancel safe.
+    pub(super) async fn find<T>(&self, look: impl Fn(&PortConfig) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on a change is not missed.
+            changed.as_mut().enable();
+            if let Some(found) = look(&self.get()) {
+                return found;
+            }
+            changed.await;
+        }
+    }
 }
 
 impl<A> Port<A> {
@@ -162,7 +201,8 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
     let (transport, tls, client_certificate) = match config.tls.as_deref().filter(|_| ends_tls) {
         None => (Transport::Plain(socket), None, None),
         Some(tls) => {
-            let handshake = secure::handshake(socket, tls, &config.challenges, stream.is_none());
+            let later = Later { config: &port.config, on_demand: &port.on_demand };
+            let handshake = secure::handshake(socket, &config, tls, stream.is_none(), later);
             let shaken = timeout_at(deadline, handshake).await;
             match shaken.unwrap_or_else(|_| Err(NoTls::Failed("handshake timed out".to_owned()))) {
                 Ok(secure::Shaken { stream, info, client }) => (Transport::Tls(stream), Some(info), client),

@@ -40,7 +40,7 @@ pub(crate) use limit::{ClientSlot, PortSlot, Slots};
 use crate::acme::Challenges;
 use crate::tls::PortTls;
 use http::HeaderValue;
-use sluice_ir::{Limits, ProxyProtocol};
+use sluice_ir::{GatewayKey, Limits, ProxyProtocol};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -58,6 +58,8 @@ pub struct PortConfig {
     pub challenges: Arc<Challenges>,
     /// What the connections are.
     pub carried: Carried,
+    /// Whose port it is; `None` in tests of this module alone.
+    pub gateway: Option<GatewayKey>,
 }
 
 /// What is known of a connection; every request finds it with [`ConnInfo::of`].

@@ -2,10 +2,11 @@
 
 use super::PortConfig;
 use super::accept;
-use super::connection::Port;
+use super::connection::{Current, Port};
 use super::limit::Slots;
 use super::observer::Observer;
 use super::stream::Streams;
+use crate::tls::OnDemand;
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerApp;
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub struct Ports<A> {
     app: Arc<A>,
     observer: Arc<dyn Observer>,
     streams: Arc<dyn Streams>,
+    on_demand: OnDemand,
     /// Held while ports are changed; never on the way of a request.
     bound: Mutex<BTreeMap<SocketAddr, Bound<A>>>,
     /// What [`Ports::bound`] shows.
@@ -53,6 +55,7 @@ where
             app,
             observer,
             streams: Arc::new(()),
+            on_demand: OnDemand::default(),
             bound: Mutex::new(BTreeMap::new()),
             shown: ArcSwap::default(),
             connections: TaskTracker::new(),
@@ -64,6 +67,13 @@ where
     #[must_use]
     pub fn with_streams(mut self, streams: Arc<dyn Streams>) -> Self {
         self.streams = streams;
+        self
+    }
+
+    /// Has certificates obtained by `on_demand` for names of handshakes; without, such names are refused.
+    #[must_use]
+    pub fn with_on_demand(mut self, on_demand: OnDemand) -> Self {
+        self.on_demand = on_demand;
         self
     }
 
@@ -84,7 +94,7 @@ where
         let keys: Vec<_> = wanted.keys().copied().collect();
         for (key, config) in wanted {
             if let Some(kept) = bound.get(&key) {
-                kept.port.config.store(config);
+                kept.port.config.set(config);
                 continue;
             }
             match self.bind(key, config, is_dual_stack(key, &keys)) {
@@ -139,7 +149,8 @@ where
             app: self.app.clone(),
             observer: self.observer.clone(),
             streams: self.streams.clone(),
-            config: ArcSwap::new(config),
+            config: Arc::new(Current::new(config)),
+            on_demand: self.on_demand.clone(),
             slots: Slots::new(),
             shutdown: watch,
         });

@@ -1,10 +1,11 @@
 //! The TLS handshake of a connection: read the ClientHello, choose the configuration by server name, finish.
 
-use super::{ClientCertificate, TlsInfo};
-use crate::acme::Challenges;
-use crate::tls::PortTls;
+use super::connection::Current;
+use super::{ClientCertificate, PortConfig, TlsInfo};
+use crate::tls::{Chosen, OnDemand, PortTls};
 use rustls::server::{Acceptor, ClientHello};
 use rustls::{HandshakeKind, ProtocolVersion};
+use sluice_ir::GatewayKey;
 use std::io;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
@@ -45,9 +46,10 @@ pub(super) struct Shaken {
 /// client may choose its version; else it is nobody's affair here.
 pub(super) async fn handshake(
     socket: TcpStream,
+    config: &PortConfig,
     tls: &PortTls,
-    challenges: &Challenges,
     alpn: bool,
+    later: Later<'_>,
 ) -> Result<Shaken, NoTls> {
     let mut first = [0];
     match socket.peek(&mut first).await {
@@ -58,14 +60,22 @@ pub(super) async fn handshake(
     let started = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
     let hello = started.client_hello();
     let server_name = server_name(&hello);
-    if let Some(config) = challenges.tls(server_name.as_deref(), &hello).cloned() {
+    if let Some(config) = config.challenges.tls(server_name.as_deref(), &hello).cloned() {
         let mut stream = started.into_stream(config).await?;
         let _ = stream.shutdown().await;
         return Err(NoTls::Challenge(server_name.unwrap_or_default()));
     }
-    let Some(mut chosen) = tls.choose(server_name.as_deref()) else {
-        let waits = tls.waits(server_name.as_deref());
-        return Err(refuse(started.io, server_name, waits).await);
+    let name = server_name.as_deref();
+    let chosen = match (tls.choose(name), name, &config.gateway) {
+        (Some(chosen), _, _) => Ok(chosen),
+        (None, Some(name), Some(gateway)) if tls.asks(Some(name)) => {
+            Box::pin(later.obtain(gateway, name)).await
+        }
+        (None, _, _) => Err(reason(name, tls.waits(name))),
+    };
+    let mut chosen = match chosen {
+        Ok(chosen) => chosen,
+        Err(reason) => return Err(refuse(started.io, name, reason).await),
     };
     chosen.heed(&started.client_hello());
     if !alpn {
@@ -98,16 +108,37 @@ pub fn server_name(hello: &ClientHello<'_>) -> Option<String> {
     hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
 }
 
-/// Says the last word on a connection whose server name nobody answers for. `waits`: there is a listener, without a
-/// certificate.
-async fn refuse(mut socket: TcpStream, server_name: Option<String>, waits: bool) -> NoTls {
-    let (alert, reason) = match server_name {
-        Some(name) if waits => {
-            (UNRECOGNIZED_NAME, format!("the listener for server name {name} has no certificate"))
+/// Certificates that are obtained while a client waits.
+pub(super) struct Later<'a> {
+    pub(super) config: &'a Current,
+    pub(super) on_demand: &'a OnDemand,
+}
+
+impl Later<'_> {
+    /// What the handshake goes by once the name has a certificate, or why it gets none.
+    async fn obtain(&self, gateway: &GatewayKey, name: &str) -> Result<Chosen, String> {
+        match self.on_demand.obtain(gateway, name).await {
+            Ok(()) => {
+                let choose = |config: &PortConfig| config.tls.as_deref()?.choose(Some(name));
+                Ok(self.config.find(choose).await)
+            }
+            Err(refused) => Err(format!("no certificate for server name {name}: {refused}")),
         }
-        Some(name) => (UNRECOGNIZED_NAME, format!("no listener for server name {name}")),
-        None => (MISSING_EXTENSION, "no server name, and no listener for every host".to_owned()),
-    };
+    }
+}
+
+/// Why nobody answers for a server name. `waits`: there is a listener, without a certificate.
+fn reason(server_name: Option<&str>, waits: bool) -> String {
+    match server_name {
+        Some(name) if waits => format!("the listener for server name {name} has no certificate"),
+        Some(name) => format!("no listener for server name {name}"),
+        None => "no server name, and no listener for every host".to_owned(),
+    }
+}
+
+/// Says the last word on a connection whose server name nobody answers for.
+async fn refuse(mut socket: TcpStream, server_name: Option<&str>, reason: String) -> NoTls {
+    let alert = if server_name.is_some() { UNRECOGNIZED_NAME } else { MISSING_EXTENSION };
     // The buffer of a fresh socket takes seven bytes at once; an error means that the client is gone.
     let _ = socket.write_all(&alert).await;
     let _ = socket.shutdown().await;

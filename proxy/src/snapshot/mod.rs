@@ -3,6 +3,7 @@
 //! [`Compiler`] takes deltas and makes a [`Runtime`]; unchanged routes, tables and TLS configurations are shared with
 //! the one before. A request loads the runtime once and then follows pointers: port → listener → rule → backend.
 
+mod asked;
 mod compiler;
 mod ports;
 mod rule;

@@ -3,6 +3,7 @@
 //! Binds nothing. A listener that can't be served is left out and reported; the others of its port serve. A change of
 //! certificates alone touches the hosts that show them, however many others there are.
 
+use super::asked;
 use crate::acme::Challenges;
 use crate::listen::Carried;
 use crate::tls::{Certificates, Keyring, PortTls};
@@ -53,9 +54,13 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// Takes over changed certificates where nothing else changed. `false`: listeners came or went with them, and all
-    /// must be planned again. Cost: as many hosts as show them.
+    /// Takes over changed certificates where nothing else changed. `false`: listeners, or certificates of handshakes, came
+    /// or went with them, and all must be planned again. Cost: as many hosts as show them.
     pub(super) fn recertify(&mut self, certificates: Certificates<'_>) -> bool {
+        let is_asked = |key| certificates.all.get(key).is_some_and(|it| it.on_demand.is_some());
+        if certificates.changed.iter().any(|key| is_asked(key) && !self.shown.contains_key(key)) {
+            return false;
+        }
         let mut hosts: BTreeMap<SocketAddr, Vec<&ir::HostPattern>> = BTreeMap::new();
         for (address, host) in certificates.changed.iter().filter_map(|key| self.shown.get(key)).flatten() {
             hosts.entry(*address).or_default().push(host);
@@ -152,8 +157,10 @@ impl Ports {
         if wanted.is_empty() {
             return None;
         }
-        let tls = PortTls::build(&wanted, certificates, &mut self.keyring, previous);
-        for (host, tls) in wanted {
+        let asked = asked::hosts(&wanted, certificates.all);
+        let all: Vec<_> = wanted.into_iter().chain(asked.iter().map(|(host, tls)| (host, tls))).collect();
+        let tls = PortTls::build(&all, certificates, &mut self.keyring, previous);
+        for (host, tls) in all {
             for key in &tls.certificates {
                 self.shown.entry(key.clone()).or_default().push((address, host.clone()));
             }

@@ -1,5 +1,6 @@
 //! The task that keeps a proxy in step with its controller.
 
+use super::ask::{Asker, Link};
 use super::backoff::Backoff;
 use super::disk::{Disk, Restored};
 use super::files::{read, token};
@@ -72,6 +73,8 @@ pub struct SyncClient {
     held: Held,
     state: watch::Sender<SyncState>,
     waiting: Arc<Waiting>,
+    /// The connection while it is there: for names of handshakes.
+    link: watch::Sender<Option<Link>>,
 }
 
 /// How a stream ended, other than by an error.
@@ -86,7 +89,9 @@ impl SyncClient {
     /// Applies the last good configuration of the disk, if there is one, before it returns.
     pub async fn start(proxy: Arc<Proxy>, options: SyncOptions) -> Self {
         let state = watch::Sender::new(SyncState::default());
-        let mut this = Self { proxy, options, held: Held::default(), state, waiting: Arc::default() };
+        let link = watch::Sender::new(None);
+        proxy.obtain_by(Arc::new(Asker(link.subscribe())));
+        let mut this = Self { proxy, options, held: Held::default(), state, waiting: Arc::default(), link };
         if let Err(error) = this.restore().await {
             let error = format!("{error:#}");
             tracing::warn!(error, "the last configuration can't be used; the controller's is waited for");
@@ -109,6 +114,7 @@ impl SyncClient {
         while !stop.is_cancelled() {
             let before = self.state.borrow().batches;
             let ended = self.stream(&stop).await;
+            self.link.send_replace(None);
             if self.state.borrow().batches > before {
                 backoff.reset();
             }
@@ -188,10 +194,11 @@ impl SyncClient {
             let responses = responses.context("the controller does not answer")?.map_err(refused)?;
             anyhow::Ok((token, connection, requests, responses))
         };
-        let (token, _connection, requests, mut responses) = tokio::select! {
+        let (token, connection, requests, mut responses) = tokio::select! {
             () = stop.cancelled() => return Ok(End::Stopped),
             opened = opening => opened?,
         };
+        self.link.send_replace(Some(Link { service: connection.service(), token: token.clone() }));
         let mut batch = Batch::default();
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         look.reset();

@@ -9,6 +9,7 @@
 //! of its batch are served. A stream that breaks changes nothing: the next one goes on where it was. It decides
 //! nothing about the configuration and holds no Kubernetes credential.
 
+mod ask;
 mod backoff;
 mod client;
 mod disk;

@@ -61,6 +61,17 @@ impl Served {
 }
 
 impl HostTls {
+    /// Whether a certificate is obtained at the handshake: the listener wants that, and none that it has is good for the
+    /// name.
+    pub(super) fn is_asked_for(&self, server_name: Option<&str>) -> bool {
+        self.wanted.on_demand.is_some()
+            && server_name.is_some_and(|name| match &self.outcome {
+                Outcome::Served(served) => !served.certificates.covers(name),
+                Outcome::Waits => true,
+                Outcome::Refused(_) => false,
+            })
+    }
+
     /// Certificates that can't be used are left out; the host is refused only when none is left for it.
     pub(super) fn build(
         host: &HostPattern,
@@ -69,7 +80,8 @@ impl HostTls {
         keyring: &mut Keyring,
         terms: &mut Terms,
     ) -> Self {
-        if wanted.certificates.is_empty() && !wanted.self_signed_meanwhile {
+        let shows_own = wanted.self_signed_meanwhile && wanted.on_demand.is_none();
+        if wanted.certificates.is_empty() && !shows_own {
             return Self { wanted: wanted.clone(), outcome: Outcome::Waits };
         }
         let mut usable: Vec<Arc<Parsed>> = Vec::with_capacity(wanted.certificates.len());

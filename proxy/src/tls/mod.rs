@@ -14,6 +14,7 @@ pub(crate) mod details;
 mod error;
 mod host;
 mod keyring;
+mod on_demand;
 mod placeholder;
 mod resolver;
 mod subject;
@@ -22,6 +23,7 @@ mod tickets;
 
 pub use error::TlsError;
 pub use keyring::Keyring;
+pub use on_demand::{NotObtained, Obtain, OnDemand};
 
 pub(crate) use authorities::roots;
 pub(crate) use certified::certified;
@@ -154,10 +156,16 @@ impl PortTls {
     /// no server gets the listener for every host. A listener that can't be served refuses its host. Cost: one hash
     /// per label, and a copy of what all hosts share.
     pub fn choose(&self, server_name: Option<&str>) -> Option<Chosen> {
-        match &self.hosts.find(server_name)?.outcome {
-            Outcome::Served(served) => Some(served.chosen()),
-            Outcome::Waits | Outcome::Refused(_) => None,
+        let host = self.hosts.find(server_name)?;
+        match &host.outcome {
+            Outcome::Served(served) if !host.is_asked_for(server_name) => Some(served.chosen()),
+            Outcome::Served(_) | Outcome::Waits | Outcome::Refused(_) => None,
         }
+    }
+
+    /// Whether the listener of a server name has a certificate obtained for it at the handshake.
+    pub fn asks(&self, server_name: Option<&str>) -> bool {
+        self.hosts.find(server_name).is_some_and(|host| host.is_asked_for(server_name))
     }
 
     /// Whether there is a listener for a server name, but no certificate that it could show.

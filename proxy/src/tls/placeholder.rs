@@ -30,6 +30,7 @@ fn make(provider: &CryptoProvider) -> Option<Arc<Parsed>> {
         chain: SecretBytes::new(Vec::new()),
         private_key: SecretBytes::new(Vec::new()),
         staple: None,
+        on_demand: None,
     };
     let key = Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key));
     Some(Arc::new(Parsed { source: Arc::new(source), key }))

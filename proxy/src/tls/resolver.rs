@@ -15,6 +15,11 @@ impl ByName {
         Self(certificates.into())
     }
 
+    /// Whether one of them names the server.
+    pub(super) fn covers(&self, server: &str) -> bool {
+        self.0.iter().any(|parsed| parsed.source.names.iter().any(|name| covers(name, server)))
+    }
+
     #[cfg(test)]
     pub(super) fn keys(&self) -> Vec<Arc<CertifiedKey>> {
         self.0.iter().map(|parsed| parsed.key.clone()).collect()

@@ -16,6 +16,7 @@ fn certificate(name: &str) -> Arc<Certificate> {
         chain: SecretBytes::new(made.cert.pem().into_bytes()),
         private_key: SecretBytes::new(made.signing_key.serialize_pem().into_bytes()),
         staple: None,
+        on_demand: None,
     })
 }
 

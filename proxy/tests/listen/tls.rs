@@ -64,6 +64,7 @@ impl Authority {
             chain: SecretBytes::new(leaf.pem().into_bytes()),
             private_key: SecretBytes::new(pair.serialize_pem().into_bytes()),
             staple: None,
+            on_demand: None,
         };
         self.issued.insert(key.clone(), Arc::new(certificate));
         key

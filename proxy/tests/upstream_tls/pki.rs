@@ -68,6 +68,7 @@ impl Issued {
             chain: ir::SecretBytes::new(self.chain.clone().into_bytes()),
             private_key: ir::SecretBytes::new(self.key.clone().into_bytes()),
             staple: None,
+            on_demand: None,
         }
     }
 }

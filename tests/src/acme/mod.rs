@@ -1,10 +1,12 @@
 //! An ACME authority and the DNS it looks at, as real programs on loopback: [`Pebble`] and [`Named`]. [`Responder`] answers
-//! challenges as a data plane does; [`Front`] stands before Pebble, adds what its Debian version lacks, and makes the
+//! challenges as a data plane does; [`Allow`] says which names
+//! of handshakes may have a certificate; [`Front`] stands before Pebble, adds what its Debian version lacks, and makes the
 //! network fail. [`World`] is all of them started together.
 //!
 //! Each has a loopback address of its own and fixed ports there, so tests run beside each other. Debian packages:
 //! `pebble` and `bind9`.
 
+mod allow;
 mod front;
 mod hook;
 mod named;
@@ -12,6 +14,7 @@ mod pebble;
 mod responder;
 mod world;
 
+pub use allow::Allow;
 pub use front::{Front, Orders};
 pub use hook::{Call, Hook};
 pub use named::{KEY_NAME, Named, ZONE};

@@ -149,7 +149,7 @@ pub fn key_of(key: &str) -> CertificateKey {
 
 /// An issuer and certificates.
 pub fn set(issuer: &Issuer, certificates: Vec<Wanted>) -> WantedSet {
-    WantedSet { issuers: vec![Arc::new(issuer.clone())], certificates }
+    WantedSet { issuers: vec![Arc::new(issuer.clone())], certificates, ..WantedSet::default() }
 }
 
 impl Running {

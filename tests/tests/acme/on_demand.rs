@@ -1,53 +1,32 @@
 //! Names of handshakes.
 
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use sluice_acme::{OnDemand, Refused, Scope, SolverKind};
-use sluice_tests::acme::{ISSUER, PebbleOptions, Running, World, key_of, set};
-use std::convert::Infallible;
-use std::net::SocketAddr;
+use sluice_acme::{Item, OnDemand, Refused, Scope, SolverKind, Status, WantedSet};
+use sluice_tests::acme::{Allow, ISSUER, PebbleOptions, Running, World, key_of, set, wanted};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
 
-/// An allow endpoint that allows what begins with `good`, and counts questions.
-async fn endpoint() -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-    let counter = count.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let counter = counter.clone();
-            let service = service_fn(move |request: Request<Incoming>| {
-                counter.fetch_add(1, Ordering::SeqCst);
-                let is_good = request.uri().query().is_some_and(|it| it.starts_with("domain=good"));
-                let status = if is_good { StatusCode::OK } else { StatusCode::FORBIDDEN };
-                let answer = Response::builder().status(status).body(String::new()).unwrap();
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            tokio::spawn(
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-            );
-        }
-    });
-    (address, count)
+async fn world(change: impl FnOnce(&mut OnDemand)) -> (World, Running, Allow) {
+    let (world, allow) = (World::start(PebbleOptions::default()).await, Allow::start().await);
+    let engine = engine(&world, &allow, change, |set| set).await;
+    (world, engine, allow)
 }
 
-async fn world(change: impl FnOnce(&mut OnDemand)) -> (World, Running, Arc<AtomicUsize>) {
-    let world = World::start(PebbleOptions::default()).await;
-    let (address, count) = endpoint().await;
+/// An engine whose issuer asks the endpoint.
+async fn engine(
+    world: &World,
+    allow: &Allow,
+    change: impl FnOnce(&mut OnDemand),
+    more: impl FnOnce(WantedSet) -> WantedSet,
+) -> Running {
     let mut issuer = world.issuer(&[SolverKind::Http01]);
-    let mut on_demand = OnDemand::new(format!("http://{address}/allow"));
+    let mut on_demand = OnDemand::new(allow.url());
     change(&mut on_demand);
     issuer.on_demand = Some(on_demand);
-    let engine = world.engine(set(&issuer, Vec::new()));
+    let engine = world.engine(more(set(&issuer, Vec::new())));
     // The loop has taken the issuer in when its state is shown.
     let mut issuers = engine.handle.issuers();
     issuers.wait_for(|it| !it.is_empty()).await.unwrap();
-    (world, engine, count)
+    engine
 }
 
 async fn ask(engine: &Running, name: &str) -> Result<(), Refused> {
@@ -57,12 +36,12 @@ async fn ask(engine: &Running, name: &str) -> Result<(), Refused> {
 
 #[tokio::test]
 async fn many_handshakes_for_one_allowed_name_make_one_question_and_one_order() {
-    let (world, engine, questions) = world(|_| {}).await;
+    let (world, engine, allow) = world(|_| {}).await;
     let asked = (0..50).map(|_| ask(&engine, "good.example.test"));
     for outcome in futures::future::join_all(asked).await {
         assert_eq!(outcome, Ok(()));
     }
-    assert_eq!((world.pebble.orders(), questions.load(Ordering::SeqCst)), (1, 1));
+    assert_eq!((world.pebble.orders(), allow.questions()), (1, 1));
     assert!(
         world
             .store()
@@ -75,14 +54,14 @@ async fn many_handshakes_for_one_allowed_name_make_one_question_and_one_order() 
 
 #[tokio::test]
 async fn a_stream_of_unknown_names_makes_no_order_and_each_name_is_asked_for_once() {
-    let (world, engine, questions) = world(|_| {}).await;
+    let (world, engine, allow) = world(|_| {}).await;
     for round in 0..3 {
         for n in 0..300 {
             let refused = ask(&engine, &format!("bad-{n}.example.test")).await.unwrap_err();
             assert!(matches!(refused, Refused::NotAllowed(_)), "{round} {refused}");
         }
     }
-    assert_eq!(questions.load(Ordering::SeqCst), 300);
+    assert_eq!(allow.questions(), 300);
     for odd in ["*.example.test", "localhost", "10.0.0.1", "Good.example.test"] {
         assert!(matches!(ask(&engine, odd).await, Err(Refused::Name(_))), "{odd}");
     }
@@ -112,14 +91,67 @@ async fn no_more_names_are_held_than_allowed() {
 
 #[tokio::test]
 async fn a_name_that_failed_is_refused_at_once_and_not_tried_in_the_background() {
-    let (world, engine, questions) = world(|it| it.refused_for = Duration::from_secs(60)).await;
+    let (world, engine, allow) = world(|it| it.refused_for = Duration::from_secs(60)).await;
     let refused = ask(&engine, "good.nowhere.test").await.unwrap_err();
     assert!(matches!(&refused, Refused::Failed(it) if it.contains("good.nowhere.test")), "{refused}");
     let again = ask(&engine, "good.nowhere.test").await.unwrap_err();
     assert_eq!(again, refused);
-    assert_eq!((world.pebble.orders(), questions.load(Ordering::SeqCst)), (0, 1));
+    assert_eq!((world.pebble.orders(), allow.questions()), (0, 1));
     sluice_tests::eventually("nothing is kept of it", || async {
         engine.handle.statuses().borrow().is_empty()
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_next_engine_keeps_what_handshakes_asked_for_until_it_is_not_allowed() {
+    let options = PebbleOptions { validity: Duration::from_secs(12), ..PebbleOptions::default() };
+    let (world, allow) = (World::start(options).await, Allow::start().await);
+    let first = engine(&world, &allow, |_| {}, |set| set).await;
+    assert_eq!(ask(&first, "good.example.test").await, Ok(()));
+    drop(first);
+    let held = || vec![wanted("good.example.test", &["good.example.test"])];
+    let second =
+        engine(&world, &allow, |it| it.allowed_for = Duration::ZERO, |set| WantedSet { held: held(), ..set })
+            .await;
+    let has_one = |it: &Status| it.current.is_some();
+    let old = second.status("good.example.test", "it is kept", has_one).await.current.unwrap().fingerprint;
+    assert_eq!(world.pebble.orders(), 1);
+    // It is renewed though no handshake asks.
+    let is_new = |it: &Status| it.current.as_ref().is_some_and(|it| it.fingerprint != old);
+    second.status("good.example.test", "it is renewed", is_new).await;
+    assert_eq!(world.pebble.orders(), 2);
+    allow.close();
+    sluice_tests::eventually("it is not kept any more", || async {
+        second.handle.statuses().borrow().is_empty()
+    })
+    .await;
+    assert_eq!(world.pebble.orders(), 2);
+    // The certificate serves until its end; then the engine that finds it takes it away.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let set = (**second.wanted.borrow()).clone();
+    second.wanted.send_replace(Arc::new(WantedSet { held: Vec::new(), ..set.clone() }));
+    second.wanted.send_replace(Arc::new(set));
+    let item = Item::Certificate(key_of("good.example.test"));
+    sluice_tests::eventually("it is taken away", || async {
+        world.store().read(&item).await.unwrap().is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_taken_out_of_the_store_is_given_up_and_asked_for_anew() {
+    let (world, engine, _) = world(|_| {}).await;
+    assert_eq!(ask(&engine, "good.example.test").await, Ok(()));
+    let before = (**engine.wanted.borrow()).clone();
+    let held = vec![wanted("good.example.test", &["good.example.test"])];
+    engine.wanted.send_replace(Arc::new(WantedSet { held, ..before.clone() }));
+    let item = Item::Certificate(key_of("good.example.test"));
+    let entry = world.store().read(&item).await.unwrap().unwrap();
+    world.store().delete(&item, &entry.version).await.unwrap();
+    engine.wanted.send_replace(Arc::new(before));
+    sluice_tests::eventually("it is given up", || async { engine.handle.statuses().borrow().is_empty() })
+        .await;
+    assert_eq!(ask(&engine, "good.example.test").await, Ok(()));
+    assert_eq!(world.pebble.orders(), 2);
 }

@@ -1,8 +1,9 @@
 //! Renewal: by age, by the authority's wish, and what the order says then.
 
 use crate::resume::certificate;
-use sluice_acme::{Budgets, SolverKind, State, Status};
-use sluice_tests::acme::{PebbleOptions, World, set, wanted};
+use sluice_acme::{Budgets, SolverKind, State, Status, WantedSet};
+use sluice_tests::acme::{PebbleOptions, World, key_of, set, wanted};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 fn fingerprint(status: &Status) -> Option<&str> {
@@ -96,24 +97,32 @@ async fn a_profile_is_asked_for_and_one_that_is_not_offered_is_told() {
 }
 
 #[tokio::test]
-async fn a_deleted_certificate_is_made_again_when_somebody_says_so_and_a_foreign_one_stays() {
+async fn a_certificate_that_was_deleted_is_made_again_and_a_foreign_one_stays() {
     let world = World::start(PebbleOptions::default()).await;
     let issuer = world.issuer(&[SolverKind::Http01]);
-    let engine = world.engine(set(&issuer, vec![wanted("web", &["again.example.test"])]));
+    let present = set(&issuer, vec![wanted("web", &["again.example.test"])]);
+    let missing = WantedSet { missing: [key_of("web")].into(), ..present.clone() };
+    let engine = world.engine(present.clone());
     let first = engine.issued("web").await;
-    let item = sluice_acme::Item::Certificate(sluice_tests::acme::key_of("web"));
+    let item = sluice_acme::Item::Certificate(key_of("web"));
     let entry = world.store().read(&item).await.unwrap().unwrap();
     world.store().delete(&item, &entry.version).await.unwrap();
-    engine.handle.look(&sluice_tests::acme::key_of("web"));
+    engine.wanted.send_replace(Arc::new(missing.clone()));
     let is_new = |it: &Status| it.current.is_some() && fingerprint(it) != fingerprint(&first);
     engine.status("web", "is made again", is_new).await;
     let mut foreign = certificate(&world, "web").await.unwrap();
     foreign.0.remove("acme.json");
     let entry = world.store().read(&item).await.unwrap().unwrap();
     world.store().write(&item, &foreign, Some(&entry.version)).await.unwrap();
-    engine.handle.look(&sluice_tests::acme::key_of("web"));
+    // It is there again, which is seen when the other wish is.
+    let other = wanted("other", &["other.example.test"]);
+    let certificates = [present.certificates, vec![other]].concat();
+    let present = WantedSet { certificates, missing: Default::default(), ..missing.clone() };
+    engine.wanted.send_replace(Arc::new(present));
+    engine.issued("other").await;
+    engine.wanted.send_replace(Arc::new(missing));
     let status = engine.status("web", "is left alone", |it| matches!(it.state, State::Failed { .. })).await;
     let State::Failed { reason, message, .. } = status.state else { panic!() };
     assert!(reason == sluice_acme::Reason::Secret && message.contains("was not made by Sluice"), "{message}");
-    assert_eq!(world.pebble.orders(), 2);
+    assert_eq!(world.pebble.orders(), 3);
 }

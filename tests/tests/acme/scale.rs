@@ -35,7 +35,7 @@ async fn thousands_of_certificates_that_need_nothing_are_known_soon_also_while_t
         certificates.push(wanted(&format!("n{number}"), &[&format!("n{number}.example.test")]));
     }
     let issuer = Issuer::new(IssuerName::new(ISSUER), DIRECTORY);
-    let set = WantedSet { issuers: vec![Arc::new(issuer)], certificates };
+    let set = WantedSet { issuers: vec![Arc::new(issuer)], certificates, ..WantedSet::default() };
     let started = Instant::now();
     let challenges = Arc::new(sluice_tests::acme::Responder::start().await);
     let engine = start(store, challenges, settings("many"), set);

@@ -5,7 +5,7 @@
 mod scene;
 
 use scene::{Scene, names, serial};
-use sluice_tests::acme::PebbleOptions;
+use sluice_tests::acme::{Allow, PebbleOptions};
 use sluice_tests::{eventually, tls};
 use std::process::Command;
 use std::time::Duration;
@@ -108,6 +108,62 @@ async fn a_name_that_can_not_be_proven_holds_no_other_one_up() {
         shown.contains("bad.example.test") && shown.contains("DNS") && shown.matches("\n  ").count() >= 2
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_obtained_at_its_first_handshake_and_unknown_ones_cost_nothing() {
+    const UNKNOWN: usize = 2_000;
+    let allow = Allow::start().await;
+    let solvers = format!("\n  - {{type: HTTP01}}\n  onDemand: {{allow: \"{}\"}}\n", allow.url());
+    let listeners = "
+  - {name: http, port: 80, protocol: HTTP}
+  - {name: shops, port: 443, protocol: HTTPS, hostname: \"*.shops.example.test\"}
+  - {name: own, port: 443, protocol: HTTPS, hostname: good-own.shops.example.test}
+";
+    let scene = Scene::start(PebbleOptions::default(), &solvers, listeners).await;
+    let mut sluice = scene.run();
+    sluice.ready().await;
+    scene.served(&sluice, "good-own.shops.example.test", &["good-own.shops.example.test"]).await;
+    assert_eq!((scene.pebble.orders(), allow.questions()), (1, 0), "a listener of its own asks nobody");
+
+    // Twenty handshakes at once for a new name: each waits for the same certificate.
+    let host = "good-1.shops.example.test";
+    let address = sluice.address(443);
+    let shaken = (0..20).map(|_| tls::connect(address, host, tls::trusting(&["http/1.1"])));
+    for stream in futures::future::join_all(shaken).await {
+        let stream = stream.unwrap_or_else(|error| panic!("{error}: {}", sluice.said()));
+        assert_eq!(names(&stream.get_ref().1.peer_certificates().unwrap()[0]), [host]);
+    }
+    assert_eq!((scene.pebble.orders(), allow.questions()), (2, 1));
+
+    // Names that nobody knows.
+    let refused = async |number: usize| {
+        let host = format!("bad-{number}.shops.example.test");
+        let refused = tls::connect(address, &host, tls::trusting(&[])).await.err().expect("a refusal");
+        assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
+    };
+    for number in 0..200 {
+        refused(number).await;
+    }
+    let before = sluice.resident_bytes();
+    for number in 200..UNKNOWN {
+        refused(number).await;
+    }
+    // Each is remembered for a minute.
+    refused(UNKNOWN - 1).await;
+    let grown_kib = sluice.resident_bytes().saturating_sub(before) >> 10;
+    println!("{UNKNOWN} unknown names: {grown_kib} KiB more");
+    assert!(grown_kib < 4096, "{grown_kib} KiB more after {UNKNOWN} names");
+    assert_eq!((scene.pebble.orders(), allow.questions()), (2, 1 + UNKNOWN));
+    let shown = scene.certificates(true);
+    assert!(shown.contains(host) && !shown.contains("bad-"), "{shown}");
+    assert!(sluice.terminate().await.success());
+
+    // What was obtained is served again at once; nobody is asked.
+    let mut again = scene.run();
+    again.ready().await;
+    scene.served(&again, host, &[host]).await;
+    assert_eq!((scene.pebble.orders(), allow.questions()), (2, 1 + UNKNOWN));
 }
 
 #[test]

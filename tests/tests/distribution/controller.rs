@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rustls::crypto::aws_lc_rs;
 use sluice_controller::ca::{Root, ServingCertificate};
 use sluice_controller::serve::{
-    Authenticator, Denied, Distributor, PeerIdentity, ProxyIdentity, ServeOptions, serve,
+    Authenticator, Denied, Distributor, Names, PeerIdentity, ProxyIdentity, ServeOptions, serve,
 };
 use sluice_ir as ir;
 use sluice_proxy::sync::SyncOptions;
@@ -77,11 +77,27 @@ impl Controller {
 
     /// One of several replicas, complete with this configuration.
     pub(crate) async fn replica(trust: &Trust, name: &str, snapshot: &ir::Snapshot) -> Self {
+        Self::complete(trust, Self::options(name), snapshot).await
+    }
+
+    /// The same, which answers names of handshakes too.
+    pub(crate) async fn with_names(trust: &Trust, name: &str, snapshot: &ir::Snapshot, names: Names) -> Self {
+        let mut options = Self::options(name);
+        options.names = Some(names);
+        options.token_file = trust.folder().join("replica");
+        Self::complete(trust, options, snapshot).await
+    }
+
+    fn options(name: &str) -> ServeOptions {
         let mut options = ServeOptions::new("127.0.0.1:0".parse().unwrap(), name);
         options.peers = Some(PeerIdentity {
             namespace: "sluice-system".to_owned(),
             service_account: "sluice-controller".to_owned(),
         });
+        options
+    }
+
+    async fn complete(trust: &Trust, options: ServeOptions, snapshot: &ir::Snapshot) -> Self {
         let controller = Self::with(trust, options).await;
         controller.publish(&ir::Snapshot::default(), snapshot);
         controller.distributor.set_complete();

@@ -8,6 +8,7 @@
 mod controller;
 mod kills;
 mod law;
+mod obtain;
 mod peers;
 mod process;
 mod raw;

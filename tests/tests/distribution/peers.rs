@@ -3,14 +3,14 @@
 use crate::controller::{Controller, NAME, Trust};
 use crate::raw::{Raw, Versions};
 use crate::world::{self, two_gateways};
-use sluice_controller::serve::{GatewaySync, PeerOptions, follow};
+use sluice_controller::serve::{GatewaySync, Others, PeerOptions, follow};
 use sluice_ir::{self as ir, ResourceKind};
 use sluice_tests::eventually;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Makes `one` hear of the data planes of `other`, until the guard is dropped.
-fn hears(trust: &Trust, one: &Controller, other: &Controller) -> DropGuard {
+pub(crate) fn hears(trust: &Trust, one: &Controller, other: &Controller, others: Others) -> DropGuard {
     let token_file = trust.folder().join("replica");
     std::fs::write(&token_file, "sluice-system/sluice-controller\n").unwrap();
     let authority = String::from_utf8(trust.root.certificate().as_bytes().to_vec()).unwrap();
@@ -22,6 +22,7 @@ fn hears(trust: &Trust, one: &Controller, other: &Controller) -> DropGuard {
         server_name: NAME.to_owned(),
         token_file,
         authorities: watch::channel(authority).1,
+        others,
     };
     let stop = CancellationToken::new();
     tokio::spawn(follow(other.address, one.distributor.clone(), options, stop.clone()));
@@ -39,7 +40,7 @@ async fn a_gateway_is_programmed_only_when_the_data_planes_of_every_replica_have
     let (trust, before) = (Trust::new(), two_gateways());
     let leader = Controller::replica(&trust, "leader", &before).await;
     let other = Controller::replica(&trust, "other", &before).await;
-    let _told = hears(&trust, &leader, &other);
+    let _told = hears(&trust, &leader, &other, Others::default());
     let mut near = Raw::of(&leader, &trust, "shop/web").await;
     near.acknowledged().await;
     let far = Raw::named("far", &other, &trust, "shop/web-sluice", "shop/web", Versions::new()).await;
@@ -79,7 +80,7 @@ async fn data_planes_of_a_replica_that_is_gone_are_forgotten_after_a_moment() {
     let (trust, all) = (Trust::new(), two_gateways());
     let leader = Controller::replica(&trust, "leader", &all).await;
     let other = Controller::replica(&trust, "other", &all).await;
-    let _told = hears(&trust, &leader, &other);
+    let _told = hears(&trust, &leader, &other, Others::default());
     let mut far = Raw::of(&other, &trust, "shop/web").await;
     far.acknowledged().await;
     sync(&leader, "it is known", |it| it.programmed && it.connected == 1).await;

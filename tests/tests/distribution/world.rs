@@ -51,6 +51,7 @@ pub(crate) fn certificate(name: &str) -> Arc<ir::Certificate> {
         chain: ir::SecretBytes::new(format!("chain of {name}").into_bytes()),
         private_key: ir::SecretBytes::new(format!("private key of {name}").into_bytes()),
         staple: None,
+        on_demand: None,
     })
 }
 

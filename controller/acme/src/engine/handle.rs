@@ -9,16 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 #[derive(Clone, Debug)]
 pub struct Handle {
     board: Arc<Board>,
-    commands: mpsc::Sender<Command>,
-}
-
-/// Something for the engine's loop.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// A handshake wants a certificate.
-    Ask(Ask),
-    /// Look again at what the store has.
-    Look(CertificateKey),
+    asks: mpsc::Sender<Ask>,
 }
 
 /// A name of a handshake.
@@ -58,8 +49,8 @@ pub enum Refused {
 }
 
 impl Handle {
-    pub(super) fn new(board: Arc<Board>, commands: mpsc::Sender<Command>) -> Self {
-        Self { board, commands }
+    pub(super) fn new(board: Arc<Board>, asks: mpsc::Sender<Ask>) -> Self {
+        Self { board, asks }
     }
 
     /// Status of each wanted certificate. When `current.fingerprint` changes there is a new certificate in the store.
@@ -70,13 +61,6 @@ impl Handle {
     /// State of each issuer.
     pub fn issuers(&self) -> watch::Receiver<Issuers> {
         self.board.issuers()
-    }
-
-    /// Makes the engine look at a certificate in the store now: it was changed or deleted by somebody else. Without it
-    /// the engine sees that within the hour.
-    pub fn look(&self, key: &CertificateKey) {
-        // A full queue means that much is being looked at anyway.
-        let _ = self.commands.try_send(Command::Look(key.clone()));
     }
 
     /// Asks for a certificate of one name, kept under `key`: returns when it is in the store. Many may ask for the same
@@ -92,8 +76,7 @@ impl Handle {
         scope: Scope,
     ) -> Result<(), Refused> {
         let (reply, answer) = oneshot::channel();
-        let ask = Command::Ask(Ask { key, issuer, name, scope, reply });
-        self.commands.try_send(ask).map_err(|error| match error {
+        self.asks.try_send(Ask { key, issuer, name, scope, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refused::Quota("too many handshakes wait".to_owned()),
             mpsc::error::TrySendError::Closed(_) => Refused::Stopped,
         })?;

@@ -22,25 +22,27 @@ pub use settings::{Clock, Settings};
 
 use crate::{Challenges, Store, WantedSet};
 use board::Board;
-use handle::Command;
+use handle::Ask;
 use hosts::Hosts;
 use issuers::Cell;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Commands that wait for the loop at most: more handshakes are refused.
-const MAX_COMMANDS: usize = 1024;
+/// Handshakes that wait for the loop at most: more are refused.
+const MAX_ASKS: usize = 1024;
 /// Questions for renewal windows at one time.
 const PARALLEL_WINDOWS: usize = 4;
 /// Questions to allow endpoints at one time.
 const PARALLEL_ALLOWS: usize = 16;
+/// Certificates of handshakes that are taken over at one time.
+const PARALLEL_ADOPTIONS: usize = 16;
 
 /// Obtains and renews certificates.
 pub struct Engine {
     shared: Arc<Shared>,
     handle: Handle,
-    commands: mpsc::Receiver<Command>,
+    asks: mpsc::Receiver<Ask>,
 }
 
 /// What all tasks of an engine use.
@@ -55,12 +57,13 @@ struct Shared {
     hosts: Hosts,
     windows: Semaphore,
     allows: Semaphore,
+    adoptions: Semaphore,
 }
 
 impl Engine {
     /// An engine that does nothing until it runs.
     pub fn new(store: Arc<dyn Store>, challenges: Arc<dyn Challenges>, settings: Settings) -> Self {
-        let (sender, commands) = mpsc::channel(MAX_COMMANDS);
+        let (sender, asks) = mpsc::channel(MAX_ASKS);
         let board = Arc::new(Board::default());
         let handle = Handle::new(board.clone(), sender);
         let shared = Shared {
@@ -72,9 +75,10 @@ impl Engine {
             hosts: Hosts::default(),
             windows: Semaphore::new(PARALLEL_WINDOWS),
             allows: Semaphore::new(PARALLEL_ALLOWS),
+            adoptions: Semaphore::new(PARALLEL_ADOPTIONS),
             settings,
         };
-        Self { shared: Arc::new(shared), handle, commands }
+        Self { shared: Arc::new(shared), handle, asks }
     }
 
     /// To ask it while it runs.
@@ -85,6 +89,6 @@ impl Engine {
     /// Obtains and renews what is wanted until `stop`. Dropping the future is allowed at any moment.
     pub async fn run(self, wanted: watch::Receiver<Arc<WantedSet>>, stop: CancellationToken) {
         drop(self.handle);
-        run::run(self.shared, wanted, self.commands, stop).await;
+        run::run(self.shared, wanted, self.asks, stop).await;
     }
 }

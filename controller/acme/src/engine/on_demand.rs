@@ -33,9 +33,19 @@ impl Waiters {
             return false;
         }
         self.len += 1;
-        let waiting = self.by_key.entry(key.clone()).or_default();
-        waiting.push(reply);
-        waiting.len() == 1
+        let is_first = !self.has(key);
+        self.by_key.entry(key.clone()).or_default().push(reply);
+        is_first
+    }
+
+    /// Notes that somebody asks, though nobody waits.
+    pub(super) fn open(&mut self, key: &CertificateKey) {
+        self.by_key.entry(key.clone()).or_default();
+    }
+
+    /// Whether somebody is being asked.
+    pub(super) fn has(&self, key: &CertificateKey) -> bool {
+        self.by_key.contains_key(key)
     }
 
     /// Answers all of one certificate.
@@ -88,6 +98,25 @@ pub(super) async fn admit(shared: &Shared, cell: &Cell, wanted: &Wanted) -> Resu
     }
     let name = wanted.names.first().map(String::as_str).unwrap_or_default();
     allow::ask(shared, cell, name).await
+}
+
+/// Whether a certificate that is in the store goes on to be kept. One that has ended and is not allowed is deleted.
+pub(super) async fn readmit(shared: &Shared, cell: &Cell, wanted: &Wanted) -> Result<(), Refused> {
+    let Ok(_permit) = shared.adoptions.acquire().await else { return Err(Refused::Stopped) };
+    let refused = match admit(shared, cell, wanted).await {
+        Ok(()) => return Ok(()),
+        Err(refused) => refused,
+    };
+    let item = Item::Certificate(wanted.key.clone());
+    if let Ok(Some(entry)) = shared.store.read(&item).await {
+        let version = entry.version.clone();
+        let has_ended =
+            certificate::Kept::read(entry).is_ok_and(|it| it.has_ended(shared.settings.clock.now()));
+        if has_ended && shared.store.delete(&item, &version).await.is_ok() {
+            tracing::info!(certificate = %wanted.key, reason = %refused, "a certificate of handshakes has ended");
+        }
+    }
+    Err(refused)
 }
 
 /// Keeps the certificate until it fails or is not allowed any more: a name that nobody asks for again must not be tried

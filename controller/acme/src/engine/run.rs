@@ -1,6 +1,6 @@
 //! The loop: starts a task for each issuer and certificate, ends those that are not wanted any more, answers handshakes.
 
-use super::handle::{Ask, Command, Refused};
+use super::handle::{Ask, Refused};
 use super::keep::{Keeper, show};
 use super::on_demand::{self, Held, Waiters};
 use super::{Cell, Shared, issuers};
@@ -11,20 +11,25 @@ use futures::future::{AbortHandle, BoxFuture, FutureExt as _, abortable};
 use futures::stream::FuturesUnordered;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+
+/// How often certificates of handshakes that nobody keeps are looked at.
+const ADOPT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Runs until `stop`.
 pub(super) async fn run(
     shared: Arc<Shared>,
     mut wanted: watch::Receiver<Arc<WantedSet>>,
-    mut commands: mpsc::Receiver<Command>,
+    mut asks: mpsc::Receiver<Ask>,
     stop: CancellationToken,
 ) {
     let mut tasks = Tasks::new(shared.clone());
     let publish = shared.board.publish();
     tokio::pin!(publish);
-    let (mut has_wishes, mut has_commands) = (true, true);
+    let (mut has_wishes, mut has_asks) = (true, true);
+    let mut look = tokio::time::interval(ADOPT_INTERVAL);
     wanted.mark_changed();
     loop {
         tokio::select! {
@@ -37,11 +42,11 @@ pub(super) async fn run(
                 }
                 Err(_) => has_wishes = false,
             },
-            command = commands.recv(), if has_commands => match command {
-                Some(Command::Ask(ask)) => tasks.ask(ask),
-                Some(Command::Look(key)) => tasks.look(&key),
-                None => has_commands = false,
+            ask = asks.recv(), if has_asks => match ask {
+                Some(ask) => tasks.ask(ask),
+                None => has_asks = false,
             },
+            _ = look.tick() => tasks.adopt(),
             Some(event) = tasks.running.next() => tasks.ended(event),
         }
     }
@@ -64,6 +69,9 @@ struct Tasks {
     issuers: HashMap<IssuerName, (Arc<Cell>, AbortHandle)>,
     certificates: HashMap<CertificateKey, Task>,
     waiters: Waiters,
+    /// Certificates of handshakes that are in the store.
+    held: HashMap<CertificateKey, Wanted>,
+    missing: HashSet<CertificateKey>,
     started: u64,
 }
 
@@ -91,6 +99,8 @@ impl Tasks {
             issuers: HashMap::new(),
             certificates: HashMap::new(),
             waiters: Waiters::default(),
+            held: HashMap::new(),
+            missing: HashSet::new(),
             started: 0,
         }
     }
@@ -108,7 +118,40 @@ impl Tasks {
             self.certificates.iter().filter(|(key, task)| self.is_gone(key, task, &listed)).collect();
         let gone: Vec<CertificateKey> = gone.into_iter().map(|it| it.0.clone()).collect();
         gone.iter().for_each(|key| self.give_up(key));
+        self.hold(set);
+        let before = std::mem::replace(&mut self.missing, set.missing.clone());
+        self.missing.difference(&before).for_each(|key| self.look(key));
         self.forget_unlisted(&listed);
+    }
+
+    /// Takes over which certificates of handshakes are in the store.
+    fn hold(&mut self, set: &WantedSet) {
+        let now: HashMap<_, _> = set.held.iter().map(|it| (it.key.clone(), it.clone())).collect();
+        let before = std::mem::replace(&mut self.held, now);
+        for (key, was) in before {
+            let Some(task) = self.certificates.get(&key).filter(|it| it.is_on_demand) else { continue };
+            match self.held.get(&key).cloned() {
+                None => self.give_up(&key),
+                Some(now) if now != was => self.keep(now, task.cell.clone(), true, true),
+                Some(_) => {}
+            }
+        }
+        self.adopt();
+    }
+
+    /// Keeps certificates of handshakes that are in the store and that nobody keeps.
+    fn adopt(&mut self) {
+        let idle = self.held.values().filter(|it| !self.certificates.contains_key(&it.key));
+        let idle: Vec<Wanted> = idle.filter(|it| !self.waiters.has(&it.key)).cloned().collect();
+        for wanted in idle {
+            let Some(cell) = self.issuers.get(&wanted.issuer).map(|it| it.0.clone()) else { continue };
+            self.waiters.open(&wanted.key);
+            let shared = self.shared.clone();
+            self.start(async move {
+                let admitted = on_demand::readmit(&shared, &cell, &wanted).await;
+                Event::Admitted(cell, wanted, admitted)
+            });
+        }
     }
 
     fn apply_issuers(&mut self, set: &WantedSet) {

@@ -78,6 +78,11 @@ impl Kept {
         self.leaf.not_after > now && self.leaf.names.iter().eq(names)
     }
 
+    /// Whether nobody takes it any more.
+    pub(crate) fn has_ended(&self, now: SystemTime) -> bool {
+        self.leaf.not_after <= now
+    }
+
     /// Whether the issuer would make the same again.
     pub(crate) fn is_of(&self, issuer: &Issuer) -> bool {
         self.about == About::new(issuer)

@@ -5,6 +5,7 @@
 //! system gives it back when its holder dies.
 
 use super::{Data, Entry, Item, Store, StoreError, Version};
+use crate::CertificateKey;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,6 +43,15 @@ impl FolderStore {
     pub fn open(folder: &Path) -> io::Result<Self> {
         make_folder(folder)?;
         Ok(Self { folder: Arc::from(folder), gate: Arc::new(Semaphore::new(PARALLEL)) })
+    }
+
+    /// Keys of all certificates that are kept, in no order. What can't be a key is passed over.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub async fn certificates(&self) -> io::Result<Vec<CertificateKey>> {
+        let folder = self.folder.join("certificates");
+        tokio::task::spawn_blocking(move || certificates(&folder)).await?
     }
 
     fn path(&self, item: &Item) -> PathBuf {
@@ -120,6 +130,34 @@ impl Store for FolderStore {
             fs::remove_file(path).map_err(|error| unavailable(path, &error))
         })
         .await
+    }
+}
+
+fn certificates(folder: &Path) -> io::Result<Vec<CertificateKey>> {
+    let mut keys = Vec::new();
+    for namespace in entries(folder)? {
+        for file in entries(&namespace)? {
+            let name = file.file_name().and_then(|it| it.to_str()).and_then(|it| it.strip_suffix(".json"));
+            let namespace = namespace.file_name().and_then(|it| it.to_str());
+            // Namespaces and names of Secrets are written as they are.
+            if let (Some(namespace), Some(name)) = (namespace, name)
+                && file_name(name) == name
+            {
+                keys.push(CertificateKey::new(format!("{namespace}/{name}")));
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// What is in a folder; nothing when there is none.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|it| Ok(it?.path())).collect(),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -213,6 +251,9 @@ mod tests {
         let second = store.write(&item(), &Data::one("a", "2"), Some(&first)).await.unwrap();
         assert!(matches!(store.write(&item(), &data, Some(&first)).await, Err(StoreError::Conflict)));
         assert!(matches!(store.delete(&item(), &first).await, Err(StoreError::Conflict)));
+        let certificate = Item::Certificate(CertificateKey::new("shop/web.example"));
+        store.write(&certificate, &data, None).await.unwrap();
+        assert_eq!(store.certificates().await.unwrap(), [CertificateKey::new("shop/web.example")]);
         let read = store.read(&item()).await.unwrap().unwrap();
         assert_eq!((read.version.clone(), read.data.get("a")), (second.clone(), Some("2")));
         store.delete(&item(), &second).await.unwrap();

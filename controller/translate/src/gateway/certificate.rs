@@ -67,6 +67,7 @@ fn load(secret: &SecretModel) -> Result<Loaded, String> {
             chain: SecretBytes::new(chain_pem.clone()),
             private_key: SecretBytes::new(key_pem.clone()),
             staple: None,
+            on_demand: None,
         }),
     })
 }

@@ -2,11 +2,12 @@
 
 use super::claims::{self, Lost};
 use super::class::{self, Verdict};
-use super::issuer::{self, Order, Owner};
+use super::issuer::{self, Order, Orders, Owner};
 use super::listener::{self, Judged, Parent, Refusal};
 use super::plan::{self, GatewayPlan, Management};
 use super::render::{Base, ListenerBase, SetBase};
 use super::{backend_certificate, conflicts, overlaps, parameters, sets, workload};
+use crate::issuer::OnDemandListener;
 use crate::model::{GatewayModel, ParametersModel, ParametersReference, SetModel};
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
@@ -23,6 +24,8 @@ pub(crate) struct GatewayOutput {
     pub(crate) certificates: Vec<Arc<Certificate>>,
     /// Names that its issuers are to order.
     pub(crate) orders: Vec<Order>,
+    /// Listeners whose names handshakes ask for.
+    pub(crate) on_demand: Vec<OnDemandListener>,
     /// Of the Gateway itself and of each set.
     pub(crate) parents: Vec<(ObjectRef, Arc<Parent>)>,
     pub(crate) base: Base,
@@ -329,6 +332,7 @@ fn assemble(
     let mut listeners = Vec::new();
     let mut certificates: BTreeMap<_, Arc<Certificate>> = BTreeMap::new();
     let mut parents = Vec::new();
+    let mut on_demand = Vec::new();
     let owners = std::iter::once(reference).chain(admitted.iter().map(|it| &it.meta.reference));
     for (owner, group) in owners.zip(judged) {
         let mut offers = Vec::with_capacity(group.len());
@@ -338,6 +342,7 @@ fn assemble(
             if let Some(listener) = ir_listener(it, owner, &key, &addresses).filter(|_| is_served) {
                 listeners.push(Arc::new(listener));
                 certificates.extend(it.certificates.iter().map(|it| (it.key.clone(), it.clone())));
+                on_demand.extend(asks(it, owner, reference));
             }
         }
         parents.push((owner.clone(), Arc::new(Parent { gateway: reference.clone(), listeners: offers })));
@@ -376,6 +381,7 @@ fn assemble(
         listeners,
         certificates: certificates.into_values().collect(),
         orders: if refused.is_none() { orders(judged) } else { Vec::new() },
+        on_demand,
         parents,
         base: Base {
             reference: reference.clone(),
@@ -400,11 +406,30 @@ fn orders(judged: &[Vec<Judged<'_>>]) -> Vec<Order> {
         .filter_map(|it| {
             let automatic = it.automatic.as_ref()?;
             let (secret, issuer) = (automatic.secret.clone(), automatic.issuer.clone());
-            Some(Order { secret, issuer, name: automatic.name.as_ref().ok()?.clone() })
+            match automatic.orders.as_ref().ok()? {
+                Orders::Name(name) => {
+                    Some(Order { secret, issuer, name: name.clone(), is_there: automatic.is_there })
+                }
+                Orders::OnDemand(_) => None,
+            }
         })
         .collect();
     orders.sort();
     orders
+}
+
+/// The listener, if handshakes ask for its names.
+fn asks(it: &Judged<'_>, owner: &ObjectRef, gateway: &ObjectRef) -> Option<OnDemandListener> {
+    let automatic = it.automatic.as_ref()?;
+    let Ok(Orders::OnDemand(names)) = &automatic.orders else { return None };
+    Some(OnDemandListener {
+        key: automatic.on_demand_key(owner)?,
+        gateway: gateway.clone(),
+        hostname: it.hostname.clone()?,
+        issuer: automatic.issuer.clone(),
+        namespace: owner.namespace.to_string(),
+        names: names.clone(),
+    })
 }
 
 fn ir_listener(

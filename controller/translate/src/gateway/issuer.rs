@@ -6,12 +6,12 @@
 
 use super::listener::{Judged, Refusal};
 use super::protocol::Protocol;
-use crate::issuer::IssuerOutcome;
+use crate::issuer::{DomainRule, IssuerOutcome};
 use crate::model::{ListenerModel, ObjectReference};
 use crate::problem::{Problems, Severity};
 use crate::view::View;
 use sluice_crds::{Kind, ObjectRef};
-use sluice_ir::HostPattern;
+use sluice_ir::{HostPattern, OnDemandKey};
 
 /// Option of a listener, annotation of a Gateway or ListenerSet.
 pub(crate) const ISSUER: &str = "sluice.dev/certificate-issuer";
@@ -30,8 +30,38 @@ pub(crate) struct Automatic {
     pub(crate) issuer: ObjectRef,
     /// Where the certificate is kept.
     pub(crate) secret: ObjectRef,
-    /// The name to order, or why there is none.
-    pub(crate) name: Result<String, Refusal>,
+    /// Whether the Secret is there.
+    pub(crate) is_there: bool,
+    /// What to order, or why nothing.
+    pub(crate) orders: Result<Orders, Refusal>,
+}
+
+/// What is ordered for a listener.
+#[derive(Debug)]
+pub(crate) enum Orders {
+    /// A certificate of this name.
+    Name(String),
+    /// One for each name that handshakes ask for. The names that the issuer lets the namespace have; `None`: all.
+    OnDemand(Option<Vec<String>>),
+}
+
+impl Automatic {
+    /// Whether handshakes ask for the names.
+    pub(crate) fn is_on_demand(&self) -> bool {
+        matches!(self.orders, Ok(Orders::OnDemand(_)))
+    }
+
+    /// What listeners of `owner`'s namespace with this issuer share.
+    pub(crate) fn on_demand_key(&self, owner: &ObjectRef) -> Option<OnDemandKey> {
+        self.is_on_demand().then(|| {
+            on_demand_key(&owner.namespace, &format!("{}/{}", self.issuer.namespace, self.issuer.name))
+        })
+    }
+}
+
+/// The key of a namespace and an issuer's `NAMESPACE/NAME`.
+pub(crate) fn on_demand_key(namespace: &str, issuer: &str) -> OnDemandKey {
+    OnDemandKey::new(format!("{namespace}/{issuer}"))
 }
 
 /// A name that an accepted listener wants in a certificate.
@@ -40,6 +70,8 @@ pub(crate) struct Order {
     pub(crate) secret: ObjectRef,
     pub(crate) issuer: ObjectRef,
     pub(crate) name: String,
+    /// Whether the Secret is there.
+    pub(crate) is_there: bool,
 }
 
 /// What a listener's option or its owner's annotation names.
@@ -87,15 +119,39 @@ pub(crate) fn judge(
     };
     let reference = judged.model.tls.as_ref().and_then(|it| it.certificates.first().cloned());
     let reference = reference.or_else(|| derived(owner, judged.model))?;
-    let name = place(owner, &reference)
-        .and_then(|()| permitted(view, owner, &issuer))
-        .and_then(|outcome| name(view, owner, judged, &issuer, outcome));
-    if let Err(refusal) = &name {
+    let orders = permitted(view, owner, &issuer).and_then(|outcome| {
+        if is_for_many(judged) && outcome.plan.as_ref().is_some_and(|it| it.on_demand.is_some()) {
+            return Ok(Orders::OnDemand(lets(view, owner, &issuer, outcome)));
+        }
+        place(owner, &reference)?;
+        name(view, owner, judged, &issuer, outcome).map(Orders::Name)
+    });
+    if let Err(refusal) = &orders {
         let field = format!("{}.tls.options[{ISSUER}]", judged.field);
         problems.error(field, refusal.message.clone(), "correct the issuer or the listener");
     }
     let secret = ObjectRef::new(Kind::Secret, own.clone(), reference.name);
-    Some(Automatic { issuer, secret, name })
+    let is_there = view.secret(&secret).is_some();
+    Some(Automatic { issuer, secret, is_there, orders })
+}
+
+/// Whether the listener answers for more than one host.
+fn is_for_many(judged: &Judged<'_>) -> bool {
+    matches!(judged.hostname, Some(HostPattern::Any | HostPattern::Wildcard(_)))
+}
+
+/// The names that the issuer lets the owner's namespace have; `None`: all.
+fn lets(
+    view: &View<'_>,
+    owner: Owner<'_>,
+    issuer: &ObjectRef,
+    outcome: &IssuerOutcome,
+) -> Option<Vec<String>> {
+    let own = owner.reference.namespace.as_str();
+    let is_own =
+        |it: &&DomainRule| it.namespaces.allows(&issuer.namespace, own, || view.namespace_labels(own));
+    (!outcome.domains.is_empty())
+        .then(|| outcome.domains.iter().filter(is_own).flat_map(|it| it.names.clone()).collect())
 }
 
 fn refusal<T>(reason: &'static str, message: String) -> Result<T, Refusal> {
@@ -146,7 +202,9 @@ fn name(
 ) -> Result<String, Refusal> {
     let name = match &judged.hostname {
         Some(HostPattern::Any) => {
-            let message = format!("a listener without hostname has no name that {issuer} could order");
+            let message = format!(
+                "a listener without hostname has no name that {issuer} could order, unless it has onDemand"
+            );
             return refusal("InvalidCertificateRef", message);
         }
         Some(host) => host.to_string(),
@@ -154,12 +212,13 @@ fn name(
     };
     let solvers = outcome.plan.iter().flat_map(|it| &it.solvers);
     if name.starts_with("*.") && !solvers.into_iter().any(|it| it.proves_wildcard(&name)) {
-        let message =
-            format!("{issuer} has no DNS01 solver for {name}: a wildcard can't be proven otherwise");
+        let message = format!(
+            "{issuer} has neither a DNS01 solver for {name}, without which no wildcard can be proven, nor onDemand"
+        );
         return refusal("InvalidCertificateIssuer", message);
     }
     let own = owner.reference.namespace.as_str();
-    let lets = |it: &&crate::issuer::DomainRule| {
+    let lets = |it: &&DomainRule| {
         it.covers(&name) && it.namespaces.allows(&issuer.namespace, own, || view.namespace_labels(own))
     };
     if !outcome.domains.is_empty() && !outcome.domains.iter().any(|it| lets(&it)) {

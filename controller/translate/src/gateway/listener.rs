@@ -186,11 +186,15 @@ fn judge_kinds(protocol: Protocol, judged: &mut Judged<'_>, problems: &mut Probl
 fn judge_certificates(view: &View<'_>, owner: Owner<'_>, judged: &mut Judged<'_>, problems: &mut Problems) {
     let derived = issuer::derived(owner, judged.model);
     let named = judged.model.tls.as_ref().map(|it| it.certificates.as_slice()).unwrap_or_default();
-    let references = derived.as_ref().map_or(named, std::slice::from_ref);
     let automatic = issuer::judge(view, owner, judged, problems);
-    let is_foreign = automatic.as_ref().is_some_and(|it| issuer::is_foreign(view, it));
+    let on_demand = automatic.as_ref().and_then(|it| it.on_demand_key(owner.reference));
+    // What handshakes ask for is beside what the listener names.
+    let derived = derived.filter(|_| on_demand.is_none());
+    let references = derived.as_ref().map_or(named, std::slice::from_ref);
+    let orders_name = automatic.as_ref().filter(|_| on_demand.is_none());
+    let is_foreign = orders_name.is_some_and(|it| issuer::is_foreign(view, it));
     let mut worst: Option<Refusal> = None;
-    if references.is_empty() {
+    if references.is_empty() && on_demand.is_none() {
         let message = format!("a listener of protocol {} needs tls.certificateRefs", judged.model.protocol);
         let next_step = "name a Secret of type kubernetes.io/tls";
         problems.error(format!("{}.tls.certificateRefs", judged.field), message.clone(), next_step);
@@ -199,7 +203,7 @@ fn judge_certificates(view: &View<'_>, owner: Owner<'_>, judged: &mut Judged<'_>
     for (index, reference) in references.iter().enumerate() {
         match certificate(view, owner.reference, reference) {
             Ok(certificate) => judged.certificates.push(certificate),
-            Err(_) if index == 0 && automatic.is_some() && !is_foreign => judged.waits = true,
+            Err(_) if index == 0 && orders_name.is_some() && !is_foreign => judged.waits = true,
             Err((refusal, next_step)) => {
                 let field = format!("{}.tls.certificateRefs[{index}]", judged.field);
                 problems.error(field, refusal.message.clone(), next_step);
@@ -221,10 +225,10 @@ fn judge_certificates(view: &View<'_>, owner: Owner<'_>, judged: &mut Judged<'_>
     let certificates: Vec<_> = judged.certificates.iter().map(|it| it.key.clone()).collect();
     let Some(tls) = tls_options::read(judged, certificates, problems) else { return };
     judged.waits &= judged.certificates.is_empty();
-    if judged.certificates.is_empty() && !judged.waits {
+    if judged.certificates.is_empty() && !judged.waits && on_demand.is_none() {
         return;
     }
-    judged.tls = Some(tls);
+    judged.tls = Some(Tls { on_demand, ..tls });
 }
 
 /// Why the certificate of an issuer is not there, or may not be renewed.
@@ -238,7 +242,7 @@ fn automatic_refusal(
         issuer::note_foreign(automatic, judged, problems);
         return None;
     }
-    match &automatic.name {
+    match &automatic.orders {
         Err(refusal) => Some(refusal.clone()),
         Ok(_) if judged.waits => {
             let message = format!("{} waits for {}", automatic.secret, automatic.issuer);

@@ -28,7 +28,7 @@ pub(crate) use claims::{Lost, compute as claims};
 pub(crate) use class::status as class_status;
 pub(crate) use compute::{GatewayOutput, compute, secrets};
 pub use features::FEATURES;
-pub(crate) use issuer::{ISSUER, Order};
+pub(crate) use issuer::{ISSUER, Order, on_demand_key};
 pub(crate) use listener::{Offer, Parent};
 pub use plan::{
     AddressProblem, AddressReason, Amount, Autoscaling, Disruption, GatewayPlan, Infrastructure, Management,

@@ -14,15 +14,15 @@ pub(crate) struct DomainRule {
 impl DomainRule {
     /// Whether one of the names covers `name`, which may be a wildcard.
     pub(crate) fn covers(&self, name: &str) -> bool {
-        let below = |pattern: &str| {
-            pattern == "*"
-                || pattern == name
-                || pattern
-                    .strip_prefix('*')
-                    .is_some_and(|suffix| suffix.starts_with('.') && name.ends_with(suffix))
-        };
-        self.names.iter().any(|it| below(it))
+        self.names.iter().any(|it| covers(it, name))
     }
+}
+
+/// Whether a name of a rule covers `name`, which may be a wildcard.
+pub(super) fn covers(pattern: &str, name: &str) -> bool {
+    pattern == "*"
+        || pattern == name
+        || pattern.strip_prefix('*').is_some_and(|suffix| suffix.starts_with('.') && name.ends_with(suffix))
 }
 
 /// The namespaces that are let in; an operator that Kubernetes does not know is named.

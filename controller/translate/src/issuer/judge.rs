@@ -380,13 +380,6 @@ impl Reader<'_, '_> {
 
     fn on_demand(&mut self, spec: &OnDemandSpec) -> OnDemandPlan {
         self.url("spec.onDemand.allow", &spec.allow, &["http://", "https://"]);
-        let message = "no data plane asks for names at handshakes yet: it has no effect";
-        self.problems.add(
-            Severity::Warning,
-            "spec.onDemand",
-            message,
-            "give listeners the names as hostnames",
-        );
         OnDemandPlan {
             allow: spec.allow.clone(),
             max_names: self.count("spec.onDemand.maxNames", spec.max_names),

@@ -10,6 +10,7 @@ mod plan;
 pub(crate) use allow::DomainRule;
 pub(crate) use judge::{IssuerOutcome, judge, status};
 pub use plan::{
-    AccountPlan, BudgetPlan, CertificateStanding, Issuance, IssuerPlan, IssuerStanding, OnDemandPlan,
-    PreflightPlan, Rfc2136Plan, SolverPlan, SolverWay, WaitingFor, WantedCertificate, WebhookPlan,
+    AccountPlan, BudgetPlan, CertificateStanding, Issuance, IssuerPlan, IssuerStanding, OnDemandListener,
+    OnDemandPlan, Orders, PreflightPlan, Rfc2136Plan, SolverPlan, SolverWay, WaitingFor, WantedCertificate,
+    WebhookPlan,
 };

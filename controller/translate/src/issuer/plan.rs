@@ -1,10 +1,12 @@
 //! What an engine that orders certificates needs, and what it tells. Pure data; secrets print as fingerprints.
 
+use super::allow::covers;
 use serde::Serialize;
 use sluice_crds::{KeyTypeSpec, ObjectRef, TsigAlgorithmSpec};
-use sluice_ir::SecretBytes;
+use sluice_ir::{HostPattern, OnDemandKey, SecretBytes};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An issuer that can be used.
@@ -186,6 +188,52 @@ pub struct WantedCertificate {
     pub names: Vec<String>,
     /// Gateways that answer its challenges, sorted.
     pub gateways: Vec<ObjectRef>,
+    /// Whether the Secret is there, whatever it holds.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_there: bool,
+}
+
+/// A listener for many hosts whose issuer obtains certificates name by name, at handshakes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OnDemandListener {
+    /// What it shares with other listeners of its namespace and issuer.
+    pub key: OnDemandKey,
+    /// Whose data planes ask, and answer challenges.
+    pub gateway: ObjectRef,
+    /// A wildcard, or all.
+    pub hostname: HostPattern,
+    /// Who issues.
+    pub issuer: ObjectRef,
+    /// Where the Secrets are: the namespace of the Gateway or ListenerSet.
+    pub namespace: String,
+    /// Names that the issuer lets this namespace have, as `spec.domains` of the issuer has them; `None`: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<Vec<String>>,
+}
+
+impl OnDemandListener {
+    /// Whether a certificate for this very name may be ordered for the listener. The name is lower case.
+    pub fn lets(&self, name: &str) -> bool {
+        self.hostname.matches(name)
+            && self.names.as_ref().is_none_or(|all| all.iter().any(|it| covers(it, name)))
+    }
+}
+
+/// Everything that issuers have to do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Orders {
+    /// Issuers that can be used.
+    pub issuers: Vec<Arc<IssuerPlan>>,
+    /// Certificates that accepted listeners want, by Secret. Of two issuers for one Secret the first Gateway's counts.
+    pub certificates: Vec<WantedCertificate>,
+    /// Listeners whose certificates are ordered when clients ask for a name, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on_demand: Vec<OnDemandListener>,
+    /// Certificates that handshakes asked for before, and listeners still want, by Secret.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<WantedCertificate>,
 }
 
 /// What is known of orders, told from outside.

@@ -14,6 +14,8 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// Label of Secrets that an issuer's certificates are kept in.
 const ISSUED: &str = "sluice.dev/certificate";
+/// Its value where a handshake asked for the certificate.
+const ON_DEMAND: &str = "on-demand";
 
 /// Keys of Secrets that CertificateIssuers read.
 const ISSUER_KEYS: [&str; 3] = ["eab-key", "tsig-key", "webhook-header"];
@@ -78,6 +80,8 @@ pub(crate) struct SecretModel {
     pub(crate) keys: BTreeMap<&'static str, Vec<u8>>,
     /// Whether it was made for an issuer's certificate.
     pub(crate) is_issued: bool,
+    /// The issuer's `NAMESPACE/NAME` where a handshake asked for the certificate.
+    pub(crate) on_demand: Option<String>,
 }
 
 /// A ConfigMap, as far as it can be authorities.
@@ -179,6 +183,8 @@ impl SecretModel {
             let text = it.string_data.as_ref().and_then(|it| it.get(name)).map(|it| it.clone().into_bytes());
             text.or_else(|| it.data.as_ref().and_then(|it| it.get(name)).map(|it| it.0.clone()))
         };
+        let label = it.metadata.labels.as_ref().and_then(|it| it.get(ISSUED));
+        let issuer = it.metadata.annotations.as_ref().and_then(|it| it.get(crate::gateway::ISSUER));
         Self {
             reference: Meta::read(Kind::Secret, &it.metadata).reference,
             kind: it.type_.clone(),
@@ -186,7 +192,8 @@ impl SecretModel {
             private_key: field("tls.key"),
             authorities: field(AUTHORITIES_KEY),
             keys: ISSUER_KEYS.iter().filter_map(|it| Some((*it, field(it)?))).collect(),
-            is_issued: it.metadata.labels.as_ref().is_some_and(|it| it.contains_key(ISSUED)),
+            is_issued: label.is_some(),
+            on_demand: issuer.filter(|_| label.is_some_and(|it| it == ON_DEMAND)).cloned(),
         }
     }
 }

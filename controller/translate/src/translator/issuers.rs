@@ -2,7 +2,7 @@
 //! and which challenges are to be answered.
 
 use super::{Translator, Update};
-use crate::issuer::{self, Issuance, IssuerPlan, WantedCertificate};
+use crate::issuer::{self, Issuance, Orders, WantedCertificate};
 use crate::reads::{Key, Node};
 use crate::status::Status;
 use crate::view::View;
@@ -12,13 +12,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Translator {
-    /// Issuers that can be used.
-    pub fn issuers(&self) -> Vec<Arc<IssuerPlan>> {
-        self.state.issuers.values().filter_map(|it| it.plan.clone()).collect()
+    /// What issuers have to do.
+    pub fn orders(&self) -> Orders {
+        Orders {
+            issuers: self.state.issuers.values().filter_map(|it| it.plan.clone()).collect(),
+            certificates: self.wanted_certificates(),
+            on_demand: self.state.on_demand.values().flatten().cloned().collect(),
+            held: self.on_demand.values().cloned().collect(),
+        }
     }
 
-    /// Certificates that accepted listeners want, by Secret. Of two issuers for one Secret the first Gateway's counts.
-    pub fn wanted_certificates(&self) -> Vec<WantedCertificate> {
+    fn wanted_certificates(&self) -> Vec<WantedCertificate> {
         let mut wanted: BTreeMap<&ObjectRef, WantedCertificate> = BTreeMap::new();
         for (gateway, output) in &self.gateways {
             for order in &output.orders {
@@ -27,6 +31,7 @@ impl Translator {
                     issuer: order.issuer.clone(),
                     names: Vec::new(),
                     gateways: Vec::new(),
+                    is_there: order.is_there,
                 });
                 if certificate.issuer != order.issuer {
                     continue;

@@ -3,13 +3,14 @@
 mod backends;
 mod gateways;
 mod issuers;
+mod on_demand;
 mod policies;
 mod rivals;
 mod routes;
 
 use crate::backend::BackendId;
 use crate::gateway::{GatewayOutput, GatewayPlan, Infrastructure, StapleStanding};
-use crate::issuer::Issuance;
+use crate::issuer::{Issuance, WantedCertificate};
 use crate::output::Output;
 use crate::problem::Problem;
 use crate::reads::{Graph, Key, Node};
@@ -74,7 +75,7 @@ pub struct Update {
     pub statuses: Vec<ObjectRef>,
     /// Gateways whose plan changed or is gone: look it up with [`Translator::plan`]. Empty in a folder.
     pub plans: Vec<ObjectRef>,
-    /// Whether [`Translator::issuers`] or [`Translator::wanted_certificates`] may read differently.
+    /// Whether [`Translator::orders`] may read differently.
     pub orders: bool,
 }
 
@@ -89,6 +90,8 @@ pub struct Translator {
     gateways: BTreeMap<ObjectRef, GatewayOutput>,
     /// Which Gateways serve a certificate.
     certificate_users: BTreeMap<CertificateKey, BTreeSet<ObjectRef>>,
+    /// Certificates that handshakes asked for, by Secret.
+    on_demand: BTreeMap<ObjectRef, WantedCertificate>,
     /// Where each route is attached, and how many routes each listener has.
     accepted: BTreeMap<ObjectRef, Arc<[(ListenerKey, ObjectRef)]>>,
     attached: BTreeMap<ListenerKey, u32>,
@@ -139,11 +142,13 @@ impl Translator {
                 certificates: BTreeMap::new(),
                 issuers: BTreeMap::new(),
                 parents: BTreeMap::new(),
+                on_demand: BTreeMap::new(),
                 backends: BTreeMap::new(),
             },
             graph: Graph::default(),
             gateways: BTreeMap::new(),
             certificate_users: BTreeMap::new(),
+            on_demand: BTreeMap::new(),
             accepted: BTreeMap::new(),
             attached: BTreeMap::new(),
             backends_by_key: BTreeMap::new(),
@@ -281,6 +286,7 @@ impl Translator {
                 Node::Certificate(reference) => self.run_certificate(&node, reference),
                 Node::Issuer(reference) => self.run_issuer(&node, reference),
                 Node::Gateway(reference) => self.run_gateway(&node, reference),
+                Node::OnDemand(reference) => self.run_on_demand(&node, reference),
                 Node::Orphan(reference) => self.run_orphan(&node, reference),
                 Node::Backend(id) => self.run_backend(&node, id),
                 Node::Route(reference) => self.run_route(&node, reference),
@@ -309,6 +315,7 @@ impl Translator {
                 | Key::Topology
                 | Key::Lost(_)
                 | Key::Issuer(_)
+                | Key::OnDemand(_)
                 | Key::Parent(_) => {}
             }
         }

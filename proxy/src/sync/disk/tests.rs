@@ -17,6 +17,7 @@ fn certificate(name: &str, key: &[u8]) -> Resource {
         chain: ir::SecretBytes::new(b"chain".to_vec()),
         private_key: ir::SecretBytes::new(key.to_vec()),
         staple: None,
+        on_demand: None,
     }))
 }
 

@@ -1,5 +1,6 @@
 //! Certificates of a Gateway: two controllers of which one orders, two data planes which both answer, a real authority.
 
+use super::sessions;
 use super::stand::{alone, gateway_pods, kind};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
@@ -9,7 +10,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use rustls_pki_types::ServerName;
 use sluice_cluster_tests::{HOST, SYSTEM, Signal, Space, eventually};
-use sluice_tests::acme::{KEY_NAME, Named, Pebble, PebbleOptions};
+use sluice_tests::acme::{Allow, KEY_NAME, Named, Pebble, PebbleOptions};
 use sluice_tests::tls;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -29,6 +30,14 @@ spec:
   - {name: plain, port: 443, protocol: HTTPS, hostname: plain.example.test}
   - {name: alpn, port: 443, protocol: HTTPS, hostname: alpn.example.test, tls: {certificateRefs: [{name: alpn}]}}
   - {name: wild, port: 443, protocol: HTTPS, hostname: "*.wild.example.test"}
+"#;
+
+/// One more listener, for names that handshakes ask for.
+const SHOPS: &str = r#"  - name: shops
+    port: 443
+    protocol: HTTPS
+    hostname: "*.shops.example.test"
+    tls: {options: {sluice.dev/certificate-issuer: shops}}
 "#;
 
 /// Hosts, and in which Secret their certificate is.
@@ -83,6 +92,19 @@ async fn leader(space: &Space) -> Pod {
     .await
 }
 
+/// Another controller, as soon as it holds the lease.
+async fn another(space: &Space, first: &Pod) -> Pod {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let holder = leader(space).await;
+        if holder.name_any() != first.name_any() {
+            return holder;
+        }
+        assert!(begun.elapsed() < TAKEOVER, "{} still holds the lease", first.name_any());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Bytes of the certificate that a host is served with.
 async fn shown(address: SocketAddr, host: &str) -> Result<Vec<u8>> {
     let connector = TlsConnector::from(Arc::new(tls::trusting(&["http/1.1"])));
@@ -95,60 +117,125 @@ async fn shown(address: SocketAddr, host: &str) -> Result<Vec<u8>> {
     Ok(chain.first().context("no certificate")?.to_vec())
 }
 
+/// More than the lease lasts without a word of its holder (15 s).
+const TAKEOVER: Duration = Duration::from_secs(40);
+
 #[test]
 fn each_challenge_gives_a_certificate_and_the_death_of_the_leader_costs_no_order() {
     alone(&["controller.replicas=2", "gateway.replicas=2"], async |space| {
-        space.apply(GATEWAY).await;
-        let address = address(&space).await;
-        let named = Named::at(HOST.into(), address, "").await;
-        let options = PebbleOptions {
-            ip: Some(HOST.into()),
-            http_port: 80,
-            tls_port: 443,
-            slow_look: Some(Duration::from_secs(4)),
-            ..PebbleOptions::default()
-        };
-        let pebble = Pebble::start(named.address(), &options).await;
-        space.apply(&issuer(&named, &pebble)).await;
-        eventually("orders are under way", async || {
-            ensure!(pebble.orders() >= 1, "{}", pebble.said());
-            anyhow::Ok(())
-        })
-        .await;
-        space.signal(&leader(&space).await, Signal::SIGKILL).unwrap();
-
-        let mut certificates = Vec::new();
-        for host in HOSTS {
-            let what = format!("{host} is served");
-            let certificate =
-                eventually(&what, async || shown(SocketAddr::new(address, 443), host).await).await;
-            certificates.push(certificate);
-        }
-        let said = pebble.said();
-        assert_eq!((pebble.orders(), pebble.issued(), pebble.accounts()), (3, 3, 1), "{said}");
-        every_data_plane_serves(&space, &certificates).await;
-        let secrets =
-            space.api::<Secret>().list(&ListParams::default().labels("sluice.dev/certificate")).await;
-        assert_eq!(secrets.unwrap().items.len(), 3);
-        no_challenge_is_left(&space).await;
-        conditions(&space).await;
+        let world = ordered(&space, Signal::SIGKILL).await;
+        let pods = every_data_plane_serves(&space, &world.certificates).await;
+        sessions::are_resumed_by_each_other(&pods, HOSTS[0]).await;
+        names_of_handshakes(&space, &world, &pods).await;
     });
 }
 
-async fn every_data_plane_serves(space: &Space, certificates: &[Vec<u8>]) {
+/// A process that hangs does not come back under its own name, and its connections stay: another replica has to take
+/// the lease, the orders and the data planes from it.
+#[test]
+fn the_other_replica_goes_on_with_the_orders_of_a_leader_that_hangs() {
+    alone(&["controller.replicas=2", "gateway.replicas=2"], async |space| {
+        let world = ordered(&space, Signal::SIGSTOP).await;
+        every_data_plane_serves(&space, &world.certificates).await;
+    });
+}
+
+/// The authority and its DNS, and what hosts are served with.
+struct World {
+    named: Named,
+    pebble: Pebble,
+    /// In the order of [`HOSTS`].
+    certificates: Vec<Vec<u8>>,
+}
+
+/// Has three names ordered, and the leader stopped by a signal when that has begun.
+async fn ordered(space: &Space, signal: Signal) -> World {
+    space.apply(GATEWAY).await;
+    let address = address(space).await;
+    let named = Named::at(HOST.into(), address, "").await;
+    let options = PebbleOptions {
+        ip: Some(HOST.into()),
+        http_port: 80,
+        tls_port: 443,
+        slow_look: Some(Duration::from_secs(4)),
+        ..PebbleOptions::default()
+    };
+    let pebble = Pebble::start(named.address(), &options).await;
+    space.apply(&issuer(&named, &pebble)).await;
+    eventually("orders are under way", async || {
+        ensure!(pebble.orders() >= 1, "{}", pebble.said());
+        anyhow::Ok(())
+    })
+    .await;
+    let first = leader(space).await;
+    space.signal(&first, signal).unwrap();
+    if signal == Signal::SIGSTOP {
+        // In the middle: nobody has gone on meanwhile.
+        let second = another(space, &first).await;
+        assert_eq!(pebble.issued(), 0, "{} was too late: {}", second.name_any(), pebble.said());
+    }
+
+    let mut certificates = Vec::new();
+    for host in HOSTS {
+        let what = format!("{host} is served");
+        let certificate = eventually(&what, async || shown(SocketAddr::new(address, 443), host).await).await;
+        certificates.push(certificate);
+    }
+    let said = pebble.said();
+    assert_eq!((pebble.orders(), pebble.issued(), pebble.accounts()), (3, 3, 1), "{said}");
+    let secrets = space.api::<Secret>().list(&ListParams::default().labels("sluice.dev/certificate")).await;
+    assert_eq!(secrets.unwrap().items.len(), 3);
+    no_challenge_is_left(space).await;
+    conditions(space).await;
+    World { named, pebble, certificates }
+}
+
+/// A client's first handshake at one data plane has a certificate ordered, which the other one serves too.
+async fn names_of_handshakes(space: &Space, world: &World, addresses: &[SocketAddr]) {
+    let pebble = &world.pebble;
+    let allow = Allow::at(HOST.into()).await;
+    let issuer = issuer(&world.named, pebble);
+    let issuer = issuer.split("---").next().unwrap().replace("name: pebble}", "name: shops}");
+    space.apply(&format!("{issuer}  onDemand: {{allow: \"{}\"}}\n", allow.url())).await;
+    space.apply(&format!("{GATEWAY}{SHOPS}")).await;
+    for (number, first) in addresses.iter().enumerate() {
+        let host = format!("good-{number}.shops.example.test");
+        let certificate =
+            eventually(&format!("{host} at {first}"), async || shown(*first, &host).await).await;
+        for other in addresses {
+            eventually(&format!("{host} at {other}"), async || {
+                let found = shown(*other, &host).await?;
+                ensure!(found == certificate, "another certificate");
+                anyhow::Ok(())
+            })
+            .await;
+        }
+        let refused = shown(*first, &format!("bad-{number}.shops.example.test")).await.unwrap_err();
+        assert!(refused.to_string().contains("UnrecognisedName"), "{refused:#}");
+    }
+    assert_eq!(pebble.orders(), 3 + addresses.len(), "{}", pebble.said());
+    let questions = allow.questions();
+    assert!(questions <= 2 * addresses.len(), "{questions} questions");
+    let asked = ListParams::default().labels("sluice.dev/certificate=on-demand");
+    assert_eq!(space.api::<Secret>().list(&asked).await.unwrap().items.len(), addresses.len());
+}
+
+/// Waits until both do; where each serves TLS.
+async fn every_data_plane_serves(space: &Space, certificates: &[Vec<u8>]) -> [SocketAddr; 2] {
     let pods = gateway_pods(space, "edge").await;
-    assert_eq!(pods.len(), 2);
-    for pod in pods {
-        let ip: IpAddr = pod.status.unwrap().pod_ip.unwrap().parse().unwrap();
+    let ip = |pod: Pod| pod.status.unwrap().pod_ip.unwrap().parse::<IpAddr>().unwrap();
+    let places: Vec<_> = pods.into_iter().map(|pod| SocketAddr::new(ip(pod), 10_443)).collect();
+    for place in &places {
         for (host, certificate) in HOSTS.iter().zip(certificates) {
-            eventually(&format!("{host} at {ip}"), async || {
-                let found = shown(SocketAddr::new(ip, 10_443), host).await?;
+            eventually(&format!("{host} at {place}"), async || {
+                let found = shown(*place, host).await?;
                 ensure!(found == *certificate, "another certificate");
                 anyhow::Ok(())
             })
             .await;
         }
     }
+    places.try_into().unwrap()
 }
 
 async fn no_challenge_is_left(space: &Space) {

@@ -5,5 +5,6 @@
 mod certificates;
 mod outages;
 mod rollouts;
+mod sessions;
 mod stand;
 mod traffic;

@@ -223,6 +223,7 @@ fn snapshot(
             chain,
             private_key,
             staple: None,
+            on_demand: None,
         };
         let listener = ir::Listener {
             key: ir::ListenerKey::new(format!("ListenerSet/load/{number}/https")),
