@@ -101,6 +101,7 @@ pub fn resource(api_version: &str, kind: &str) -> anyhow::Result<ApiResource> {
         "GatewayClass" => "gatewayclasses",
         "GatewayParameters" => "gatewayparameters",
         "CertificateIssuer" => "certificateissuers",
+        "TrafficPolicy" => "trafficpolicies",
         "GRPCRoute" => "grpcroutes",
         "HTTPRoute" => "httproutes",
         "Lease" => "leases",

@@ -49,6 +49,7 @@ fn a_dry_run_prints_every_object_without_a_cluster() {
             "Namespace edge",
             "CustomResourceDefinition gatewayparameters.sluice.dev",
             "CustomResourceDefinition certificateissuers.sluice.dev",
+            "CustomResourceDefinition trafficpolicies.sluice.dev",
             "ServiceAccount sluice-controller",
             "ClusterRole sluice-controller",
             "ClusterRoleBinding sluice-controller",

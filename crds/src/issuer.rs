@@ -92,7 +92,7 @@ pub struct CertificateIssuerStatus {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerCondition {
-    /// Accepted or Ready.
+    /// For example Accepted.
     #[serde(rename = "type")]
     pub r#type: String,
     /// True or False.

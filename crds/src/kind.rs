@@ -50,11 +50,13 @@ pub enum Kind {
     GatewayParameters,
     /// Our own.
     CertificateIssuer,
+    /// Our own.
+    TrafficPolicy,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -74,6 +76,7 @@ impl Kind {
         Self::ServiceEntry,
         Self::GatewayParameters,
         Self::CertificateIssuer,
+        Self::TrafficPolicy,
     ];
 
     /// The kind as written in a manifest.
@@ -98,6 +101,7 @@ impl Kind {
             Self::ServiceEntry => "ServiceEntry",
             Self::GatewayParameters => "GatewayParameters",
             Self::CertificateIssuer => "CertificateIssuer",
+            Self::TrafficPolicy => "TrafficPolicy",
         }
     }
 
@@ -117,7 +121,7 @@ impl Kind {
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceEntry => ISTIO_GROUP,
-            Self::GatewayParameters | Self::CertificateIssuer => SLUICE_GROUP,
+            Self::GatewayParameters | Self::CertificateIssuer | Self::TrafficPolicy => SLUICE_GROUP,
         }
     }
 
@@ -138,7 +142,7 @@ impl Kind {
             | Self::Node
             | Self::EndpointSlice => &["v1"],
             Self::ServiceEntry => &["v1", "v1beta1", "v1alpha3"],
-            Self::GatewayParameters | Self::CertificateIssuer => &["v1alpha1"],
+            Self::GatewayParameters | Self::CertificateIssuer | Self::TrafficPolicy => &["v1alpha1"],
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Gateway API kinds come from the `gateway-api` crate (experimental channel; BackendTLSPolicy is only in the standard
 //! one), core kinds from `k8s-openapi`;
-//! Istio's [`ServiceEntry`] and our own [`GatewayParameters`] and [`CertificateIssuer`] are written here. [`Object`] holds one of any kind and
-//! [`Object::parse`] reads it from JSON with errors that name the field.
+//! Istio's [`ServiceEntry`] and our own [`GatewayParameters`], [`CertificateIssuer`] and [`TrafficPolicy`] are written
+//! here. [`Object`] holds one of any kind and [`Object::parse`] reads it from JSON with errors that name the field.
 //!
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
 
@@ -18,6 +18,10 @@ mod parse;
 mod service_entry;
 mod stream_routes;
 mod suggest;
+mod traffic;
+mod traffic_faults;
+mod traffic_rate;
+mod traffic_status;
 mod unknown;
 
 pub use gateway_api::backendtlspolicies;
@@ -64,3 +68,14 @@ pub use stream_routes::{
     UdpRouteSpec,
 };
 pub use suggest::closest;
+pub use traffic::{
+    ClientsSpec, RequestLimitsSpec, TRAFFIC_CRD_YAML, TrafficPolicy, TrafficPolicySpec, TrafficTargetRef,
+    TrafficTimeoutsSpec,
+};
+pub use traffic_faults::{
+    FaultAbortSpec, FaultDelaySpec, FaultsSpec, FractionSpec, HeaderMatchKind, HeaderMatchSpec,
+};
+pub use traffic_rate::{
+    LocalRateLimitSpec, RateKeySpec, RateKeyType, RateLimitHeaders, RateLimitSpec, RateRuleSpec,
+};
+pub use traffic_status::{PolicyAncestor, PolicyAncestorRef, TrafficPolicyStatus};

@@ -3,7 +3,7 @@
 use crate::{
     BackendTlsPolicy, CertificateIssuer, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters,
     GrpcRoute, HttpRoute, Kind, ListenerSet, Name, Namespace, Node, ReferenceGrant, Secret, Service,
-    ServiceEntry, TcpRoute, TlsRoute, UdpRoute,
+    ServiceEntry, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -140,6 +140,7 @@ object!(
     ServiceEntry(ServiceEntry),
     GatewayParameters(GatewayParameters),
     CertificateIssuer(CertificateIssuer),
+    TrafficPolicy(TrafficPolicy),
 );
 
 impl fmt::Debug for Object {

@@ -2,7 +2,7 @@
 
 use crate::{
     BackendTlsPolicy, CertificateIssuer, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute,
-    Kind, ListenerSet, ReferenceGrant,
+    Kind, ListenerSet, ReferenceGrant, TrafficPolicy,
 };
 use kube::CustomResourceExt;
 use serde_json::Value;
@@ -30,6 +30,7 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         Kind::BackendTlsPolicy => BackendTlsPolicy::crd(),
         Kind::GatewayParameters => GatewayParameters::crd(),
         Kind::CertificateIssuer => CertificateIssuer::crd(),
+        Kind::TrafficPolicy => TrafficPolicy::crd(),
         Kind::TlsRoute
         | Kind::TcpRoute
         | Kind::UdpRoute

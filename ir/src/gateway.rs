@@ -2,7 +2,7 @@
 
 use crate::backend::Balancing;
 use crate::duration;
-use crate::{CertificateKey, GatewayKey, Origin, SecretBytes};
+use crate::{CertificateKey, GatewayKey, Origin, SecretBytes, TrafficSettings};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ pub struct Gateway {
     /// tickets are made with the first, those of all are taken. Empty: each process has keys of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ticket_secrets: Vec<SecretBytes>,
+    /// What TrafficPolicies set for all its listeners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Box<TrafficSettings>>,
 }
 
 /// What a `GatewayParameters` object sets.

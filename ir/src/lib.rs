@@ -25,6 +25,7 @@ mod port;
 mod route;
 mod snapshot;
 mod stream;
+mod traffic;
 mod trust;
 pub mod wire;
 
@@ -54,4 +55,8 @@ pub use route::{
 };
 pub use snapshot::{Delta, Resource, ResourceKey, Snapshot};
 pub use stream::{StreamKind, StreamRoute};
+pub use traffic::{
+    ClientRules, FaultAbort, FaultDelay, FaultSelector, Faults, Given, RateKey, RateLimits, RateRule,
+    RequestLimits, RouteTraffic, Setting, TrafficSettings,
+};
 pub use trust::{ClientValidation, ClientValidationMode, SubjectName, Trust, UpstreamTls};

@@ -2,7 +2,7 @@
 
 use crate::{
     CertificateKey, CipherSuite, ClientValidation, GatewayKey, HostPattern, KeyExchangeGroup, ListenerKey,
-    OnDemandKey, Origin,
+    OnDemandKey, Origin, TrafficSettings,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -27,6 +27,9 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// Hosts it answers for: of requests, or of ClientHellos. `*` for TCP and UDP.
     pub hostname: HostPattern,
+    /// What TrafficPolicies set for it, or for all listeners of its ListenerSet: above the Gateway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Box<TrafficSettings>>,
 }
 
 /// What a listener speaks.

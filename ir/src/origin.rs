@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kinds that a control plane of this version names.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "Gateway",
     "ListenerSet",
     "HTTPRoute",
@@ -21,6 +21,7 @@ const KINDS: [&str; 14] = [
     "BackendTLSPolicy",
     "GatewayParameters",
     "CertificateIssuer",
+    "TrafficPolicy",
 ];
 
 /// Stands for the kinds that are too many to keep.

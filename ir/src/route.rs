@@ -1,7 +1,7 @@
 //! Routes: which requests of which listeners go where.
 
 use crate::duration;
-use crate::{BackendKey, Fail, Filter, HostPattern, ListenerKey, Match, Origin, RouteKey};
+use crate::{BackendKey, Fail, Filter, HostPattern, ListenerKey, Match, Origin, RouteKey, RouteTraffic};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,9 @@ pub struct Route {
     pub attachments: Box<[Attachment]>,
     /// In the order of the manifest; earlier wins between equal matches.
     pub rules: Box<[Rule]>,
+    /// What TrafficPolicies set for its rules: above the listener's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Box<RouteTraffic>>,
 }
 
 /// Which kind of route.
@@ -119,6 +122,15 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
+    /// These bounds, and those of `below` where there is none.
+    #[must_use]
+    pub fn over(&self, below: &Self) -> Self {
+        Self {
+            request: self.request.or(below.request),
+            backend_request: self.backend_request.or(below.backend_request),
+        }
+    }
+
     /// Nothing when no time is bounded.
     pub fn boxed(self) -> Option<Box<Self>> {
         (self != Self::default()).then(|| Box::new(self))

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod traffic;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -193,8 +195,9 @@ fn stream_route() -> impl Strategy<Value = Resource> {
 
 fn route() -> impl Strategy<Value = Resource> {
     let kinds = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Grpc)];
-    (text(), origin(), kinds, any::<i64>(), attachments(), vec(rule(), 0..4)).prop_map(
-        |(key, origin, kind, created_s, attachments, rules)| {
+    let rules = vec(rule(), 0..4);
+    (text(), origin(), kinds, any::<i64>(), attachments(), rules, traffic::of_route()).prop_map(
+        |(key, origin, kind, created_s, attachments, rules, traffic)| {
             let key = RouteKey::new(key);
             Resource::Route(Arc::new(Route {
                 key,
@@ -203,6 +206,7 @@ fn route() -> impl Strategy<Value = Resource> {
                 created_s,
                 attachments,
                 rules: rules.into(),
+                traffic,
             }))
         },
     )
@@ -249,8 +253,9 @@ fn listener() -> impl Strategy<Value = Resource> {
         Just(ListenerProtocol::Tcp),
         Just(ListenerProtocol::Udp),
     ];
-    (text(), origin(), text(), vec(any::<IpAddr>(), 0..2), 1..u16::MAX, protocol, host()).prop_map(
-        |(key, origin, gateway, addresses, port, protocol, hostname)| {
+    let addresses = vec(any::<IpAddr>(), 0..2);
+    (text(), origin(), text(), addresses, 1..u16::MAX, protocol, host(), traffic::settings()).prop_map(
+        |(key, origin, gateway, addresses, port, protocol, hostname, traffic)| {
             Resource::Listener(Arc::new(Listener {
                 key: ListenerKey::new(key),
                 origin,
@@ -259,6 +264,7 @@ fn listener() -> impl Strategy<Value = Resource> {
                 port,
                 protocol,
                 hostname,
+                traffic,
             }))
         },
     )
@@ -320,8 +326,8 @@ fn gateway() -> impl Strategy<Value = Resource> {
             eject_after_failures: count,
         },
     );
-    (text(), origin(), settings, option::of(text()), vec(secret(), 0..3)).prop_map(
-        |(key, origin, settings, certificate, ticket_secrets)| {
+    (text(), origin(), settings, option::of(text()), vec(secret(), 0..3), traffic::settings()).prop_map(
+        |(key, origin, settings, certificate, ticket_secrets, traffic)| {
             let backend_certificate = certificate.map(CertificateKey::new);
             Resource::Gateway(Arc::new(Gateway {
                 key: GatewayKey::new(key),
@@ -329,6 +335,7 @@ fn gateway() -> impl Strategy<Value = Resource> {
                 settings,
                 backend_certificate,
                 ticket_secrets,
+                traffic,
             }))
         },
     )

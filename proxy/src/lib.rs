@@ -3,8 +3,8 @@
 //! In: an [`ir::Delta`](sluice_ir::Delta). Out: bound ports that serve it. It never sees a Kubernetes type, never
 //! talks to an API server and holds no credential but the certificates of its listeners.
 //!
-//! The way of a request: [`listen`] accepts, sniffs and terminates TLS ([`tls`]); [`http`] decides, filters and
-//! answers; what is carried whole (TLS by server name, TCP, UDP) takes the shorter way of `stream`; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read, and [`sync`]
+//! The way of a request: [`listen`] accepts, sniffs and terminates TLS ([`tls`]); [`http`] decides, asks the policies
+//! that hold ([`policy`]), filters and answers; what is carried whole (TLS by server name, TCP, UDP) takes the shorter way of `stream`; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read, and [`sync`]
 //! fetches it from a controller.
 
 pub mod acme;
@@ -12,6 +12,7 @@ pub mod admin;
 mod hosts;
 pub mod http;
 pub mod listen;
+pub mod policy;
 mod proxy;
 pub mod snapshot;
 mod stream;

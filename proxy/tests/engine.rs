@@ -79,6 +79,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 settings: ir::Settings::standard(),
                 backend_certificate: None,
                 ticket_secrets: Vec::new(),
+                traffic: None,
             })),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener.clone(),
@@ -88,6 +89,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 port,
                 protocol: ir::ListenerProtocol::Http,
                 hostname: ir::HostPattern::Any,
+                traffic: None,
             })),
             Resource::EndpointSet(Arc::new(ir::EndpointSet {
                 key: endpoints.clone(),
@@ -116,6 +118,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                     hostnames: [ir::HostPattern::parse("a.example")].into(),
                 }]
                 .into(),
+                traffic: None,
                 rules: [
                     rule(0, "/app", Vec::new()),
                     rule(1, "/old", vec![ir::Filter::Rewrite(rewrite)]),

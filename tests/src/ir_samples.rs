@@ -48,6 +48,7 @@ pub fn gateway(settings: ir::Settings) -> Arc<ir::Gateway> {
         settings,
         backend_certificate: None,
         ticket_secrets: Vec::new(),
+        traffic: None,
     })
 }
 
@@ -61,6 +62,7 @@ pub fn listener(port: u16) -> Arc<ir::Listener> {
         port,
         protocol: ir::ListenerProtocol::Http,
         hostname: ir::HostPattern::Any,
+        traffic: None,
     })
 }
 
@@ -101,6 +103,7 @@ pub fn route(name: &str, rules: Vec<ir::Rule>) -> Arc<ir::Route> {
         created_s: 0,
         attachments: [ir::Attachment { listener: listener_key(), hostnames: [ir::HostPattern::Any].into() }]
             .into(),
+        traffic: None,
         rules: rules.into(),
     })
 }

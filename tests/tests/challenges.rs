@@ -39,6 +39,7 @@ fn listener(name: &str, port: u16, host: &str, protocol: ir::ListenerProtocol) -
         port,
         protocol,
         hostname: ir::HostPattern::parse(host),
+        traffic: None,
     }))
 }
 
@@ -96,6 +97,7 @@ async fn start(listeners: impl FnOnce(u16, u16) -> Vec<Resource>) -> (Arc<Proxy>
         settings: ir::Settings::standard(),
         backend_certificate: None,
         ticket_secrets: Vec::new(),
+        traffic: None,
     }))];
     upserts.extend(listeners(plain, secure));
     let failures = proxy.apply(&delta(upserts)).await;

@@ -5,6 +5,7 @@ use super::backends;
 use super::describe;
 use super::places::Places;
 use super::report::{Answer, Explanation, Part};
+use super::traffic;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use sluice_ir::{Cors, CorsOrigin, Filter, Origin, Rule, Snapshot};
 use sluice_proxy::http::{Matched, RedirectInput, location};
@@ -84,6 +85,13 @@ impl Chosen<'_> {
         }
         if let Some(session) = &rule.session_persistence {
             add(describe::session(session), "sessionPersistence");
+        }
+        let runtime = RuleHandle::of(&self.matched.found);
+        if let Some(policy) = runtime.policy(self.matched.listener) {
+            for (setting, policy, text) in traffic::lines(&policy.settings, rule) {
+                let position = places.field(policy, &format!("spec.{setting}"));
+                explanation.policies.push(Part::new(text, position));
+            }
         }
         let gateway = &self.port.gateway;
         for text in describe::settings(&gateway.settings) {

@@ -13,6 +13,7 @@ mod port;
 mod report;
 mod stream;
 mod table;
+mod traffic;
 
 pub use asked::Asked;
 pub use report::{Answer, BackendPart, Explanation, Part};

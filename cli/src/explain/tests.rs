@@ -303,3 +303,43 @@ fn a_request_to_a_port_that_carries_connections_whole_is_told_what_its_name_brin
     assert!(asked("http://own.test:5432/").answer.text.contains("carries connections whole; use tcp://"));
     assert!(asked("http://own.test:81/").answer.text.contains("no listener has port 81"));
 }
+
+const POLICIES: &str = "\
+apiVersion: sluice.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {name: everywhere}
+spec:
+  targetRefs: [{kind: Gateway, name: web}]
+  clients: {allow: [10.0.0.0/8]}
+  timeouts: {request: 9s, backendRequest: 700ms}
+---
+apiVersion: sluice.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {name: cart}
+spec:
+  targetRefs: [{kind: HTTPRoute, name: shop, sectionName: cart}]
+  rateLimit: {local: {rules: [{name: slow, requests: 3, per: 1m, key: [{type: ClientAddress}]}]}}
+  faults: {abort: {percent: 5}}
+";
+
+#[test]
+fn each_setting_of_a_policy_is_told_with_its_policy_and_place() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("all.yaml"), MANIFESTS).unwrap();
+    fs::write(folder.path().join("policies.yaml"), POLICIES).unwrap();
+    let (project, _) = Project::load(folder.path(), "default").unwrap();
+    let headers = ["x-version: 2".to_owned()];
+    let asked = Asked::new("GET", "http://a.shop.test/cart", &headers).unwrap();
+    let text = explain(&project, &asked).to_text();
+    for part in [
+        "only clients of 10.0.0.0/8 are let in (TrafficPolicy default/everywhere)",
+        "policies.yaml:6",
+        "rate limit \"slow\": 3 requests in 1m for each client address, 3 at once; others get 429 (TrafficPolicy default/cart)",
+        "fault: 5 % of the requests get 503 (TrafficPolicy default/cart)",
+        "timeout 1s for the request",
+        "timeout 700ms for each try (TrafficPolicy default/everywhere)",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    assert!(!text.contains("9s"), "the rule's own timeout stands above\n{text}");
+}

@@ -158,6 +158,7 @@ fn route(
         kind: ir::RouteKind::Http,
         created_s: age,
         attachments: listeners.iter().map(attachment).collect(),
+        traffic: None,
         rules: [rule].into(),
     }
 }
@@ -189,6 +190,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 settings: ir::Settings::standard(),
                 backend_certificate: certificate.map(certificate_key),
                 ticket_secrets: Vec::new(),
+                traffic: None,
             })),
             Edit::Listener { slot, gateway, certificate, asks } => {
                 Resource::Listener(Arc::new(ir::Listener {
@@ -205,6 +207,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                         None => ir::ListenerProtocol::Http,
                     },
                     hostname: ir::HostPattern::Any,
+                    traffic: None,
                 }))
             }
             Edit::Route { slot, listeners, backends, mirror, age } => {

@@ -74,7 +74,7 @@ pub(crate) fn read(kind: Kind, mut value: Value) -> Result<Read, ParseError> {
 
 /// Whether we write a status for objects of the kind.
 pub fn has_status(kind: Kind) -> bool {
-    kind == Kind::CertificateIssuer
+    matches!(kind, Kind::CertificateIssuer | Kind::TrafficPolicy)
         || kind.group() == sluice_crds::GATEWAY_API_GROUP && kind != Kind::ReferenceGrant
 }
 

@@ -6,7 +6,7 @@
 //!
 //! The way through: `store` keeps the objects in our own terms (`model`); a change marks the computations that read
 //! what it touched (`reads`); `translator` runs those, in the order certificate, gateway, backend, route,
-//! policy, endpoints; `output` compares what they made with what was there.
+//! policy, traffic policy, endpoints; `output` compares what they made with what was there.
 
 mod authorities;
 mod backend;
@@ -22,6 +22,7 @@ mod shared;
 mod status;
 mod store;
 mod syntax;
+mod traffic;
 mod translator;
 mod view;
 

@@ -64,6 +64,8 @@ pub(crate) enum Node {
     Stream(ObjectRef),
     /// Status of a BackendTLSPolicy.
     Policy(ObjectRef),
+    /// Status of a TrafficPolicy.
+    Traffic(ObjectRef),
     /// Whether a backend is in the snapshot: only those of attached routes are.
     Publish(BackendKey),
     /// The endpoints of one port.

@@ -3,7 +3,7 @@
 use crate::model::{BackendModel, Fault, FaultReason};
 use crate::model::{
     ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, IssuerModel, ParametersModel,
-    PolicyModel, RouteModel, SecretModel, ServiceModel, SetModel, SliceModel, StreamModel,
+    PolicyModel, RouteModel, SecretModel, ServiceModel, SetModel, SliceModel, StreamModel, TrafficModel,
 };
 use crate::reads::{Key, Node};
 use crate::shared::{Shared, compact_map};
@@ -35,10 +35,13 @@ pub(crate) struct Store {
     pub(crate) entries: Map<EntryModel>,
     pub(crate) parameters: Map<ParametersModel>,
     pub(crate) issuers: Map<IssuerModel>,
+    pub(crate) traffic: Map<TrafficModel>,
     sets_by_gateway: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     slices_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     policies_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     entries_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
+    /// TrafficPolicies by the Gateways, ListenerSets and routes that they target.
+    traffic_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     parent_refs: Shared<ParentRef>,
     parent_lists: Shared<[Arc<ParentRef>]>,
     namespace_names: Shared<str>,
@@ -152,6 +155,11 @@ impl Store {
                     touched.nodes.push(Node::Issuer(reference));
                 }
             }
+            Object::TrafficPolicy(it) => {
+                if let Some(old) = put(&mut self.traffic, &reference, crate::traffic::read(&it)) {
+                    self.move_traffic(&reference, old.as_deref(), &mut touched);
+                }
+            }
             Object::GatewayParameters(it) => {
                 if put(&mut self.parameters, &reference, ParametersModel::read(&it)).is_some() {
                     touched.keys.push(Key::Object(reference));
@@ -253,6 +261,11 @@ impl Store {
                     touched.nodes.push(Node::Issuer(reference));
                 }
             }
+            Kind::TrafficPolicy => {
+                if let Some(old) = self.traffic.remove(&reference) {
+                    self.move_traffic(&reference, Some(&old), &mut touched);
+                }
+            }
             Kind::GatewayParameters => {
                 touch_removed(self.parameters.remove(&reference), reference, &mut touched)
             }
@@ -338,6 +351,32 @@ impl Store {
         touched.nodes.push(Node::Policy(reference.clone()));
     }
 
+    /// A policy is part of what is known of its targets: they are computed anew, and so is what is told to the other
+    /// policies of the same target.
+    fn move_traffic(&mut self, reference: &ObjectRef, old: Option<&TrafficModel>, touched: &mut Touched) {
+        let new = self.traffic.get(reference).cloned();
+        for target in old.into_iter().flat_map(TrafficModel::objects) {
+            reindex(&mut self.traffic_by_target, reference, Some(target), None);
+        }
+        for target in new.iter().flat_map(|it| it.objects()) {
+            reindex(&mut self.traffic_by_target, reference, None, Some(target));
+        }
+        let targets = old.into_iter().chain(new.as_deref()).flat_map(TrafficModel::objects);
+        for target in targets {
+            match target.kind {
+                Kind::Gateway => touched.keys.push(Key::Object(target.clone())),
+                Kind::ListenerSet => {
+                    let parent = self.sets.get(target).map(|it| it.parent.clone());
+                    touched.keys.extend(parent.map(Key::SetsOf));
+                }
+                _ => touched.nodes.push(Node::Route(target.clone())),
+            }
+            let others = self.traffic_by_target.get(target).into_iter().flatten();
+            touched.nodes.extend(others.cloned().map(Node::Traffic));
+        }
+        touched.nodes.push(Node::Traffic(reference.clone()));
+    }
+
     fn move_entry(&mut self, reference: &ObjectRef, old: &[String], new: &[String], touched: &mut Touched) {
         for host in old {
             reindex(&mut self.entries_by_host, reference, Some(host), None);
@@ -365,6 +404,15 @@ impl Store {
     pub(crate) fn policies_of(&self, service: &ObjectRef) -> Vec<&Arc<PolicyModel>> {
         let references = self.policies_by_service.get(service).into_iter().flatten();
         let mut policies: Vec<_> = references.filter_map(|it| self.policies.get(it)).collect();
+        policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
+        policies
+    }
+
+    /// The TrafficPolicies that target an object or a section of it, oldest first, then by name: the order in which they
+    /// win.
+    pub(crate) fn traffic_of(&self, target: &ObjectRef) -> Vec<&Arc<TrafficModel>> {
+        let references = self.traffic_by_target.get(target).into_iter().flatten();
+        let mut policies: Vec<_> = references.filter_map(|it| self.traffic.get(it)).collect();
         policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
         policies
     }

@@ -5,7 +5,7 @@ use crate::gateway::{CertificateOutcome, Lost, Parent};
 use crate::issuer::{IssuerOutcome, OnDemandListener};
 use crate::model::{
     ConfigMapModel, EntryModel, GatewayModel, IssuerModel, ParametersModel, PolicyModel, RouteModel,
-    SecretModel, ServiceModel, SetModel, SliceModel, StreamModel,
+    SecretModel, ServiceModel, SetModel, SliceModel, StreamModel, TrafficModel,
 };
 use crate::reads::Key;
 use crate::status::Condition;
@@ -98,7 +98,8 @@ impl<'a> View<'a> {
         self.state.store.sets.get(reference)
     }
 
-    /// Only for the route's own computation, which runs when the route changes and need not note that.
+    /// Only for the route's own computation and for those of policies that target it, which run when the route changes
+    /// and need not note that.
     pub(crate) fn route(&self, reference: &ObjectRef) -> Option<&'a Arc<RouteModel>> {
         self.state.store.routes.get(reference)
     }
@@ -139,6 +140,12 @@ impl<'a> View<'a> {
     /// Only for the policy's own computation, which runs when the policy changes and need not note that.
     pub(crate) fn policy(&self, reference: &ObjectRef) -> Option<&'a Arc<PolicyModel>> {
         self.state.store.policies.get(reference)
+    }
+
+    /// The TrafficPolicies that target an object, in the order in which they win. Not noted: one that comes or goes
+    /// touches its targets and the other policies of the same target.
+    pub(crate) fn traffic_of(&self, target: &ObjectRef) -> Vec<&'a Arc<TrafficModel>> {
+        self.state.store.traffic_of(target)
     }
 
     pub(crate) fn entry(&self, reference: &ObjectRef) -> Option<&'a Arc<EntryModel>> {

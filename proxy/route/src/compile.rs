@@ -1,9 +1,10 @@
 //! An [`ir::Match`](sluice_ir::Match) made ready: expressions compiled, names parsed, precedence worked out.
 
+use crate::condition::header_met;
 use crate::path::{self, Reject};
 use crate::pattern::{PatternError, Text, WholeRegex};
 use crate::rank::Rank;
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use sluice_ir::{GrpcMethodMatch, Match, PathMatch, StringMatch};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,6 +15,14 @@ pub struct CompiledMatch {
     pub(crate) place: Place,
     /// `None`: the path alone decides, as in most matches.
     pub(crate) conditions: Option<Box<Conditions>>,
+}
+
+impl CompiledMatch {
+    /// Whether a header has all fields that the match asks for; nothing else is looked at.
+    pub fn headers_met(&self, headers: &HeaderMap) -> bool {
+        let conditions = self.conditions.as_ref();
+        conditions.is_none_or(|it| it.headers.iter().all(|test| header_met(test, headers)))
+    }
 }
 
 /// What a match asks besides the path.

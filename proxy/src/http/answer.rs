@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 pub(super) async fn outcome(session: &mut Session, outcome: Outcome, grpc: bool) -> Result<u16> {
     let Some(status) = outcome.status() else { return Ok(0) };
     if grpc {
-        return grpc_status(session, outcome).await;
+        return grpc_status(session, outcome.grpc_status(), outcome.word(), Vec::new()).await;
     }
     let mut fields = Vec::new();
     if status == 503 {
@@ -48,11 +48,19 @@ pub(super) async fn text(
 }
 
 /// A trailers-only gRPC answer (gRPC over HTTP/2, Responses).
-async fn grpc_status(session: &mut Session, outcome: Outcome) -> Result<u16> {
-    let mut response = ResponseHeader::build(200, Some(4))?;
+pub(super) async fn grpc_status(
+    session: &mut Session,
+    status: u8,
+    word: &'static str,
+    fields: Vec<(HeaderName, HeaderValue)>,
+) -> Result<u16> {
+    let mut response = ResponseHeader::build(200, Some(4 + fields.len()))?;
+    for (name, value) in fields {
+        response.append_header(name, value)?;
+    }
     response.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
-    response.insert_header("grpc-status", HeaderValue::from(u16::from(outcome.grpc_status())))?;
-    response.insert_header("grpc-message", HeaderValue::from_static(outcome.word()))?;
+    response.insert_header("grpc-status", HeaderValue::from(u16::from(status)))?;
+    response.insert_header("grpc-message", HeaderValue::from_static(word))?;
     if session.is_http2() {
         // The header block itself ends the stream: clients take an empty DATA frame after it for missing trailers.
         session.write_response_tasks(vec![HttpTask::Header(Box::new(response), true)]).await?;

@@ -50,7 +50,7 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
         return Err(failure(context, Outcome::UpstreamTls));
     };
     let settings = &port.gateway.settings;
-    context.try_deadline = rule.timeouts().backend_request.and_then(|timeout| now.checked_add(timeout));
+    context.try_deadline = context.timeouts().backend_request.and_then(|timeout| now.checked_add(timeout));
     let Some(picked) = target.pool.pick(settings.balancing, &context.tried, context.session.as_ref()) else {
         return Err(failure(context, Outcome::NoEndpoint));
     };

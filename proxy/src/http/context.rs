@@ -1,9 +1,11 @@
 //! What one request remembers between its phases.
 
 use crate::listen::ConnInfo;
+use crate::policy::{PolicyRuntime, Told};
 use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
 use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::{MirrorBody, Permit, Picked, SessionId};
+use sluice_ir as ir;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +39,12 @@ pub struct RequestContext {
     pub(super) listener: Option<Arc<ListenerRuntime>>,
     /// The rule that matched.
     pub(super) rule: Option<RuleHandle>,
+    /// What policies ask for.
+    pub(super) policy: Option<Arc<PolicyRuntime>>,
+    /// What the answer tells of rate limits.
+    pub(super) told: Told,
+    /// Bytes that the request's body may have.
+    pub(super) body_limit: Option<u64>,
     /// Length of the path prefix that the rule matched.
     pub(super) matched_prefix: Option<usize>,
     /// Position in the rule's backends.
@@ -80,6 +88,9 @@ impl RequestContext {
             port: None,
             listener: None,
             rule: None,
+            policy: None,
+            told: Vec::new(),
+            body_limit: None,
             matched_prefix: None,
             backend: 0,
             outcome: None,
@@ -112,6 +123,15 @@ impl RequestContext {
     /// The chosen backend.
     pub(super) fn target(&self) -> Option<&Arc<BackendRuntime>> {
         self.rule_backend()?.target.as_ref().ok()
+    }
+
+    /// Bounds of the whole request and of one try: the rule's own, else a policy's.
+    pub(super) fn timeouts(&self) -> ir::Timeouts {
+        let own = self.rule.as_ref().map(|rule| rule.timeouts()).unwrap_or_default();
+        match self.policy.as_ref().and_then(|policy| policy.timeouts()) {
+            Some(below) => own.over(below),
+            None => own,
+        }
     }
 
     /// Time left until a deadline; `None`: no bound.

@@ -2,7 +2,7 @@
 
 use super::context::{InFlight, RequestContext};
 use super::failure::outcome_of;
-use super::{answer, attempt, guard, record, request, response};
+use super::{answer, attempt, failure, guard, policy, record, request, response};
 use crate::snapshot::Runtime;
 use crate::telemetry::{AccessLogger, Metrics, Outcome};
 use crate::upstream::MirrorClient;
@@ -41,8 +41,25 @@ impl ProxyHttp for Engine {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
-        match guard::contained("request", || request::filter(&self.runtime, session, context))? {
+        let mut next = guard::contained("request", || request::filter(&self.runtime, session, context))?;
+        if matches!(next, request::Next::Wait) {
+            next = match policy::wait(session.req_header(), context).await {
+                Some(refused) => refused,
+                None => guard::contained("request", || Ok(request::go_on(session, context)))?,
+            };
+        }
+        match next {
             request::Next::Forward => Ok(false),
+            request::Next::Wait => Err(failure::failure(context, Outcome::Internal)),
+            request::Next::Refuse { outcome, status, grpc_status, fields } => {
+                context.outcome = Some(outcome);
+                if context.grpc {
+                    answer::grpc_status(session, grpc_status, outcome.word(), fields).await?;
+                } else {
+                    answer::text(session, status, fields, &format!("{}\n", outcome.word())).await?;
+                }
+                Ok(true)
+            }
             request::Next::Answer(outcome) => {
                 context.outcome = Some(outcome);
                 if outcome == Outcome::BadRequest {

@@ -80,14 +80,15 @@ fn host_field(request: &RequestHeader) -> Option<HeaderValue> {
 }
 
 /// The address of the client: that of the connection, or the entry of `X-Forwarded-For` which the outermost trusted
-/// hop appended. With `n` trusted hops the last `n - 1` entries are theirs and the one before is the client.
+/// hop appended. With `n` trusted hops the last `n - 1` entries are theirs and the one before is the client. Allocates
+/// nothing.
 pub(crate) fn client(header: &RequestHeader, peer: IpAddr, trusted_hops: u8) -> IpAddr {
     if trusted_hops == 0 {
         return peer;
     }
-    let Some(chain) = joined(header) else { return peer };
-    chain
-        .rsplit(',')
+    let fields = header.headers.get_all(FOR).iter().rev().filter_map(|value| value.to_str().ok());
+    fields
+        .flat_map(|field| field.rsplit(','))
         .nth(usize::from(trusted_hops) - 1)
         .and_then(|entry| entry.trim().parse().ok())
         .unwrap_or(peer)

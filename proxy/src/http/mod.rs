@@ -17,6 +17,7 @@ mod forwarded;
 mod guard;
 mod handler;
 mod headers;
+mod policy;
 mod record;
 mod redirect;
 mod request;

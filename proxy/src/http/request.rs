@@ -6,7 +6,7 @@ use super::failure::failure;
 use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
-use super::{Cors, client_certificate, cookies, forwarded};
+use super::{Cors, client_certificate, cookies, forwarded, policy};
 use crate::listen::ConnInfo;
 use crate::snapshot::{MirrorRuntime, Port, RuleHandle, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
@@ -26,8 +26,12 @@ use std::time::{Instant, SystemTime};
 pub(super) enum Next {
     /// To an endpoint.
     Forward,
+    /// First [`policy::wait`], then [`go_on`].
+    Wait,
     /// Answered with the outcome's own status.
     Answer(Outcome),
+    /// Refused with these statuses and fields.
+    Refuse { outcome: Outcome, status: u16, grpc_status: u8, fields: Vec<(HeaderName, HeaderValue)> },
     /// Answered with this status, these fields and this text: redirects, preflights, challenges.
     Text { outcome: Outcome, status: u16, fields: Vec<(HeaderName, HeaderValue)>, body: String },
 }
@@ -52,14 +56,35 @@ pub(super) fn filter(
     if let Some(body) = challenge(&port, session.req_header()) {
         return Ok(Next::Text { outcome: Outcome::Challenge, status: 200, fields: Vec::new(), body });
     }
-    if too_large(session.req_header(), &port.gateway.settings.limits) {
+    let routed = route(&port, &connection, session.req_header_mut(), context)?;
+    let limits = context.policy.as_ref().and_then(|policy| policy.limits());
+    context.body_limit =
+        limits.and_then(|it| it.request_body_bytes).or(port.gateway.settings.limits.request_body_bytes);
+    let held = context.policy.clone();
+    if let Some(policy) = &held
+        && let Some(next) = policy::refusal(policy, (&port, &connection), session.req_header(), context)
+    {
+        return Ok(next);
+    }
+    if too_large(session.req_header(), context.body_limit) {
         session.set_keepalive(None);
         return Ok(Next::Answer(Outcome::BodyTooLarge));
     }
-    match route(&port, &connection, session.req_header_mut(), context)? {
+    match routed {
+        Ok(_) if held.as_ref().is_some_and(|policy| policy.waits()) => Ok(Next::Wait),
         Ok(rule) => Ok(answered_by_rule(&port, &connection, &rule, session.req_header(), context)),
         Err(outcome) => Ok(Next::Answer(outcome)),
     }
+}
+
+/// The rest of the way in of a request that had to wait.
+pub(super) fn go_on(session: &Session, context: &mut RequestContext) -> Next {
+    let (Some(port), Some(connection), Some(rule)) =
+        (context.port.clone(), context.connection.clone(), context.rule.clone())
+    else {
+        return Next::Answer(Outcome::Internal);
+    };
+    answered_by_rule(&port, &connection, &rule, session.req_header(), context)
 }
 
 /// The answer to a certificate authority, whatever the routes say of the path.
@@ -89,10 +114,10 @@ fn bound_times(session: &mut Session, limits: &ir::Limits) {
     session.set_write_timeout(Some(limits.stream_idle_timeout));
 }
 
-fn too_large(header: &RequestHeader, limits: &ir::Limits) -> bool {
-    let announced =
-        header.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    matches!((announced, limits.request_body_bytes), (Some(announced), Some(limit)) if announced > limit)
+fn too_large(header: &RequestHeader, limit: Option<u64>) -> bool {
+    let Some(limit) = limit else { return false };
+    let announced = header.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    announced.and_then(|value| value.parse::<u64>().ok()).is_some_and(|announced| announced > limit)
 }
 
 /// Finds the rule and brings the target to its normal form: origin-form, normalised path.
@@ -115,6 +140,7 @@ fn route(
         Decision::Answer(outcome) => return Ok(Err(outcome)),
     };
     let rule = RuleHandle::of(&matched.found);
+    context.policy = rule.policy(matched.listener).cloned();
     context.listener = Some(matched.listener.clone());
     context.matched_prefix = matched.found.matched_prefix_len;
     let absolute = !header.raw_path().starts_with(b"/") && header.raw_path() != b"*";
@@ -155,7 +181,7 @@ fn answered_by_rule(
         return redirected(port, connection, redirect, header, context);
     }
     let now = context.started;
-    context.deadline = rule.timeouts().request.and_then(|timeout| now.checked_add(timeout));
+    context.deadline = context.timeouts().request.and_then(|timeout| now.checked_add(timeout));
     choose_backend(rule, header, context)
 }
 
@@ -291,8 +317,7 @@ pub(super) fn body(body: Option<&Bytes>, end_of_stream: bool, context: &mut Requ
     }
     if let Some(bytes) = body {
         context.request_body_bytes += bytes.len() as u64;
-        let limit = context.port.as_ref().and_then(|port| port.gateway.settings.limits.request_body_bytes);
-        if !context.upgraded && limit.is_some_and(|limit| context.request_body_bytes > limit) {
+        if !context.upgraded && context.body_limit.is_some_and(|limit| context.request_body_bytes > limit) {
             return Err(failure(context, Outcome::BodyTooLarge));
         }
         for mirror in &mut context.mirrors {

@@ -26,6 +26,9 @@ pub(super) fn filter(
     if session.is_process_shutting_down() {
         session.set_keepalive(None);
     }
+    for (name, value) in std::mem::take(&mut context.told) {
+        header.append_header(name, value)?;
+    }
     let Some(rule) = &context.rule else { return Ok(()) };
     let of_backend = rule.backends.get(context.backend).and_then(|backend| backend.filters());
     for filters in of_backend.into_iter().chain(rule.filters()) {

@@ -1,6 +1,7 @@
 //! Turns deltas into runtimes. Cost follows the size of the change: an edited route is compiled once and put into the
 //! tables of its listeners; a moved endpoint touches its pool and nothing else.
 
+use super::levels::Levels;
 use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::{self, Backends};
 use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, Runtime};
@@ -9,11 +10,13 @@ use super::tls::BackendTls;
 use crate::acme::{self, ByGateway};
 use crate::hosts::HostTable;
 use crate::listen::Carried;
+use crate::policy::Kept;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
 use crate::tls::Certificates;
 use crate::upstream::Upstreams;
 use ahash::{AHashMap, AHashSet};
+use parking_lot::Mutex;
 use sluice_ir::{self as ir, Resource, ResourceKey};
 use sluice_route::{RouteEntry, RouteTable};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -44,6 +47,7 @@ pub struct Compiler {
     streams: StreamTables,
     ports: Ports,
     challenges: ByGateway,
+    policies: Mutex<Kept>,
     runtime: Arc<Runtime>,
     hasher: RandomState,
 }
@@ -90,6 +94,7 @@ impl Compiler {
             streams: StreamTables::default(),
             ports: Ports::default(),
             challenges: ByGateway::new(),
+            policies: Mutex::default(),
             runtime: Arc::default(),
             hasher: RandomState::new(),
         }
@@ -110,6 +115,7 @@ impl Compiler {
         if touched.endpoints {
             self.upstreams.apply(&self.snapshot.endpoint_sets);
         }
+        self.spread_policies(&mut touched);
         self.compile_backends(&mut touched);
         let mut fresh = self.compile_routes(&touched.routes);
         let changed = self.update_tables(&touched, &before, &mut fresh);
@@ -181,6 +187,37 @@ impl Compiler {
         route.is_some_and(|route| self.gateway_of(route).as_str() == gateway)
     }
 
+    fn levels(&self) -> Levels<'_> {
+        Levels { snapshot: &self.snapshot, kept: &self.policies }
+    }
+
+    /// Marks the listeners whose policies changed, and the routes that lay policies of their own over them.
+    fn spread_policies(&self, touched: &mut Touched) {
+        let levels = self.levels();
+        let is_changed = |listener: &ir::Listener| match self.listeners.get(&listener.key) {
+            None => true,
+            Some(known) => {
+                levels.of_listener(listener).as_ref() != known.policy.as_ref().map(|it| &it.settings)
+            }
+        };
+        let listeners = &self.snapshot.listeners;
+        let changed: AHashSet<ir::ListenerKey> = if touched.gateways {
+            listeners.values().filter(|it| is_changed(it)).map(|it| it.key.clone()).collect()
+        } else {
+            let named = touched.listeners.iter().filter_map(|key| listeners.get(key));
+            named.filter(|it| is_changed(it)).map(|it| it.key.clone()).collect()
+        };
+        if changed.is_empty() {
+            return;
+        }
+        for (key, route) in &self.snapshot.routes {
+            if route.traffic.is_some() && route.attachments.iter().any(|it| changed.contains(&it.listener)) {
+                touched.routes.insert(key.clone());
+            }
+        }
+        touched.listeners.extend(changed);
+    }
+
     /// Rebuilds the backends that changed and marks the routes that name them.
     fn compile_backends(&mut self, touched: &mut Touched) {
         let shown = |gateway: &Arc<ir::Gateway>| {
@@ -243,7 +280,7 @@ impl Compiler {
     }
 
     fn compile_route(&self, route: &Arc<ir::Route>) -> Arc<RouteRuntime> {
-        Arc::new(rule::compile(route, self.gateway_of(route), &self.backends))
+        Arc::new(rule::compile(route, self.gateway_of(route), &self.backends, &self.levels()))
     }
 
     /// The Gateway that serves a route; the first where there are several.
@@ -329,7 +366,9 @@ impl Compiler {
             let Some(listener) = self.snapshot.listeners.get(&key) else { continue };
             let current = self.listeners.get(&key);
             let table = table.or_else(|| current.map(|current| current.table.clone())).unwrap_or_default();
-            self.listeners.insert(key, Arc::new(ListenerRuntime { listener: listener.clone(), table }));
+            let policy = self.levels().listener(listener);
+            let runtime = ListenerRuntime { listener: listener.clone(), table, policy };
+            self.listeners.insert(key, Arc::new(runtime));
         }
         changed
     }

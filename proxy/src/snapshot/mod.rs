@@ -5,6 +5,7 @@
 
 mod asked;
 mod compiler;
+mod levels;
 mod ports;
 mod rule;
 mod runtime;

@@ -1,5 +1,6 @@
 //! Compiles one route: matches, filters, weights.
 
+use super::levels::{ByListener, Levels};
 use super::runtime::{
     BackendExtras, BackendRuntime, MirrorRuntime, RouteRuntime, RuleBackend, RuleExtras, RuleRuntime,
 };
@@ -20,11 +21,13 @@ pub(super) fn compile(
     route: &Arc<ir::Route>,
     gateway: ir::GatewayKey,
     backends: &impl Backends,
+    levels: &Levels<'_>,
 ) -> RouteRuntime {
+    let mut policies = levels.rules(route).into_iter();
     let rules = route.rules.iter().map(|rule| RuleEntry {
         index: rule.index,
         matches: matches(route, rule),
-        target: runtime(rule, backends),
+        target: runtime(rule, backends, policies.next().unwrap_or_default()),
     });
     RouteRuntime::new(route.clone(), gateway, rules.collect())
 }
@@ -42,19 +45,20 @@ fn matches(route: &ir::Route, rule: &ir::Rule) -> Box<[CompiledMatch]> {
         .collect()
 }
 
-fn runtime(rule: &ir::Rule, backends: &impl Backends) -> RuleRuntime {
+fn runtime(rule: &ir::Rule, backends: &impl Backends, policies: ByListener) -> RuleRuntime {
     RuleRuntime {
         backends: rule.backends.iter().map(|it| rule_backend(it, backends)).collect(),
         weights: Weights::new(&rule.backends.iter().map(|backend| backend.weight).collect::<Vec<_>>()),
-        extras: extras(rule, backends),
+        extras: extras(rule, backends, policies),
     }
 }
 
-fn extras(rule: &ir::Rule, backends: &impl Backends) -> Option<Box<RuleExtras>> {
+fn extras(rule: &ir::Rule, backends: &impl Backends, policies: ByListener) -> Option<Box<RuleExtras>> {
     let is_plain = rule.filters.is_empty()
         && rule.timeouts.is_none()
         && rule.retry.is_none()
-        && rule.session_persistence.is_none();
+        && rule.session_persistence.is_none()
+        && policies.is_empty();
     if is_plain {
         return None;
     }
@@ -64,6 +68,7 @@ fn extras(rule: &ir::Rule, backends: &impl Backends) -> Option<Box<RuleExtras>> 
         timeouts: rule.timeouts.as_deref().cloned().unwrap_or_default(),
         retry: rule.retry.clone(),
         sessions: rule.session_persistence.as_deref().and_then(Sessions::new).map(Box::new),
+        policies,
         ..RuleExtras::default()
     };
     for filter in &rule.filters {

@@ -1,10 +1,12 @@
 //! The shapes of a compiled configuration.
 
+use super::levels::ByListener;
 use super::streams::StreamPort;
 use super::tls::BackendTls;
 use crate::acme::Challenges;
 use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
+use crate::policy::PolicyRuntime;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::upstream::{EndpointPool, Permits, Sampler, Sessions, TlsClient, Weights};
 use ::http::HeaderValue;
@@ -60,6 +62,8 @@ pub struct ListenerRuntime {
     pub listener: Arc<ir::Listener>,
     /// Where its requests go.
     pub table: RouteTable<RouteRuntime>,
+    /// What holds for requests whose rule has no policy of its own.
+    pub policy: Option<Arc<PolicyRuntime>>,
 }
 
 /// A route and its compiled rules, in one place: what one request reads of it stands together, and there are thousands.
@@ -127,9 +131,23 @@ pub(super) struct RuleExtras {
     pub(super) timeouts: ir::Timeouts,
     pub(super) retry: Option<Box<ir::Retry>>,
     pub(super) sessions: Option<Box<Sessions>>,
+    /// What policies of the rule or its route ask for, by listener.
+    pub(super) policies: ByListener,
 }
 
 impl RuleRuntime {
+    /// What policies ask of requests that come by this listener.
+    pub fn policy<'a>(&'a self, listener: &'a ListenerRuntime) -> Option<&'a Arc<PolicyRuntime>> {
+        match &self.extras {
+            Some(extras) if !extras.policies.is_empty() => extras
+                .policies
+                .iter()
+                .find(|(key, _)| *key == listener.listener.key)
+                .map(|(_, policy)| policy),
+            _ => listener.policy.as_ref(),
+        }
+    }
+
     /// Answers every request in place of the backends, when a filter could not be resolved.
     pub fn fail(&self) -> Option<&ir::Fail> {
         self.extras.as_ref()?.fail.as_deref()

@@ -225,6 +225,7 @@ mod tests {
                 hostnames: [ir::HostPattern::Any].into(),
             }]
             .into(),
+            traffic: None,
             rules: Box::default(),
         }));
         let mut message = response(true, &[route], &[]);

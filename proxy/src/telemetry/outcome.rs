@@ -27,7 +27,7 @@ macro_rules! outcomes {
             }
 
             /// `grpc-status` of the answer that a gRPC client gets in place of [`Outcome::status`]: 12 UNIMPLEMENTED
-            /// for a miss (GEP-1016), 4 DEADLINE_EXCEEDED, 8 RESOURCE_EXHAUSTED, 13 INTERNAL, else 14 UNAVAILABLE.
+            /// for a miss (GEP-1016), 4 DEADLINE_EXCEEDED, 7 PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED, 13 INTERNAL, else 14 UNAVAILABLE.
             pub fn grpc_status(self) -> u8 {
                 match self { $(Self::$variant => $grpc_status,)* }
             }
@@ -61,6 +61,12 @@ outcomes! {
         "The body stalled.";
     MethodRefused "method_refused" Some(405), 12,
         "CONNECT is no method of a gateway.";
+    ClientDenied "client_denied" Some(403), 7,
+        "A TrafficPolicy does not let the client's address in.";
+    RateLimited "rate_limited" Some(429), 8,
+        "Requests come more often than a TrafficPolicy lets them.";
+    FaultAborted "fault_aborted" None, 14,
+        "A TrafficPolicy answered with an error on purpose (faults.abort).";
     NoListener "no_listener" Some(404), 12,
         "No listener of the port answers for the host.";
     NoRoute "no_route" Some(404), 12,

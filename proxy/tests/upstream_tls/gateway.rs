@@ -90,6 +90,7 @@ impl Wanted {
             kind: ir::RouteKind::Http,
             created_s: 0,
             attachments: [ir::Attachment { listener, hostnames: [ir::HostPattern::Any].into() }].into(),
+            traffic: None,
             rules: [ir::Rule {
                 index: 0,
                 name: None,
@@ -116,6 +117,7 @@ impl Wanted {
                 settings: ir::Settings::standard(),
                 backend_certificate: self.certificate.as_ref().map(|(key, _)| key.clone()),
                 ticket_secrets: Vec::new(),
+                traffic: None,
             })),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener.clone(),
@@ -125,6 +127,7 @@ impl Wanted {
                 port,
                 protocol: ir::ListenerProtocol::Http,
                 hostname: ir::HostPattern::Any,
+                traffic: None,
             })),
             Resource::Route(Arc::new(self.route(listener))),
         ];

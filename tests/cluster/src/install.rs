@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition as Definition;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
-use sluice_crds::{CertificateIssuer, GatewayParameters};
+use sluice_crds::{CertificateIssuer, GatewayParameters, TrafficPolicy};
 use std::fs;
 
 /// A release channel of the Gateway API.
@@ -33,6 +33,7 @@ pub(crate) async fn install(client: &Client, assets: &Assets, channel: Channel) 
     let mut definitions = definitions(assets, channel)?;
     definitions.push(GatewayParameters::crd());
     definitions.push(CertificateIssuer::crd());
+    definitions.push(TrafficPolicy::crd());
     let api: Api<Definition> = Api::all(client.clone());
     let how = PatchParams::apply("sluice-cluster-tests").force();
     for definition in &definitions {

@@ -13,6 +13,7 @@ pub(crate) fn gateway(gateway: &str) -> Arc<ir::Gateway> {
         settings: ir::Settings::standard(),
         backend_certificate: None,
         ticket_secrets: Vec::new(),
+        traffic: None,
     })
 }
 
@@ -30,6 +31,7 @@ pub(crate) fn http(of: &str, section: &str, port: u16) -> Arc<ir::Listener> {
         port,
         protocol: ir::ListenerProtocol::Http,
         hostname: ir::HostPattern::Any,
+        traffic: None,
     })
 }
 
@@ -128,6 +130,7 @@ pub(crate) fn route(name: &str, listeners: &[ir::ListenerKey], to: &[&str], vers
         kind: ir::RouteKind::Http,
         created_s: 0,
         attachments: listeners.iter().map(attachment).collect(),
+        traffic: None,
         rules: [rule].into(),
     })
 }

@@ -8,11 +8,12 @@ use super::plan::{self, GatewayPlan, Management};
 use super::render::{Base, ListenerBase, SetBase};
 use super::{backend_certificate, conflicts, overlaps, parameters, sets, workload};
 use crate::issuer::OnDemandListener;
-use crate::model::{GatewayModel, ParametersModel, ParametersReference, SetModel};
+use crate::model::{GatewayModel, ParametersModel, ParametersReference, SetModel, TrafficModel};
 use crate::problem::{Problem, Problems, Severity};
+use crate::traffic;
 use crate::view::View;
-use sluice_crds::ObjectRef;
-use sluice_ir::{Certificate, Gateway, GatewayKey, Listener, Origin, Settings};
+use sluice_crds::{Kind, ObjectRef};
+use sluice_ir::{Certificate, Gateway, GatewayKey, Listener, Origin, Settings, TrafficSettings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -132,7 +133,7 @@ pub(crate) fn compute(view: &View<'_>, model: &GatewayModel) -> Result<GatewayOu
         management,
     });
     let all = (judged.as_slice(), admitted.as_slice(), excluded.as_slice());
-    let assembled = assemble(model, settings, refused, is_cluster, all);
+    let assembled = assemble(view, model, settings, refused, is_cluster, all);
     let mut output = GatewayOutput { plan, problems: list, ..assembled };
     output.base.is_insecure = model.client_tls.is_insecure();
     if let Some(certificate) = certificate {
@@ -319,6 +320,7 @@ fn exclusion(gateway: &GatewayModel, set: &SetModel) -> Problem {
 type Groups<'a> = (&'a [Vec<Judged<'a>>], &'a [&'a Arc<SetModel>], &'a [&'a Arc<SetModel>]);
 
 fn assemble(
+    view: &View<'_>,
     model: &GatewayModel,
     settings: Settings,
     refused: Option<Refusal>,
@@ -336,10 +338,12 @@ fn assemble(
     let owners = std::iter::once(reference).chain(admitted.iter().map(|it| &it.meta.reference));
     for (owner, group) in owners.zip(judged) {
         let mut offers = Vec::with_capacity(group.len());
+        let policies = view.traffic_of(owner);
         for it in group {
             let is_served = refused.is_none() && it.is_served();
             offers.push(it.offer(is_served));
-            if let Some(listener) = ir_listener(it, owner, &key, &addresses).filter(|_| is_served) {
+            if let Some(mut listener) = ir_listener(it, owner, &key, &addresses).filter(|_| is_served) {
+                listener.traffic = listener_traffic(&policies, owner, &it.model.name);
                 listeners.push(Arc::new(listener));
                 certificates.extend(it.certificates.iter().map(|it| (it.key.clone(), it.clone())));
                 on_demand.extend(asks(it, owner, reference));
@@ -377,6 +381,7 @@ fn assemble(
             settings,
             backend_certificate: None,
             ticket_secrets: Vec::new(),
+            traffic: traffic::settings(&view.traffic_of(reference), reference, None),
         }),
         listeners,
         certificates: certificates.into_values().collect(),
@@ -447,5 +452,21 @@ fn ir_listener(
         port: it.port?,
         protocol: it.protocol?.to_ir(it.tls.clone())?,
         hostname: it.hostname.clone()?,
+        traffic: None,
     })
+}
+
+/// What TrafficPolicies set for a listener: what names it above what names its whole ListenerSet. What names its whole
+/// Gateway travels with the Gateway.
+fn listener_traffic(
+    policies: &[&Arc<TrafficModel>],
+    owner: &ObjectRef,
+    name: &str,
+) -> Option<Box<TrafficSettings>> {
+    let own = traffic::settings(policies, owner, Some(name));
+    let of_set = match owner.kind {
+        Kind::ListenerSet => traffic::settings(policies, owner, None),
+        _ => None,
+    };
+    TrafficSettings::of_levels([own.as_deref(), of_set.as_deref()]).map(Box::new)
 }

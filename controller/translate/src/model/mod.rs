@@ -11,6 +11,7 @@ mod reference;
 mod route;
 mod selector;
 mod stream;
+mod traffic;
 mod transport;
 
 pub(crate) use client_tls::{ClientTlsModel, ValidationModel};
@@ -31,6 +32,7 @@ pub(crate) use route::{
 };
 pub(crate) use selector::Selector;
 pub(crate) use stream::StreamModel;
+pub(crate) use traffic::{TrafficFault, TrafficModel, TrafficTarget};
 pub use transport::Transport;
 
 use sluice_crds::ObjectRef;

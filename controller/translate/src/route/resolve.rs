@@ -7,11 +7,12 @@ use crate::backend::{self, BackendId, Caller, RefFailure, Target};
 use crate::model::{BackendReference, Fault, FaultReason, FilterModel, Meta, RouteModel, RuleModel};
 use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, ParentRef, RouteParentStatus, RouteStatus};
+use crate::traffic;
 use crate::view::View;
 use sluice_crds::{GATEWAY_API_GROUP, ObjectRef};
 use sluice_ir::{
-    Attachment, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route, RouteKey, Rule,
-    WeightedBackend,
+    Attachment, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route, RouteKey,
+    RouteTraffic, Rule, WeightedBackend,
 };
 use std::collections::BTreeMap;
 
@@ -86,6 +87,7 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
     let kinds = kinds.map(|it| ("InvalidKind", it.message.as_str()));
     let failed = kinds.chain(failures.iter().map(|it| (it.reason, it.message.as_str())));
     let resolved = resolved_refs(model.meta.generation, failed.collect());
+    let traffic = route_traffic(view, reference, &rules);
     let applicant = Applicant { meta: &model.meta, hostnames: &model.hostnames, parents: &model.parents };
     let placed = place(view, applicant, &verdict, &resolved, &mut problems);
     let route = (!placed.attachments.is_empty()).then(|| Route {
@@ -95,8 +97,23 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
         created_s: model.meta.created_s,
         attachments: placed.attachments,
         rules,
+        traffic,
     });
     RouteOutput { route, status: placed.status, accepted: placed.accepted, problems: problems.into_list() }
+}
+
+/// What TrafficPolicies set for a route and for its rules by name.
+fn route_traffic(view: &View<'_>, route: &ObjectRef, rules: &[Rule]) -> Option<Box<RouteTraffic>> {
+    let policies = view.traffic_of(route);
+    if policies.is_empty() {
+        return None;
+    }
+    let named = rules.iter().filter_map(|rule| {
+        let settings = traffic::settings(&policies, route, Some(rule.name.as_deref()?))?;
+        Some((rule.index, *settings))
+    });
+    let all = traffic::settings(&policies, route, None).map(|it| *it).unwrap_or_default();
+    RouteTraffic { all, rules: named.collect() }.boxed()
 }
 
 /// The route object.

@@ -7,6 +7,7 @@ mod on_demand;
 mod policies;
 mod rivals;
 mod routes;
+mod traffic;
 
 use crate::backend::BackendId;
 use crate::gateway::{GatewayOutput, GatewayPlan, Infrastructure, StapleStanding};
@@ -292,6 +293,7 @@ impl Translator {
                 Node::Route(reference) => self.run_route(&node, reference),
                 Node::Stream(reference) => self.run_stream(&node, reference),
                 Node::Policy(reference) => self.run_policy(&node, reference),
+                Node::Traffic(reference) => self.run_traffic(&node, reference),
                 Node::Publish(key) => self.run_publish(key),
                 Node::Endpoints(key) => self.run_endpoints(&node, key),
                 Node::Render(gateway) => stale.push(gateway.clone()),

@@ -26,6 +26,7 @@ impl Translator {
         self.install_route(node, reference, output);
         let uses = self.route_use(node, reference);
         self.mark_policies(used.as_ref(), uses.as_ref());
+        self.mark_traffic(reference);
     }
 
     /// Runs the backends that nobody has named before.

@@ -44,6 +44,7 @@ fn make() -> Vec<Slot> {
     slots.extend(backends());
     slots.extend(others());
     slots.extend(trust());
+    slots.extend(traffic());
     slots
 }
 
@@ -396,5 +397,44 @@ fn trust() -> Vec<Slot> {
         slot(GATEWAY_API, "BackendTLSPolicy", "other", "p", first),
         slot("v1", "ConfigMap", "shop", "ca", bundles(authority(), authority())),
         slot("v1", "ConfigMap", "edge", "ca", bundles(authority(), authority())),
+    ]
+}
+
+/// TrafficPolicies of everything that they can govern.
+fn traffic() -> Vec<Slot> {
+    let target =
+        |kind: &str, name: &str, section: Value| json!({"kind": kind, "name": name, "sectionName": section});
+    let policy = |targets: Value, settings: Value| {
+        let mut it = json!({"spec": settings});
+        it["spec"]["targetRefs"] = targets;
+        it
+    };
+    let limits = |bytes: u32| json!({"limits": {"requestBodyBytes": bytes}});
+    let clients = json!({"clients": {"allow": ["10.0.0.0/8"]}, "timeouts": {"request": "1s"}});
+    let bad = json!({"clients": {"deny": ["somebody"]}});
+    let whole = |kind: &str, name: &str| target(kind, name, Value::Null);
+    let mut aged = policy(json!([whole("HTTPRoute", "r")]), limits(5));
+    aged["metadata"] = json!({"creationTimestamp": "2021-01-01T00:00:00Z", "generation": 2});
+    let in_shop = vec![
+        policy(json!([whole("HTTPRoute", "r"), whole("GRPCRoute", "g")]), limits(1)),
+        policy(json!([whole("ListenerSet", "s"), target("ListenerSet", "t", json!("http"))]), limits(2)),
+        policy(json!([whole("HTTPRoute", "r"), target("HTTPRoute", "r", json!("absent"))]), clients.clone()),
+        policy(json!([whole("HTTPRoute", "r"), whole("HTTPRoute", "gone"), whole("TCPRoute", "t")]), bad),
+        aged,
+    ];
+    let in_edge = vec![
+        policy(json!([whole("Gateway", "a"), whole("Gateway", "b")]), limits(3)),
+        policy(
+            json!([target("Gateway", "a", json!("http")), target("Gateway", "a", json!("https"))]),
+            clients,
+        ),
+        policy(json!([whole("Gateway", "a")]), json!({})),
+    ];
+    let api = "sluice.dev/v1alpha1";
+    vec![
+        slot(api, "TrafficPolicy", "shop", "x", in_shop.clone()),
+        slot(api, "TrafficPolicy", "shop", "y", in_shop),
+        slot(api, "TrafficPolicy", "edge", "x", in_edge.clone()),
+        slot(api, "TrafficPolicy", "edge", "y", in_edge),
     ]
 }

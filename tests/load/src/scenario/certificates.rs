@@ -233,6 +233,7 @@ fn snapshot(
             port,
             protocol: ir::ListenerProtocol::Https(ir::Tls::showing(vec![certificate.key.clone()])),
             hostname: ir::HostPattern::parse(&host),
+            traffic: None,
         };
         upserts.push(route(number, &listener));
         upserts.push(ir::Resource::Listener(Arc::new(listener)));
@@ -252,6 +253,7 @@ fn gateway() -> ir::Resource {
         settings,
         backend_certificate: None,
         ticket_secrets: Vec::new(),
+        traffic: None,
     }))
 }
 
@@ -299,6 +301,7 @@ fn route(number: usize, listener: &ir::Listener) -> ir::Resource {
         kind: ir::RouteKind::Http,
         created_s: 0,
         attachments: [attachment].into(),
+        traffic: None,
         rules: [rule].into(),
     }))
 }

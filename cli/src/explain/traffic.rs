@@ -1,0 +1,99 @@
+//! Words for what TrafficPolicies set, each with the policy that it comes from.
+
+use super::describe;
+use sluice_ir::{
+    ClientRules, FaultSelector, Faults, Origin, RateKey, RateLimits, RequestLimits, Rule, Timeouts,
+    TrafficSettings,
+};
+
+/// A line for each setting that holds for a rule: its name, the policy, the words.
+pub(super) fn lines<'a>(
+    settings: &'a TrafficSettings,
+    rule: &Rule,
+) -> Vec<(&'static str, &'a Origin, String)> {
+    let words = |setting: &str| -> Option<Vec<String>> {
+        Some(match setting {
+            "clients" => clients(&settings.clients.as_ref()?.value),
+            "limits" => limits(&settings.limits.as_ref()?.value),
+            "rateLimit" => rates(&settings.rate_limit.as_ref()?.value),
+            "faults" => faults(&settings.faults.as_ref()?.value),
+            "timeouts" => timeouts(&settings.timeouts.as_ref()?.value, rule),
+            _ => return None,
+        })
+    };
+    let mut lines = Vec::new();
+    for (setting, policy) in settings.given() {
+        for text in words(setting).unwrap_or_default() {
+            lines.push((setting, policy, format!("{text} ({policy})")));
+        }
+    }
+    lines
+}
+
+/// How many ranges of a list are shown.
+const MOST_RANGES: usize = 5;
+
+fn clients(it: &ClientRules) -> Vec<String> {
+    let allow = it.allow.as_ref().map(|list| format!("only clients of {} are let in", ranges(list)));
+    let deny = (!it.deny.is_empty()).then(|| format!("clients of {} get 403", ranges(&it.deny)));
+    allow.into_iter().chain(deny).collect()
+}
+
+fn ranges(list: &[impl ToString]) -> String {
+    let shown: Vec<String> = list.iter().take(MOST_RANGES).map(ToString::to_string).collect();
+    let more = list.len().saturating_sub(MOST_RANGES);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn limits(it: &RequestLimits) -> Vec<String> {
+    let body = it.request_body_bytes.map(|bytes| format!("a body above {bytes} bytes gets 413"));
+    let fields = it.request_headers.map(|count| format!("more than {count} header fields get 431"));
+    let bytes = it.request_header_bytes.map(|bytes| format!("header fields above {bytes} bytes get 431"));
+    body.into_iter().chain(fields).chain(bytes).collect()
+}
+
+fn rates(it: &RateLimits) -> Vec<String> {
+    let key = |part: &RateKey| match part {
+        RateKey::ClientAddress => "client address".to_owned(),
+        RateKey::Header(name) => format!("header {name}"),
+        RateKey::Path => "path".to_owned(),
+        RateKey::Method => "method".to_owned(),
+    };
+    let rule = |it: &sluice_ir::RateRule| {
+        let keys: Vec<String> = it.key.iter().map(key).collect();
+        let of =
+            if keys.is_empty() { "in all".to_owned() } else { format!("for each {}", keys.join(" and ")) };
+        let per = describe::duration(it.per);
+        let (requests, burst) = (it.requests, it.burst);
+        format!(
+            "rate limit {:?}: {requests} requests in {per} {of}, {burst} at once; others get 429",
+            it.name
+        )
+    };
+    it.local.iter().map(rule).collect()
+}
+
+fn faults(it: &Faults) -> Vec<String> {
+    let of = |it: &FaultSelector| {
+        let share = f64::from(it.fraction.numerator) * 100.0 / f64::from(it.fraction.denominator.max(1));
+        let names: Vec<&str> = it.headers.iter().map(|it| it.name.as_str()).collect();
+        let whose =
+            if names.is_empty() { String::new() } else { format!(" whose {} fits", names.join(" and ")) };
+        format!("{} % of the requests{whose}", describe::rounded(share))
+    };
+    let delay = it.delay.as_ref();
+    let delay = delay.map(|it| format!("fault: {} wait {}", of(&it.of), describe::duration(it.duration)));
+    let abort = it.abort.as_ref().map(|it| format!("fault: {} get {}", of(&it.of), it.status));
+    delay.into_iter().chain(abort).collect()
+}
+
+/// What the rule does not say itself.
+fn timeouts(it: &Timeouts, rule: &Rule) -> Vec<String> {
+    let own = rule.timeouts.as_deref().cloned().unwrap_or_default();
+    let left = Timeouts {
+        request: it.request.filter(|_| own.request.is_none()),
+        backend_request: it.backend_request.filter(|_| own.backend_request.is_none()),
+    };
+    describe::timeouts(&left)
+}

@@ -1,0 +1,51 @@
+//! From a TrafficPolicy to settings of the IR, or to what is wrong with it.
+
+mod access;
+mod faults;
+mod rate;
+mod values;
+
+use crate::model::{Meta, TrafficModel, TrafficTarget};
+use sluice_crds::{Kind, TrafficPolicy};
+use sluice_ir::{Given, Origin, Setting, TrafficSettings};
+use std::sync::Arc;
+use values::Values;
+
+/// Most entries of `targetRefs`: as many as a status has room for (Gateway API PolicyStatus.ancestors).
+const MOST_TARGETS: usize = 16;
+
+/// Reads a TrafficPolicy. One with a fault has no effect at all, except that it lets nobody in when it was to say who may
+/// come in: what guards must not fall away by a slip.
+pub(crate) fn read(it: &TrafficPolicy) -> TrafficModel {
+    let meta = Meta::read(Kind::TrafficPolicy, &it.metadata);
+    let reference = &meta.reference;
+    let spec = &it.spec;
+    let policy = Origin::new(reference.kind.name(), reference.namespace.clone(), reference.name.clone());
+    let mut values = Values::default();
+    match spec.target_refs.len() {
+        0 => values.fault("targetRefs", "names no target", "name what the policy governs"),
+        1..=MOST_TARGETS => {}
+        more => values.fault("targetRefs", format!("names {more} targets"), "use at most 16"),
+    }
+    let mut settings = TrafficSettings {
+        clients: given(&policy, spec.clients.as_ref().map(|it| access::clients(it, &mut values))),
+        limits: given(&policy, spec.limits.as_ref().map(|it| access::limits(it, &mut values))),
+        rate_limit: given(&policy, spec.rate_limit.as_ref().map(|it| rate::limits(it, &mut values))),
+        timeouts: given(&policy, spec.timeouts.as_ref().map(|it| access::timeouts(it, &mut values))),
+        faults: given(&policy, spec.faults.as_ref().map(|it| faults::read(it, &mut values))),
+    };
+    if !values.faults.is_empty() {
+        let clients = spec.clients.as_ref().map(|_| access::nobody());
+        settings = TrafficSettings { clients: given(&policy, clients), ..TrafficSettings::default() };
+    }
+    TrafficModel {
+        targets: spec.target_refs.iter().map(|it| TrafficTarget::read(it, &reference.namespace)).collect(),
+        settings,
+        faults: values.faults,
+        meta,
+    }
+}
+
+fn given<T>(policy: &Origin, value: Option<T>) -> Setting<T> {
+    value.map(|value| Arc::new(Given { policy: policy.clone(), value }))
+}

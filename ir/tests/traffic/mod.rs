@@ -1,0 +1,93 @@
+//! Random settings of TrafficPolicies.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use sluice_ir::*;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The settings of one level, mostly none.
+pub(crate) fn settings() -> impl Strategy<Value = Option<Box<TrafficSettings>>> {
+    let some = (given(clients()), given(limits()), given(rates()), given(timeouts()), given(faults()));
+    let some = some.prop_map(|(clients, limits, rate_limit, timeouts, faults)| TrafficSettings {
+        clients,
+        limits,
+        rate_limit,
+        timeouts,
+        faults,
+    });
+    prop_oneof![3 => Just(None), 1 => some.prop_map(TrafficSettings::boxed)]
+}
+
+/// The settings of a route's rules, mostly none.
+pub(crate) fn of_route() -> impl Strategy<Value = Option<Box<RouteTraffic>>> {
+    let settings = || settings().prop_map(|it| it.map(|it| *it).unwrap_or_default());
+    let rules = proptest::collection::btree_map(any::<u32>(), settings(), 0..3);
+    (settings(), rules).prop_map(|(all, rules)| RouteTraffic { all, rules }.boxed())
+}
+
+fn given<T: std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Setting<T>> {
+    let policy = "[a-z]{1,5}".prop_map(|name| Origin::new("TrafficPolicy", "shop", name));
+    option::of((policy, value).prop_map(|(policy, value)| Arc::new(Given { policy, value })))
+}
+
+fn range() -> impl Strategy<Value = ipnet::IpNet> {
+    (any::<IpAddr>(), 0..33_u8).prop_map(|(address, prefix)| ipnet::IpNet::new(address, prefix).unwrap())
+}
+
+fn clients() -> impl Strategy<Value = ClientRules> {
+    (option::of(vec(range(), 0..3)), vec(range(), 0..3)).prop_map(|(allow, deny)| ClientRules { allow, deny })
+}
+
+fn limits() -> impl Strategy<Value = RequestLimits> {
+    (option::of(any::<u64>()), option::of(any::<u32>()), option::of(any::<u32>())).prop_map(
+        |(request_body_bytes, request_headers, request_header_bytes)| RequestLimits {
+            request_body_bytes,
+            request_headers,
+            request_header_bytes,
+        },
+    )
+}
+
+fn rates() -> impl Strategy<Value = RateLimits> {
+    let keys = prop_oneof![
+        Just(RateKey::ClientAddress),
+        "[a-z]{1,5}".prop_map(RateKey::Header),
+        Just(RateKey::Path),
+        Just(RateKey::Method),
+    ];
+    let rule = ("[a-z]{1,5}", any::<u32>(), 0..100_000_u64, any::<u32>(), vec(keys, 0..3), any::<u32>());
+    let rule = rule.prop_map(|(name, requests, per, burst, key, most_keys)| RateRule {
+        name,
+        requests,
+        per: Duration::from_millis(per),
+        burst,
+        key,
+        most_keys,
+    });
+    (vec(rule, 0..3), any::<bool>()).prop_map(|(local, tells)| RateLimits { local, tells })
+}
+
+fn faults() -> impl Strategy<Value = Faults> {
+    let header = ("[a-z]{1,5}", "[a-z]{0,5}")
+        .prop_map(|(name, value)| HeaderMatch { name, value: StringMatch::Exact(value) });
+    let of = (0..50_u32, vec(header, 0..2)).prop_map(|(numerator, headers)| FaultSelector {
+        fraction: Ratio { numerator, denominator: 50 },
+        headers,
+    });
+    let delay = (0..60_000_u64, of.clone())
+        .prop_map(|(ms, of)| FaultDelay { duration: Duration::from_millis(ms), of });
+    let abort = (400..600_u16, 1..17_u8, of).prop_map(|(status, grpc_status, of)| FaultAbort {
+        status,
+        grpc_status,
+        of,
+    });
+    (option::of(delay), option::of(abort)).prop_map(|(delay, abort)| Faults { delay, abort })
+}
+
+fn timeouts() -> impl Strategy<Value = Timeouts> {
+    let time = || option::of((0..10_000_000_u64).prop_map(Duration::from_millis));
+    (time(), time()).prop_map(|(request, backend_request)| Timeouts { request, backend_request })
+}

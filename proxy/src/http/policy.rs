@@ -1,0 +1,71 @@
+//! What TrafficPolicies ask of a request before it is answered or forwarded, in the documented order: who may come in,
+//! how often, how large a head; then, where a request may have to wait, faults on purpose.
+
+use super::context::RequestContext;
+use super::forwarded;
+use super::request::Next;
+use crate::listen::ConnInfo;
+use crate::policy::{Asking, PolicyRuntime, Refused, whole_seconds};
+use crate::snapshot::Port;
+use crate::telemetry::Outcome;
+use http::header::{self, HeaderValue};
+use pingora_http::RequestHeader;
+use sluice_ir as ir;
+use std::time::Instant;
+
+/// Why a request goes no further; what its answer is to tell is noted in the context.
+pub(super) fn refusal(
+    policy: &PolicyRuntime,
+    (port, connection): (&Port, &ConnInfo),
+    header: &RequestHeader,
+    context: &mut RequestContext,
+) -> Option<Next> {
+    let client = || forwarded::client(header, connection.peer.ip(), port.gateway.settings.trusted_hops);
+    if policy.clients.as_ref().is_some_and(|clients| !clients.lets_in(client())) {
+        return Some(Next::Answer(Outcome::ClientDenied));
+    }
+    if let Some(rates) = &policy.rates {
+        let (path, method) = (header.uri.path(), header.method.as_str());
+        let asking = Asking { client: client(), headers: &header.headers, path, method };
+        match rates.check(&asking, context.started) {
+            Ok(told) => context.told = told,
+            Err(refused) => return Some(too_often(refused)),
+        }
+    }
+    let too_large = policy.limits().is_some_and(|limits| head_too_large(limits, header));
+    too_large.then_some(Next::Answer(Outcome::HeadTooLarge))
+}
+
+fn too_often(refused: Refused) -> Next {
+    let mut fields = refused.told;
+    fields.push((header::RETRY_AFTER, HeaderValue::from(whole_seconds(refused.retry_after).max(1))));
+    let outcome = Outcome::RateLimited;
+    Next::Refuse { outcome, status: 429, grpc_status: outcome.grpc_status(), fields }
+}
+
+fn head_too_large(limits: &ir::RequestLimits, header: &RequestHeader) -> bool {
+    let fields = &header.headers;
+    if limits.request_headers.is_some_and(|limit| fields.len() > limit as usize) {
+        return true;
+    }
+    let bytes = || fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+    limits.request_header_bytes.is_some_and(|limit| bytes() > limit as usize)
+}
+
+/// Does what a request may have to wait for; `Some`: it goes no further. Dropping it does no harm.
+pub(super) async fn wait(header: &RequestHeader, context: &RequestContext) -> Option<Next> {
+    let faults = context.policy.as_ref()?.faults.as_ref()?;
+    if let Some(delay) = faults.delay(&header.headers) {
+        // A delay that outlasts the request's own time ends with it.
+        let end = context.timeouts().request.and_then(|timeout| context.started.checked_add(timeout));
+        let left = RequestContext::remaining(end, Instant::now());
+        tokio::time::sleep(left.map_or(delay, |left| delay.min(left))).await;
+    }
+    let abort = faults.abort(&header.headers)?;
+    Some(Next::Refuse {
+        outcome: Outcome::FaultAborted,
+        status: abort.status,
+        grpc_status: abort.grpc_status,
+        fields: Vec::new(),
+    })
+}

@@ -1,0 +1,55 @@
+//! What TrafficPolicies ask for, compiled: one file a setting. Pure: no Pingora, no clock, no randomness but what is
+//! given.
+//!
+//! [`PolicyRuntime`] is what holds for the requests of one rule at one listener, all levels laid over each other.
+//! Settings that several rules inherit are compiled once and shared ([`Kept`]), so that what they count, they count
+//! together.
+
+mod clients;
+mod faults;
+mod kept;
+mod rates;
+
+pub(crate) use clients::Clients;
+pub(crate) use faults::Faults;
+pub(crate) use kept::Kept;
+pub(crate) use rates::{Asking, LocalRates, Refused, Told, whole_seconds};
+
+use sluice_ir as ir;
+use std::sync::Arc;
+
+/// Everything that policies ask for at one place; never empty.
+pub struct PolicyRuntime {
+    /// The same in the IR, with the policy that gives each setting.
+    pub settings: ir::TrafficSettings,
+    pub(crate) clients: Option<Arc<Clients>>,
+    pub(crate) rates: Option<Arc<LocalRates>>,
+    pub(crate) faults: Option<Arc<Faults>>,
+}
+
+impl PolicyRuntime {
+    /// Compiles settings; those that are compiled already are shared.
+    pub(crate) fn compile(settings: ir::TrafficSettings, kept: &mut Kept) -> Self {
+        Self {
+            clients: settings.clients.as_ref().map(|it| kept.clients.get(it, |it, _| Clients::compile(it))),
+            rates: settings.rate_limit.as_ref().map(|it| kept.rates.get(it, LocalRates::compile)),
+            faults: settings.faults.as_ref().map(|it| kept.faults.get(it, |it, _| Faults::compile(it))),
+            settings,
+        }
+    }
+
+    /// Whether a request may have to wait for it.
+    pub(crate) fn waits(&self) -> bool {
+        self.faults.is_some()
+    }
+
+    /// Bounds on requests.
+    pub(crate) fn limits(&self) -> Option<&ir::RequestLimits> {
+        self.settings.limits.as_ref().map(|it| &it.value)
+    }
+
+    /// Time bounds.
+    pub(crate) fn timeouts(&self) -> Option<&ir::Timeouts> {
+        self.settings.timeouts.as_ref().map(|it| &it.value)
+    }
+}
