@@ -46,6 +46,8 @@ pub enum Kind {
     Node,
     /// Istio.
     ServiceEntry,
+    /// Istio.
+    DestinationRule,
     /// Our own.
     GatewayParameters,
     /// Our own.
@@ -56,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -74,6 +76,7 @@ impl Kind {
         Self::Namespace,
         Self::Node,
         Self::ServiceEntry,
+        Self::DestinationRule,
         Self::GatewayParameters,
         Self::CertificateIssuer,
         Self::TrafficPolicy,
@@ -99,6 +102,7 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::Node => "Node",
             Self::ServiceEntry => "ServiceEntry",
+            Self::DestinationRule => "DestinationRule",
             Self::GatewayParameters => "GatewayParameters",
             Self::CertificateIssuer => "CertificateIssuer",
             Self::TrafficPolicy => "TrafficPolicy",
@@ -120,7 +124,7 @@ impl Kind {
             | Self::UdpRoute => GATEWAY_API_GROUP,
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node => "",
             Self::EndpointSlice => "discovery.k8s.io",
-            Self::ServiceEntry => ISTIO_GROUP,
+            Self::ServiceEntry | Self::DestinationRule => ISTIO_GROUP,
             Self::GatewayParameters | Self::CertificateIssuer | Self::TrafficPolicy => SLUICE_GROUP,
         }
     }
@@ -141,7 +145,7 @@ impl Kind {
             | Self::Namespace
             | Self::Node
             | Self::EndpointSlice => &["v1"],
-            Self::ServiceEntry => &["v1", "v1beta1", "v1alpha3"],
+            Self::ServiceEntry | Self::DestinationRule => &["v1", "v1beta1", "v1alpha3"],
             Self::GatewayParameters | Self::CertificateIssuer | Self::TrafficPolicy => &["v1alpha1"],
         }
     }

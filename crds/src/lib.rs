@@ -2,12 +2,13 @@
 //!
 //! Gateway API kinds come from the `gateway-api` crate (experimental channel; BackendTLSPolicy is only in the standard
 //! one), core kinds from `k8s-openapi`;
-//! Istio's [`ServiceEntry`] and our own [`GatewayParameters`], [`CertificateIssuer`] and [`TrafficPolicy`] are written
+//! Istio's [`ServiceEntry`] and [`DestinationRule`], our own [`GatewayParameters`], [`CertificateIssuer`] and [`TrafficPolicy`] are written
 //! here. [`Object`] holds one of any kind and [`Object::parse`] reads it from JSON with errors that name the field.
 //!
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
 
 mod deployment;
+mod destination_rule;
 mod issuer;
 mod issuer_solvers;
 mod kind;
@@ -34,6 +35,13 @@ pub use backendtlspolicies::BackendTlsPolicy;
 pub use deployment::{
     AddressSpec, AddressType, AutoscalingSpec, DeploymentSpec, DisruptionSpec, ExternalTrafficPolicy,
     NodePortSpec, PatchesSpec, ResourcesSpec, ServiceSpec, ServiceType,
+};
+pub use destination_rule::{
+    ClientTlsSpec, ConnectionPoolSpec, ConsistentHashSpec, CookieAttributeSpec, DestinationPolicySpec,
+    DestinationRule, DestinationRuleSpec, DistributeSpec, FailoverSpec, HashCookieSpec, HttpPoolSpec,
+    KeepaliveSpec, LoadBalancerSpec, LocalitySpec, MaglevSpec, OutlierDetectionSpec, PortPolicySpec,
+    PortSelectorSpec, ProxyHeaderSpec, RetryBudgetSpec, RingHashSpec, SelectorSpec, SubsetSpec, TcpPoolSpec,
+    TunnelSpec, WarmupSpec,
 };
 pub use gatewayclasses::GatewayClass;
 pub use gateways::Gateway;

@@ -1,9 +1,9 @@
 //! One object of any kind, and the reference that names it.
 
 use crate::{
-    BackendTlsPolicy, CertificateIssuer, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters,
-    GrpcRoute, HttpRoute, Kind, ListenerSet, Name, Namespace, Node, ReferenceGrant, Secret, Service,
-    ServiceEntry, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute,
+    BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass,
+    GatewayParameters, GrpcRoute, HttpRoute, Kind, ListenerSet, Name, Namespace, Node, ReferenceGrant,
+    Secret, Service, ServiceEntry, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -138,6 +138,7 @@ object!(
     Namespace(Namespace),
     Node(Node),
     ServiceEntry(ServiceEntry),
+    DestinationRule(DestinationRule),
     GatewayParameters(GatewayParameters),
     CertificateIssuer(CertificateIssuer),
     TrafficPolicy(TrafficPolicy),

@@ -40,7 +40,8 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         | Kind::ConfigMap
         | Kind::Namespace
         | Kind::Node
-        | Kind::ServiceEntry => return None,
+        | Kind::ServiceEntry
+        | Kind::DestinationRule => return None,
     };
     let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;
     let schema = serde_json::to_value(schema).ok()?;

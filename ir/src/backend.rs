@@ -1,6 +1,6 @@
 //! Backends and the endpoints behind them.
 
-use crate::{BackendKey, EndpointSetKey, Origin, UpstreamTls};
+use crate::{BackendKey, BackendPolicy, EndpointSetKey, Origin, UpstreamTls};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -18,6 +18,9 @@ pub struct Backend {
     /// TLS towards its endpoints; `None`: plain. What a listener passes through keeps its own TLS instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Box<UpstreamTls>>,
+    /// What a DestinationRule says; most backends have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Box<BackendPolicy>>,
 }
 
 /// What a backend speaks (`appProtocol`, GEP-1911).

@@ -12,6 +12,7 @@ mod backend;
 mod certificate;
 mod challenge;
 mod cipher;
+mod destination;
 mod duration;
 mod filter;
 mod gateway;
@@ -35,6 +36,10 @@ pub use backend::{
 pub use certificate::{Certificate, SecretBytes, fingerprint};
 pub use challenge::{Challenge, ChallengeAnswer};
 pub use cipher::{CipherSuite, KeyExchangeGroup};
+pub use destination::{
+    BackendPolicy, CircuitLimits, ConnectionTerms, Ejection, HashCookie, HashKey, HashPolicy, HashTable,
+    Keepalive, ProxyVersion, RetryBudget, Warmup,
+};
 pub use filter::{
     Cors, CorsOrigin, Fail, Filter, HeaderEdit, HeaderField, Mirror, PathEdit, Ratio, Redirect, Rewrite,
 };

@@ -1,12 +1,12 @@
 //! Whom a data plane believes: TLS towards backends, and certificates of clients.
 
-use crate::{Origin, SecretBytes};
+use crate::{Certificate, Origin, SecretBytes};
 use serde::{Deserialize, Serialize};
 
-/// TLS towards the endpoints of a backend (BackendTLSPolicy, GEP-1897).
+/// TLS towards the endpoints of a backend (BackendTLSPolicy, GEP-1897, or `tls` of a DestinationRule).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamTls {
-    /// The BackendTLSPolicy.
+    /// The BackendTLSPolicy or DestinationRule.
     pub origin: Origin,
     /// Sent as SNI. It is also the name that the certificate must carry, unless `subject_names` has others.
     pub server_name: String,
@@ -15,6 +15,13 @@ pub struct UpstreamTls {
     pub subject_names: Vec<SubjectName>,
     /// Which authorities may vouch for the certificate.
     pub trust: Trust,
+    /// PEM lists of certificates that the authorities have taken back (RFC 5280 §5); with any, a certificate whose
+    /// authority has no list is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<SecretBytes>,
+    /// Shown to endpoints that ask for one, in place of the Gateway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Box<Certificate>>,
 }
 
 /// A subject alternative name (RFC 5280 §4.2.1.6).
@@ -35,6 +42,8 @@ pub enum Trust {
     System,
     /// PEM certificates.
     Bundle(SecretBytes),
+    /// Nobody needs to vouch, and no name is compared: whoever answers is believed. Only where a user says so.
+    Anyone,
 }
 
 /// What a listener asks of the certificates of its clients (GEP-91).

@@ -270,6 +270,89 @@ fn listener() -> impl Strategy<Value = Resource> {
     )
 }
 
+fn upstream_tls() -> BoxedStrategy<Box<UpstreamTls>> {
+    let names = vec(prop_oneof![text().prop_map(SubjectName::Dns), text().prop_map(SubjectName::Uri)], 0..2);
+    let trust = prop_oneof![Just(Trust::System), Just(Trust::Anyone), secret().prop_map(Trust::Bundle)];
+    let more = (option::of(secret()), option::of(shown_certificate()));
+    (origin(), text(), names, trust, more)
+        .prop_map(|(origin, server_name, subject_names, trust, more)| {
+            let (revocations, certificate) = more;
+            let certificate = certificate.map(Box::new);
+            Box::new(UpstreamTls { origin, server_name, subject_names, trust, revocations, certificate })
+        })
+        .boxed()
+}
+
+fn backend_policy() -> BoxedStrategy<Box<BackendPolicy>> {
+    let limits = || option::of(1..9_u32);
+    let times = || option::of((1..9_u64).prop_map(Duration::from_millis));
+    let connections = (times(), times(), times(), any::<bool>(), limits()).prop_map(
+        |(connect_timeout, kept_for, silent_for, is_used_once, streams)| ConnectionTerms {
+            connect_timeout,
+            kept_for,
+            silent_for,
+            keepalive: streams.map(|probes| Keepalive {
+                probes,
+                after: Duration::from_secs(1),
+                interval: Duration::from_secs(2),
+            }),
+            is_used_once,
+            streams,
+        },
+    );
+    let connections = connections.boxed();
+    let circuit =
+        (limits(), limits(), limits(), limits()).prop_map(|(connections, waiting, requests, retries)| {
+            let retry_budget = waiting.map(|least| RetryBudget { share: 20_000, least });
+            CircuitLimits { connections, waiting, requests, retries, retry_budget }
+        });
+    let ejection = (0..9_u32, limits(), 0..=100_u8).prop_map(|(errors, failures, percent)| Ejection {
+        server_errors: errors,
+        gateway_errors: errors,
+        failures,
+        interval: Duration::from_secs(10),
+        base: Duration::from_secs(30),
+        most_percent: percent,
+        health_percent: percent,
+    });
+    let cookie = (text(), option::of(text()), times()).prop_map(|(name, path, ttl)| {
+        let attributes = vec![(name.clone(), String::new())];
+        HashKey::Cookie(HashCookie { name, path, ttl, attributes })
+    });
+    let key = prop_oneof![
+        text().prop_map(HashKey::Header),
+        text().prop_map(HashKey::Query),
+        Just(HashKey::SourceIp),
+        cookie
+    ];
+    let table = prop_oneof![
+        any::<u32>().prop_map(|least| HashTable::Ring { least }),
+        any::<u32>().prop_map(|size| HashTable::Maglev { size })
+    ];
+    let affinity = option::of((key, table).prop_map(|(key, table)| HashPolicy { key, table })).boxed();
+    (origin(), connections, circuit, option::of(ejection), affinity)
+        .prop_map(|(origin, connections, circuit, ejection, affinity)| {
+            let warmup = affinity.as_ref().map(|_| Warmup {
+                time: Duration::from_secs(30),
+                least_percent: 10,
+                aggression: 100,
+            });
+            let balancing = ejection.as_ref().map(|_| Balancing::Random);
+            let proxy_header = warmup.as_ref().map(|_| ProxyVersion::V2);
+            Box::new(BackendPolicy {
+                origin,
+                balancing,
+                affinity,
+                warmup,
+                connections,
+                circuit,
+                ejection,
+                proxy_header,
+            })
+        })
+        .boxed()
+}
+
 fn backend() -> impl Strategy<Value = Resource> {
     let protocols = prop_oneof![
         Just(BackendProtocol::Http1),
@@ -277,18 +360,15 @@ fn backend() -> impl Strategy<Value = Resource> {
         Just(BackendProtocol::Tcp),
         Just(BackendProtocol::Udp)
     ];
-    let names = vec(prop_oneof![text().prop_map(SubjectName::Dns), text().prop_map(SubjectName::Uri)], 0..2);
-    let trust = prop_oneof![Just(Trust::System), secret().prop_map(Trust::Bundle)];
-    let tls = (origin(), text(), names, trust).prop_map(|(origin, server_name, subject_names, trust)| {
-        Box::new(UpstreamTls { origin, server_name, subject_names, trust })
-    });
-    (text(), origin(), protocols, text(), option::of(tls)).prop_map(|(key, origin, protocol, set, tls)| {
+    let rest = (option::of(upstream_tls()), option::of(backend_policy()));
+    (text(), origin(), protocols, text(), rest).prop_map(|(key, origin, protocol, set, (tls, policy))| {
         Resource::Backend(Arc::new(Backend {
             key: BackendKey::new(key),
             origin,
             protocol,
             endpoints: EndpointSetKey::new(set),
             tls,
+            policy,
         }))
     })
 }
@@ -342,19 +422,15 @@ fn gateway() -> impl Strategy<Value = Resource> {
 }
 
 fn certificate() -> impl Strategy<Value = Resource> {
+    shown_certificate().prop_map(|it| Resource::Certificate(Arc::new(it)))
+}
+
+fn shown_certificate() -> impl Strategy<Value = Certificate> {
     let asked = option::of(text());
     (text(), origin(), vec(text(), 0..3), secret(), secret(), option::of(secret()), asked).prop_map(
         |(key, origin, names, chain, private_key, staple, asked)| {
             let (key, on_demand) = (CertificateKey::new(key), asked.map(OnDemandKey::new));
-            Resource::Certificate(Arc::new(Certificate {
-                key,
-                origin,
-                names,
-                chain,
-                private_key,
-                staple,
-                on_demand,
-            }))
+            Certificate { key, origin, names, chain, private_key, staple, on_demand }
         },
     )
 }
@@ -373,16 +449,17 @@ fn challenge() -> impl Strategy<Value = Resource> {
     })
 }
 
+/// Each in a box, since the types of all of them beside each other are large on the stack.
 fn resource() -> impl Strategy<Value = Resource> {
     prop_oneof![
-        3 => route(),
-        1 => stream_route(),
-        1 => listener(),
-        1 => backend(),
-        1 => endpoint_set(),
-        1 => gateway(),
-        1 => certificate(),
-        1 => challenge(),
+        3 => route().boxed(),
+        1 => stream_route().boxed(),
+        1 => listener().boxed(),
+        1 => backend().boxed(),
+        1 => endpoint_set().boxed(),
+        1 => gateway().boxed(),
+        1 => certificate().boxed(),
+        1 => challenge().boxed(),
     ]
 }
 

@@ -107,6 +107,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 protocol: ir::BackendProtocol::Http1,
                 endpoints,
                 tls: None,
+                policy: None,
             })),
             Resource::Route(Arc::new(ir::Route {
                 key: ir::RouteKey::new("HTTPRoute/default/app"),

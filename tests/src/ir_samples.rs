@@ -91,6 +91,7 @@ pub fn backend(name: &str, protocol: ir::BackendProtocol) -> Arc<ir::Backend> {
         protocol,
         endpoints: ir::EndpointSetKey::new(format!("Service/default/{name}:80")),
         tls: None,
+        policy: None,
     })
 }
 

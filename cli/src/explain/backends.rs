@@ -1,8 +1,8 @@
 //! The backends of a rule: their shares, their endpoints, and which of them would answer.
 
-use super::describe;
 use super::places::Places;
 use super::report::{Answer, BackendPart, Part};
+use super::{describe, destination};
 use sluice_ir::{BackendTarget, EndpointSet, Origin, Snapshot, WeightedBackend};
 use sluice_proxy::telemetry::Outcome;
 
@@ -61,6 +61,7 @@ fn one(snapshot: &Snapshot, backend: &WeightedBackend, places: &mut Places<'_>) 
         answer,
         defined: None,
         filters: Vec::new(),
+        rules: Vec::new(),
         endpoints: Vec::new(),
     };
     let key = match &backend.target {
@@ -77,6 +78,7 @@ fn one(snapshot: &Snapshot, backend: &WeightedBackend, places: &mut Places<'_>) 
     let text = format!("{key} ({})", describe::protocol(found.protocol));
     let mut part = part(text, reachable(set));
     part.defined = Some(Part::new(found.origin.to_string(), places.of(&found.origin)));
+    part.rules = destination::parts(found, places);
     let endpoints = set.map(|set| set.endpoints.as_slice()).unwrap_or_default();
     for endpoint in endpoints.iter().take(MOST_ENDPOINTS) {
         let position = places.endpoint(&found.origin, &endpoint.address);

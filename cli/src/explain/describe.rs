@@ -165,14 +165,17 @@ pub(super) fn session(it: &SessionPersistence) -> String {
     format!("sessions kept at their endpoint by the {token} {:?}{end}", it.name)
 }
 
-pub(super) fn settings(it: &Settings) -> Vec<String> {
-    let balancing = match it.balancing {
+pub(super) fn balancing(it: Balancing) -> &'static str {
+    match it {
         Balancing::LeastRequest => "the endpoint with fewer requests in flight of two at random",
         Balancing::RoundRobin => "endpoints in turn",
         Balancing::Random => "any endpoint",
-    };
-    let mut lines =
-        vec![format!("balancing: {balancing}; {} to connect", duration(it.limits.connect_timeout))];
+    }
+}
+
+pub(super) fn settings(it: &Settings) -> Vec<String> {
+    let (balancing, time) = (balancing(it.balancing), duration(it.limits.connect_timeout));
+    let mut lines = vec![format!("balancing: {balancing}; {time} to connect")];
     if it.eject_after_failures > 0 {
         let (failures, time) = (it.eject_after_failures, duration(it.eject_for));
         lines.push(format!("an endpoint rests {time} after {failures} failures in a row"));

@@ -8,6 +8,7 @@ mod answer;
 mod asked;
 mod backends;
 mod describe;
+mod destination;
 mod places;
 mod port;
 mod report;

@@ -73,6 +73,9 @@ pub struct BackendPart {
     /// The backendRef's filters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<Part>,
+    /// What policies and DestinationRules say of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Part>,
     /// Its endpoints.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Part>,
@@ -172,6 +175,7 @@ impl Explanation {
             line("backend", &format!("{share} % {}", backend.part.to_text()));
             backend.defined.iter().for_each(|part| line("", &format!("  {}", part.to_text())));
             backend.filters.iter().for_each(|part| line("", &format!("  filter {}", part.to_text())));
+            backend.rules.iter().for_each(|part| line("", &format!("  rule {}", part.to_text())));
             backend
                 .endpoints
                 .iter()

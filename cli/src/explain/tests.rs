@@ -83,6 +83,15 @@ ports: [{name: http, port: 3000}]
 endpoints:
 - addresses: [10.0.0.1]
 - addresses: [10.0.0.2]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart}
+spec:
+  host: cart
+  trafficPolicy:
+    connectionPool: {http: {http2MaxRequests: 7}}
+    loadBalancer: {consistentHash: {httpHeaderName: x-user}}
 ";
 
 fn asked(method: &str, url: &str, headers: &[&str]) -> Explanation {
@@ -116,6 +125,12 @@ fn every_step_of_a_served_request_has_its_place() {
     assert_eq!(line(it.backends[0].defined.as_ref().unwrap()), line_of("{name: http, port: 80}"));
     assert_eq!(line(&it.backends[0].endpoints[1]), line_of("10.0.0.2"));
     assert_eq!(it.backends[0].share_percent, 75.0);
+    let rules: Vec<_> = it.backends[0].rules.iter().map(|it| it.text.as_str()).collect();
+    let expected = [
+        "the endpoint that header \"x-user\" belongs to, by a ring of at least 1024 points, by DestinationRule default/cart",
+        "at most 7 requests on their way, by DestinationRule default/cart",
+    ];
+    assert_eq!(rules, expected);
     assert!(
         it.answer.text.starts_with("75 % of the requests are forwarded, the others get 500"),
         "{}",

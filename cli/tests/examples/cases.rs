@@ -57,6 +57,8 @@ pub(crate) struct Case {
     pub(crate) address: Option<IpAddr>,
     /// How often; once by default.
     pub(crate) repeat: Option<u32>,
+    /// So many requests at one time.
+    pub(crate) at_once: Option<u32>,
     /// What the client brings back from answer to answer.
     pub(crate) session: Option<Session>,
     pub(crate) expect: Expect,
@@ -75,6 +77,8 @@ pub(crate) enum Session {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Expect {
     pub(crate) status: Option<u16>,
+    /// Of requests at one time: how many got each status.
+    pub(crate) statuses: BTreeMap<u16, u32>,
     /// No answer comes.
     pub(crate) refused: bool,
     pub(crate) headers: BTreeMap<String, String>,

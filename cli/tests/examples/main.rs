@@ -70,6 +70,8 @@ examples! {
     websocket: "websocket",
     session_persistence: "session-persistence",
     many_gateways: "many-gateways",
+    circuit_breaking: "circuit-breaking",
+    failover: "failover",
     limits: "limits",
     custom_domains: "custom-domains",
     client_certificates: "client-certificates",

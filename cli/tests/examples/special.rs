@@ -24,6 +24,9 @@ pub(crate) async fn run(client: &Client, case: &Case) -> Check {
     if case.websocket.is_some() {
         return websocket(client, case).await;
     }
+    if let Some(count) = case.at_once {
+        return at_once(client, case, count).await;
+    }
     let end = Instant::now() + DEADLINE;
     if case.expect.refused {
         return refused(client, case).await;
@@ -34,6 +37,20 @@ pub(crate) async fn run(client: &Client, case: &Case) -> Check {
             return result;
         }
         tokio::task::yield_now().await;
+    }
+}
+
+async fn at_once(client: &Client, case: &Case, count: u32) -> Check {
+    let headers = headers(case);
+    let asked = (0..count).map(|_| client.send(case, "GET", &headers, Bytes::new()));
+    let mut statuses = BTreeMap::new();
+    for answer in futures::future::join_all(asked).await {
+        *statuses.entry(answer?.status.as_u16()).or_insert(0_u32) += 1;
+    }
+    if statuses == case.expect.statuses {
+        Ok(())
+    } else {
+        Err(format!("statuses are {statuses:?}, not {:?}", case.expect.statuses))
     }
 }
 

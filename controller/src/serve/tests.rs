@@ -222,6 +222,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 protocol: ir::BackendProtocol::Http1,
                 endpoints: set_key(set),
                 tls: None,
+                policy: None,
             })),
             Edit::Set { slot, size } => Resource::EndpointSet(Arc::new(ir::EndpointSet {
                 key: set_key(slot),

@@ -9,10 +9,15 @@ const PARENTS: usize = 32;
 /// Entries of `status.ancestors` that a policy may have (PolicyStatus.ancestors: maxItems).
 const ANCESTORS: usize = 16;
 
+/// Begins the types of our conditions where others have some too.
+const OWN_CONDITIONS: &str = "sluice.dev/";
+
 /// How the status of a kind is shared with other controllers.
 enum Shape {
     /// All of it belongs to the controller of the object's class.
     Whole,
+    /// Conditions of several controllers; ours have our domain in their type.
+    Conditions,
     /// A list with one entry for each controller and parent.
     Entries {
         /// `parents`.
@@ -32,6 +37,7 @@ fn shape(kind: Kind) -> Shape {
         name if name.ends_with("Policy") => {
             Shape::Entries { list: "ancestors", reference: "ancestorRef", most: ANCESTORS }
         }
+        "DestinationRule" => Shape::Conditions,
         _ => Shape::Whole,
     }
 }
@@ -48,6 +54,7 @@ pub(crate) fn patch(
     match shape(kind) {
         // The object belongs to another controller, or to none: its status is not ours to clear.
         Shape::Whole => whole(now_there, wanted?, time),
+        Shape::Conditions => conditions(now_there, wanted, time),
         Shape::Entries { list, reference, most } => {
             let ours = wanted.and_then(|it| it.get(list)).and_then(Value::as_array);
             let ours = ours.map(Vec::as_slice).unwrap_or_default();
@@ -82,6 +89,21 @@ fn whole(now_there: &Value, wanted: &Value, time: &str) -> Option<Value> {
         }
     }
     (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+/// What others say stays; ours are taken out when we have nothing to say.
+fn conditions(now_there: &Value, wanted: Option<&Value>, time: &str) -> Option<Value> {
+    let old = now_there.get("conditions");
+    let is_ours =
+        |it: &&Value| it.get("type").and_then(Value::as_str).is_some_and(|it| it.starts_with(OWN_CONDITIONS));
+    let there = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut all: Vec<Value> = there.iter().filter(|it| !is_ours(it)).cloned().collect();
+    if let Some(Value::Array(own)) =
+        wanted.and_then(|it| it.get("conditions")).map(|new| merged(new, old, false, time))
+    {
+        all.extend(own);
+    }
+    (all != there).then(|| json!({ "conditions": all }))
 }
 
 struct Place<'a> {

@@ -86,6 +86,22 @@ fn a_route_has_at_most_32_entries() {
 }
 
 #[test]
+fn conditions_of_a_kind_that_others_judge_too_stand_beside_theirs() {
+    let foreign = at(condition("Reconciled", "True", 1), "then");
+    let own = condition("sluice.dev/Accepted", "True", 1);
+    let there = json!({"observedGeneration": 1, "conditions": [foreign.clone(), at(own.clone(), "then")]});
+    let wanted = json!({"conditions": [own]});
+    assert_eq!(patch(Kind::DestinationRule, &there, Some(&wanted), US, "now"), None);
+    let refused = condition("sluice.dev/Accepted", "False", 2);
+    assert_eq!(
+        patch(Kind::DestinationRule, &there, Some(&json!({"conditions": [refused.clone()]})), US, "now"),
+        Some(json!({"conditions": [foreign.clone(), at(refused, "now")]}))
+    );
+    assert_eq!(patch(Kind::DestinationRule, &there, None, US, "now"), Some(json!({"conditions": [foreign]})));
+    assert_eq!(patch(Kind::DestinationRule, &Value::Null, None, US, "now"), None);
+}
+
+#[test]
 fn a_flap_is_a_programmed_gateway_that_waits_for_its_data_planes() {
     let programmed = |status: &str, reason: &str| json!({"conditions": [{"type": "Programmed", "status": status, "reason": reason}]});
     assert!(is_pending_again(&programmed("True", "Programmed"), &programmed("False", "Pending")));

@@ -74,7 +74,7 @@ pub(crate) fn read(kind: Kind, mut value: Value) -> Result<Read, ParseError> {
 
 /// Whether we write a status for objects of the kind.
 pub fn has_status(kind: Kind) -> bool {
-    matches!(kind, Kind::CertificateIssuer | Kind::TrafficPolicy)
+    matches!(kind, Kind::CertificateIssuer | Kind::DestinationRule | Kind::TrafficPolicy)
         || kind.group() == sluice_crds::GATEWAY_API_GROUP && kind != Kind::ReferenceGrant
 }
 
@@ -108,7 +108,19 @@ fn trim(kind: Kind, value: &mut Value) {
         Kind::Secret => keep(
             document,
             &["data"],
-            &["tls.crt", "tls.key", "ca.crt", "eab-key", "tsig-key", "webhook-header"],
+            &[
+                "tls.crt",
+                "tls.key",
+                "ca.crt",
+                "ca.crl",
+                "cert",
+                "key",
+                "cacert",
+                "crl",
+                "eab-key",
+                "tsig-key",
+                "webhook-header",
+            ],
         ),
         Kind::Node => drop(document.remove("spec")),
         Kind::EndpointSlice => {

@@ -10,6 +10,7 @@
 
 mod authorities;
 mod backend;
+mod destination;
 mod gateway;
 mod issuer;
 mod model;
@@ -38,8 +39,8 @@ pub use issuer::{
 pub use model::Transport;
 pub use problem::{Problem, Severity};
 pub use status::{
-    Condition, ConditionStatus, Feature, GatewayAddress, GatewayClassStatus, GatewayStatus, IssuerStatus,
-    ListenerSetStatus, ListenerStatus, ParentRef, PolicyAncestorStatus, PolicyStatus, RouteGroupKind,
-    RouteParentStatus, RouteStatus, Status,
+    Condition, ConditionStatus, DestinationStatus, Feature, GatewayAddress, GatewayClassStatus,
+    GatewayStatus, IssuerStatus, ListenerSetStatus, ListenerStatus, ParentRef, PolicyAncestorStatus,
+    PolicyStatus, RouteGroupKind, RouteParentStatus, RouteStatus, Status,
 };
 pub use translator::{Change, Options, Translator, Unreadable, Update, translate};

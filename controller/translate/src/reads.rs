@@ -19,6 +19,8 @@ pub(crate) enum Key {
     SetsOf(ObjectRef),
     /// The ReferenceGrants of a namespace.
     Grants(Name),
+    /// The selectors of all Services of a namespace.
+    Selectors(Name),
     /// The EndpointSlices of a Service.
     Slices(ObjectRef),
     /// The ServiceEntries that name a host.
@@ -68,6 +70,8 @@ pub(crate) enum Node {
     Traffic(ObjectRef),
     /// Whether a backend is in the snapshot: only those of attached routes are.
     Publish(BackendKey),
+    /// Status of a DestinationRule.
+    Destination(ObjectRef),
     /// The endpoints of one port.
     Endpoints(EndpointSetKey),
     /// Statuses of a Gateway and its ListenerSets.

@@ -83,6 +83,8 @@ pub enum Status {
     Policy(Box<PolicyStatus>),
     /// Of a CertificateIssuer.
     Issuer(Box<IssuerStatus>),
+    /// Of a DestinationRule.
+    Destination(Box<DestinationStatus>),
 }
 
 impl Status {
@@ -98,6 +100,9 @@ impl Status {
                 all.extend(status.conditions.iter().map(|it| (String::new(), it)));
             }
             Self::Issuer(status) => {
+                all.extend(status.conditions.iter().map(|it| (String::new(), it)));
+            }
+            Self::Destination(status) => {
                 all.extend(status.conditions.iter().map(|it| (String::new(), it)));
             }
             Self::Gateway(status) => {
@@ -138,6 +143,13 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IssuerStatus {
     /// `Accepted`, `Ready`.
+    pub conditions: Vec<Condition>,
+}
+
+/// Status of a DestinationRule: our part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DestinationStatus {
+    /// `sluice.dev/Accepted`; `sluice.dev/PartiallyInvalid` only when True, `sluice.dev/ResolvedRefs` only when False.
     pub conditions: Vec<Condition>,
 }
 

@@ -1,5 +1,6 @@
 //! The objects as they were last seen, in our own terms, with the indexes that computations look through.
 
+use crate::destination::{DestinationModel, service_of};
 use crate::model::{BackendModel, Fault, FaultReason};
 use crate::model::{
     ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, IssuerModel, ParametersModel,
@@ -33,6 +34,7 @@ pub(crate) struct Store {
     /// Zones of the nodes that have one.
     pub(crate) zones: Map<String>,
     pub(crate) entries: Map<EntryModel>,
+    pub(crate) destinations: Map<DestinationModel>,
     pub(crate) parameters: Map<ParametersModel>,
     pub(crate) issuers: Map<IssuerModel>,
     pub(crate) traffic: Map<TrafficModel>,
@@ -42,6 +44,7 @@ pub(crate) struct Store {
     entries_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
     /// TrafficPolicies by the Gateways, ListenerSets and routes that they target.
     traffic_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
+    destinations_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
     parent_refs: Shared<ParentRef>,
     parent_lists: Shared<[Arc<ParentRef>]>,
     namespace_names: Shared<str>,
@@ -55,6 +58,8 @@ pub(crate) struct Touched {
     pub(crate) keys: Vec<Key>,
     /// Computations that exist because the object does.
     pub(crate) nodes: Vec<Node>,
+    /// Wildcard hosts: the backends that they cover may read differently.
+    pub(crate) wildcards: Vec<String>,
 }
 
 impl Store {
@@ -95,6 +100,7 @@ impl Store {
             }
             Object::Service(it) => {
                 if put(&mut self.services, &reference, ServiceModel::read(&it)).is_some() {
+                    touched.keys.push(Key::Selectors(reference.namespace.clone()));
                     touched.keys.push(Key::Object(reference));
                 }
             }
@@ -148,6 +154,12 @@ impl Store {
                 if let Some(old) = put(&mut self.entries, &reference, model) {
                     let old = old.map(|it| it.hosts.clone()).unwrap_or_default();
                     self.move_entry(&reference, &old, &hosts, &mut touched);
+                }
+            }
+            Object::DestinationRule(it) => {
+                let old = put(&mut self.destinations, &reference, DestinationModel::read(&it));
+                if let Some(old) = old {
+                    self.move_destination(&reference, old.as_deref(), &mut touched);
                 }
             }
             Object::CertificateIssuer(it) => {
@@ -221,7 +233,10 @@ impl Store {
                     touched.keys.push(Key::Grants(reference.namespace.clone()));
                 }
             }
-            Kind::Service => touch_removed(self.services.remove(&reference), reference, &mut touched),
+            Kind::Service => {
+                touched.keys.push(Key::Selectors(reference.namespace.clone()));
+                touch_removed(self.services.remove(&reference), reference, &mut touched);
+            }
             Kind::EndpointSlice => {
                 if let Some(old) = self.slices.remove(&reference) {
                     self.move_slice(&reference, old.service.clone(), None, &mut touched);
@@ -254,6 +269,11 @@ impl Store {
             Kind::ServiceEntry => {
                 if let Some(old) = self.entries.remove(&reference) {
                     self.move_entry(&reference, &old.hosts.clone(), &[], &mut touched);
+                }
+            }
+            Kind::DestinationRule => {
+                if let Some(old) = self.destinations.remove(&reference) {
+                    self.move_destination(&reference, Some(&old), &mut touched);
                 }
             }
             Kind::CertificateIssuer => {
@@ -386,6 +406,39 @@ impl Store {
         }
         touched.keys.push(Key::Object(reference.clone()));
         touched.keys.extend(old.iter().chain(new).map(|it| Key::Host(it.into())));
+    }
+
+    /// A rule is part of what is known of the Service or host that it names: whoever reads those reads it.
+    fn move_destination(
+        &mut self,
+        reference: &ObjectRef,
+        old: Option<&DestinationModel>,
+        touched: &mut Touched,
+    ) {
+        let old = old.map(|it| it.host.clone());
+        let new = self.destinations.get(reference).map(|it| it.host.clone());
+        reindex(&mut self.destinations_by_host, reference, old.as_ref(), None);
+        reindex(&mut self.destinations_by_host, reference, None, new.as_ref());
+        touched.nodes.push(Node::Destination(reference.clone()));
+        for host in old.into_iter().chain(new) {
+            // Rules of one host are merged, or stand in each other's way.
+            let rivals = self.destinations_by_host.get(&host).into_iter().flatten();
+            touched.nodes.extend(rivals.cloned().map(Node::Destination));
+            if host.starts_with('*') {
+                touched.wildcards.push(host);
+            } else {
+                touched.keys.extend(service_of(&host).map(Key::Object));
+                touched.keys.push(Key::Host(host.into()));
+            }
+        }
+    }
+
+    /// The rules of exactly this host, oldest first, then by name.
+    pub(crate) fn destinations_of(&self, host: &str) -> Vec<&Arc<DestinationModel>> {
+        let references = self.destinations_by_host.get(host).into_iter().flatten();
+        let mut rules: Vec<_> = references.filter_map(|it| self.destinations.get(it)).collect();
+        rules.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
+        rules
     }
 
     pub(crate) fn sets_of(&self, gateway: &ObjectRef) -> Vec<&Arc<SetModel>> {

@@ -1,6 +1,7 @@
 //! What a computation sees: the objects and the results of earlier computations. Every look is noted.
 
 use crate::backend::{BackendId, BackendOutcome};
+use crate::destination::DestinationModel;
 use crate::gateway::{CertificateOutcome, Lost, Parent};
 use crate::issuer::{IssuerOutcome, OnDemandListener};
 use crate::model::{
@@ -115,6 +116,20 @@ impl<'a> View<'a> {
         self.state.store.services.get(reference)
     }
 
+    /// The first Service of a namespace that has exactly this selector.
+    pub(crate) fn service_with(
+        &self,
+        namespace: &str,
+        selector: &BTreeMap<String, String>,
+    ) -> Option<ObjectRef> {
+        self.note(Key::Selectors(namespace.into()));
+        let first = ObjectRef::new(Kind::Service, namespace, "");
+        let mut all = self.state.store.services.range(first..);
+        let found = all.by_ref().take_while(|it| it.0.namespace == *namespace);
+        let mut found = found.filter(|it| it.1.selector == *selector);
+        found.next().map(|it| it.0.clone())
+    }
+
     pub(crate) fn secret(&self, reference: &ObjectRef) -> Option<&'a Arc<SecretModel>> {
         self.note_object(reference);
         self.state.store.secrets.get(reference)
@@ -163,6 +178,22 @@ impl<'a> View<'a> {
     pub(crate) fn entries_of(&self, host: &str) -> Vec<&'a Arc<EntryModel>> {
         self.note(Key::Host(host.into()));
         self.state.store.entries_of(host)
+    }
+
+    /// Whether there is any DestinationRule.
+    pub(crate) fn has_destinations(&self) -> bool {
+        !self.state.store.destinations.is_empty()
+    }
+
+    /// Only for the rule's own computation, which runs when the rule changes and need not note that.
+    pub(crate) fn destination(&self, reference: &ObjectRef) -> Option<&'a Arc<DestinationModel>> {
+        self.state.store.destinations.get(reference)
+    }
+
+    /// The DestinationRules of exactly this host, oldest first. Not noted: a rule that comes, goes or changes touches
+    /// the Service or host that it names and the other rules of its host, a wildcard the backends that it covers.
+    pub(crate) fn destinations_of(&self, host: &str) -> Vec<&'a Arc<DestinationModel>> {
+        self.state.store.destinations_of(host)
     }
 
     /// The ListenerSets that name this Gateway as parent, in merge order: oldest, then namespace/name.

@@ -140,6 +140,7 @@ mod tests {
             protocol,
             endpoints: ir::EndpointSetKey::new("Service/shop/cart:80"),
             tls: None,
+            policy: None,
         }))
     }
 

@@ -2,9 +2,11 @@
 
 use super::context::RequestContext;
 use super::failure::failure;
+use super::forwarded;
+use crate::listen::ConnInfo;
 use crate::snapshot::RuleHandle;
 use crate::telemetry::Outcome;
-use crate::upstream::{EjectPolicy, for_upgrade, peer};
+use crate::upstream::{Affinity, Choice, EjectPolicy, Key, Verdict, announced, for_upgrade, peer, shape};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::ResponseHeader;
@@ -32,6 +34,27 @@ pub(super) async fn back_off(context: &RequestContext) -> Result<()> {
     Ok(())
 }
 
+/// Waits for the right to use a connection, where a rule bounds their number. It is kept for all tries of the request.
+pub(super) async fn wait_for_connection(context: &mut RequestContext) -> Result<()> {
+    let slots = context.target().and_then(|target| target.circuit.as_ref()?.slots());
+    let (Some(slots), None, Some(port)) = (slots.cloned(), &context.slot, &context.port) else {
+        return Ok(());
+    };
+    let left = RequestContext::remaining(context.deadline, Instant::now());
+    let limit = left.unwrap_or(port.gateway.settings.limits.stream_idle_timeout);
+    match tokio::time::timeout(limit, slots.take()).await {
+        Ok(Some(slot)) => {
+            context.slot = Some(slot);
+            Ok(())
+        }
+        Ok(None) => Err(failure(context, Outcome::Overflow)),
+        Err(_) => {
+            let overdue = context.overdue(Instant::now());
+            Err(failure(context, overdue.unwrap_or(Outcome::Overflow)))
+        }
+    }
+}
+
 /// Chooses an endpoint and describes the connection to it.
 pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instant) -> Result<Box<HttpPeer>> {
     if let Some(overdue) = context.overdue(now).filter(|outcome| *outcome == Outcome::RequestTimeout) {
@@ -51,7 +74,22 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
     };
     let settings = &port.gateway.settings;
     context.try_deadline = context.timeouts().backend_request.and_then(|timeout| now.checked_add(timeout));
-    let Some(picked) = target.pool.pick(settings.balancing, &context.tried, context.session.as_ref()) else {
+    let given = context.given.as_ref().map(|it| it.0);
+    let key = match target.affinity.as_deref() {
+        Some(affinity) if given.is_none() => {
+            match key(affinity, session, context.connection.as_deref(), settings.trusted_hops) {
+                Key::Is(key) => Some(key),
+                Key::None => None,
+                Key::Given(key, cookie) => {
+                    context.given = Some((key, cookie));
+                    Some(key)
+                }
+            }
+        }
+        _ => given,
+    };
+    let choice = Choice { key, ..target.choice(settings) };
+    let Some(picked) = target.pool.pick_by(choice, &context.tried, context.session.as_ref()) else {
         return Err(failure(context, Outcome::NoEndpoint));
     };
     let left = [context.deadline, context.try_deadline]
@@ -59,17 +97,31 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
         .filter_map(|deadline| RequestContext::remaining(deadline, now))
         .min();
     let mut peer = peer(picked.address, target.backend.protocol, &settings.limits, target.group);
-    if let Some(left) = left {
-        bound(&mut peer, left);
-    }
-    if session.is_upgrade_req() && target.backend.protocol == BackendProtocol::Http1 {
+    let preface = context.connection.as_ref().and_then(|it| target.preface(it.peer, it.local));
+    if let Some(preface) = preface {
+        announced(&mut peer, client.map(Arc::as_ref), preface);
+    } else if session.is_upgrade_req() && target.backend.protocol == BackendProtocol::Http1 {
         for_upgrade(&mut peer, client.map(Arc::as_ref));
     } else if let Some(client) = client {
         client.prepare(&mut peer);
     }
+    if let Some(terms) = target.connections() {
+        shape(&mut peer, terms);
+    }
+    if let Some(left) = left {
+        bound(&mut peer, left);
+    }
     context.picked = Some(picked);
     context.try_started = Some(now);
     Ok(peer)
+}
+
+/// What of the request decides where it goes.
+fn key(affinity: &Affinity, session: &Session, connection: Option<&ConnInfo>, trusted_hops: u8) -> Key {
+    let Some(connection) = connection else { return Key::None };
+    let header = session.req_header();
+    let client = || forwarded::client(header, connection.peer.ip(), trusted_hops);
+    affinity.of_request(&header.headers, header.uri.query(), client)
 }
 
 /// Nothing of the try may take longer than what is left of the request's and the try's time.
@@ -99,18 +151,17 @@ pub(super) fn judge(
     }
     if status == 101 {
         if !session.is_upgrade_req() {
-            report(context, false, now);
+            report(context, Verdict::Failed, now);
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "101 without a request for an upgrade")
                 .into_up());
         }
         context.upgraded = true;
     }
     context.upstream_duration = context.try_started.map(|started| now.saturating_duration_since(started));
-    let unwell = matches!(status, 502..=504);
-    report(context, !unwell, now);
+    report(context, Verdict::Answered(status), now);
     let listed =
         context.rule.as_ref().and_then(|rule| rule.retry()).is_some_and(|it| it.codes.contains(&status));
-    if listed && may_retry(session, context, now) {
+    if listed && may_retry(session, context, now) && admit_retry(context) {
         next_endpoint(context);
         let mut error = Error::explain(ErrorType::HTTPStatus(status), "listed for retry");
         error.set_retry(true);
@@ -125,14 +176,15 @@ pub(super) fn connect_failed(
     context: &mut RequestContext,
     now: Instant,
 ) -> Box<Error> {
-    report(context, false, now);
+    report(context, Verdict::Failed, now);
     next_endpoint(context);
     let tries = retries(context.rule.as_ref()).map_or(TRIES, |retries| TRIES.max(retries + 1));
     let others = context.target().is_some_and(|target| target.pool.len() > context.tried.len());
     let policy = retries(context.rule.as_ref()).is_some_and(|retries| context.attempts <= retries);
     let again = context.attempts < tries
         && (others || policy)
-        && context.overdue(now) != Some(Outcome::RequestTimeout);
+        && context.overdue(now) != Some(Outcome::RequestTimeout)
+        && admit_retry(context);
     error.set_retry(again);
     error
 }
@@ -160,13 +212,14 @@ pub(super) fn failed(
     // The next use of a kept connection is how one learns that it is gone: no fault of the endpoint.
     let stale = reused && ended;
     if !stale {
-        report(context, false, now);
+        report(context, Verdict::Failed, now);
     }
     let harmless = ended && (session.req_header().method.is_idempotent() || unprocessed(&error));
     // A rule's own policy counts the tries of its endpoints, kept connections aside.
     let own = stale || retries(context.rule.as_ref()).is_none();
     let again = (harmless && own && context.attempts < TRIES && replayable(session, context, now))
         || may_retry(session, context, now);
+    let again = again && admit_retry(context);
     if again {
         // A session stays at its endpoint when only the connection was old.
         if stale && context.session.is_some() { drop(context.picked.take()) } else { next_endpoint(context) }
@@ -200,6 +253,15 @@ fn replayable(session: &Session, context: &RequestContext, now: Instant) -> bool
     untouched(session) && context.overdue(now) != Some(Outcome::RequestTimeout)
 }
 
+/// Whether the breakers of the backend let the request be tried again; asked once a request.
+fn admit_retry(context: &mut RequestContext) -> bool {
+    let Some(circuit) = context.target().and_then(|target| target.circuit.clone()) else { return true };
+    if context.retry.is_none() {
+        context.retry = circuit.admit_retry();
+    }
+    context.retry.is_some()
+}
+
 fn retries(rule: Option<&RuleHandle>) -> Option<u32> {
     rule?.retry().map(|retry| retry.attempts)
 }
@@ -210,13 +272,10 @@ fn untouched(session: &Session) -> bool {
         && !session.as_ref().retry_buffer_truncated()
 }
 
-fn report(context: &RequestContext, well: bool, now: Instant) {
+fn report(context: &RequestContext, verdict: Verdict, now: Instant) {
     let (Some(picked), Some(port)) = (&context.picked, &context.port) else { return };
-    if well {
-        picked.succeeded();
-    } else {
-        picked.failed(now, EjectPolicy::from(&port.gateway.settings));
-    }
+    let rule = context.target().and_then(|target| target.ejection());
+    picked.report(verdict, now, rule, EjectPolicy::from(&port.gateway.settings));
 }
 
 /// Gives the endpoint back and remembers to avoid it.

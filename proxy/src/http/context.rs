@@ -4,7 +4,8 @@ use crate::listen::ConnInfo;
 use crate::policy::{PolicyRuntime, Told};
 use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
 use crate::telemetry::{Metrics, Outcome};
-use crate::upstream::{MirrorBody, Permit, Picked, SessionId};
+use crate::upstream::{Admission, MirrorBody, Permit, Picked, SessionId, Slot};
+use http::HeaderValue;
 use sluice_ir as ir;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,6 +68,12 @@ pub struct RequestContext {
     pub(super) upstream_duration: Option<Duration>,
     /// Share of the backend's pending requests.
     pub(super) permit: Option<Permit>,
+    /// What the breakers of the backend let it have: to be on its way, to use a connection, to be tried again.
+    pub(super) admission: Option<Admission>,
+    pub(super) slot: Option<Slot>,
+    pub(super) retry: Option<Admission>,
+    /// A key that the client gets by a cookie, so that it comes back to the same endpoint.
+    pub(super) given: Option<(u64, HeaderValue)>,
     /// The session that the client named.
     pub(super) session: Option<SessionId>,
     /// Bodies of running copies.
@@ -102,6 +109,10 @@ impl RequestContext {
             try_started: None,
             upstream_duration: None,
             permit: None,
+            admission: None,
+            slot: None,
+            retry: None,
+            given: None,
             session: None,
             mirrors: Vec::new(),
             request_body_bytes: 0,

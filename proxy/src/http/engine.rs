@@ -82,6 +82,7 @@ impl ProxyHttp for Engine {
         context: &mut RequestContext,
     ) -> Result<Box<HttpPeer>> {
         attempt::back_off(context).await?;
+        attempt::wait_for_connection(context).await?;
         guard::contained("endpoint", || attempt::begin(session, context, Instant::now()))
     }
 

@@ -227,13 +227,13 @@ fn choose_backend(rule: &RuleRuntime, header: &RequestHeader, context: &mut Requ
     let Some(Ok(target)) = rule.backends.get(chosen).map(|backend| backend.target.as_ref()) else {
         return Next::Answer(Outcome::InvalidBackend);
     };
-    match target.permits.try_acquire() {
-        Some(permit) => {
-            context.permit = Some(permit);
-            Next::Forward
-        }
-        None => Next::Answer(Outcome::Overloaded),
+    let Some(permit) = target.permits.try_acquire() else { return Next::Answer(Outcome::Overloaded) };
+    if let Some(circuit) = &target.circuit {
+        let Some(admission) = circuit.admit() else { return Next::Answer(Outcome::Overflow) };
+        context.admission = Some(admission);
     }
+    context.permit = Some(permit);
+    Next::Forward
 }
 
 /// Applies the filters of rule and backendRef and tells the backend of the client.
@@ -292,9 +292,13 @@ fn start_mirror(
     context: &RequestContext,
 ) -> Option<crate::upstream::MirrorBody> {
     let gateway = &context.port.as_ref()?.gateway;
+    // A backend that wants to be told of each client gets no copies: many share a connection.
+    if mirror.backend.backend.policy.as_deref().is_some_and(|it| it.proxy_header.is_some()) {
+        return None;
+    }
     // A backend that can't be spoken to gets no copies; the log has said why.
     let tls = mirror.backend.client(gateway).ok()?.cloned();
-    let picked = mirror.backend.pool.pick(gateway.settings.balancing, &[], None)?;
+    let picked = mirror.backend.pool.pick_by(mirror.backend.choice(&gateway.settings), &[], None)?;
     Some(client.start(MirrorRequest {
         address: picked.address,
         tls,

@@ -39,6 +39,9 @@ pub(super) fn filter(
     {
         cors.mark(origin, header)?;
     }
+    if let Some((_, cookie)) = context.given.take() {
+        header.append_header(header::SET_COOKIE, cookie)?;
+    }
     if let (Some(sessions), Some(picked)) = (rule.sessions(), &context.picked) {
         let tls = context.connection.as_ref().is_some_and(|connection| connection.tls.is_some());
         let known = context.session.as_ref().is_some_and(|session| *session == picked.session_id());

@@ -14,7 +14,7 @@ use crate::policy::Kept;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
 use crate::tls::Certificates;
-use crate::upstream::Upstreams;
+use crate::upstream::{Affinity, Upstreams};
 use ahash::{AHashMap, AHashSet};
 use parking_lot::Mutex;
 use sluice_ir::{self as ir, Resource, ResourceKey};
@@ -175,6 +175,7 @@ impl Compiler {
             self.metrics.retire_streams_except(|gateway, route| self.streams.serves(gateway, route));
         }
         if any(|key| matches!(key, ResourceKey::Backend(_))) {
+            self.upstreams.retain_circuits(|key| self.backends.contains_key(key));
             let keys: AHashSet<_> = self.backends.keys().map(ir::BackendKey::as_str).collect();
             self.metrics.retire_backends_except(|backend| keys.contains(backend));
         }
@@ -255,6 +256,8 @@ impl Compiler {
 
     fn backend(&self, backend: &Arc<ir::Backend>) -> Option<Arc<BackendRuntime>> {
         let pool = self.upstreams.pool(&backend.endpoints)?;
+        let affinity = backend.policy.as_deref().and_then(|it| it.affinity.as_ref());
+        pool.set_table(affinity.map(|it| &it.table));
         Some(Arc::new(BackendRuntime {
             pool,
             permits: self.upstreams.permits(&backend.key, self.pending_requests()),
@@ -264,6 +267,8 @@ impl Compiler {
                 &self.snapshot,
                 self.backends.get(&backend.key).map(Arc::as_ref),
             ),
+            circuit: self.upstreams.circuit(backend),
+            affinity: affinity.and_then(|it| Affinity::new(&it.key)).map(Box::new),
             backend: backend.clone(),
         }))
     }

@@ -8,7 +8,9 @@ use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
 use crate::policy::PolicyRuntime;
 use crate::telemetry::{Metrics, RouteMetrics};
-use crate::upstream::{EndpointPool, Permits, Sampler, Sessions, TlsClient, Weights};
+use crate::upstream::{
+    Affinity, Choice, Circuit, EndpointPool, Permits, Sampler, Sessions, TlsClient, Weights, preface,
+};
 use ::http::HeaderValue;
 use ahash::AHashMap;
 use sluice_ir as ir;
@@ -16,6 +18,7 @@ use sluice_route::{Found, RouteTable, RuleEntry, TableRoute};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Everything that requests read, by bound address.
 #[derive(Default)]
@@ -269,9 +272,46 @@ pub struct BackendRuntime {
     pub group: u64,
     /// TLS towards its endpoints; `None`: plain.
     pub tls: Option<BackendTls>,
+    /// Circuit breakers of its rule; `None`: none.
+    pub circuit: Option<Arc<Circuit>>,
+    /// What of a request decides where it goes; `None`: nothing.
+    pub affinity: Option<Box<Affinity>>,
 }
 
 impl BackendRuntime {
+    /// How an endpoint is chosen: by its rule, else as the Gateway has it.
+    pub fn choice(&self, settings: &ir::Settings) -> Choice<'_> {
+        match self.backend.policy.as_deref() {
+            None => Choice::plain(settings.balancing),
+            Some(policy) => Choice {
+                how: policy.balancing.unwrap_or(settings.balancing),
+                rule: policy.ejection.as_ref(),
+                key: None,
+                warmup: policy.warmup.as_ref(),
+            },
+        }
+    }
+
+    /// The detection of its rule; `None`: as the Gateway has it.
+    pub fn ejection(&self) -> Option<&ir::Ejection> {
+        self.backend.policy.as_deref()?.ejection.as_ref()
+    }
+
+    /// What connections begin with, for a client that came to `local`; `None`: nothing.
+    pub fn preface(&self, client: SocketAddr, local: SocketAddr) -> Option<Vec<u8>> {
+        Some(preface(self.backend.policy.as_deref()?.proxy_header?, client, local))
+    }
+
+    /// What its rule says of connections.
+    pub fn connections(&self) -> Option<&ir::ConnectionTerms> {
+        Some(&self.backend.policy.as_deref()?.connections)
+    }
+
+    /// Time to connect.
+    pub fn connect_timeout(&self, settings: &ir::Settings) -> Duration {
+        self.connections().and_then(|it| it.connect_timeout).unwrap_or(settings.limits.connect_timeout)
+    }
+
     /// Who speaks TLS to it for that Gateway; `Ok(None)`: it is spoken to plainly.
     ///
     /// # Errors

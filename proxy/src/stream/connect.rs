@@ -5,7 +5,8 @@ use super::relay::EndpointSide;
 use super::{StreamEngine, Way};
 use crate::snapshot::BackendRuntime;
 use crate::telemetry::Outcome;
-use crate::upstream::{EjectPolicy, Picked, TlsClient};
+use crate::upstream::{Choice, EjectPolicy, Picked, TlsClient, Verdict, connect_after};
+use sluice_ir::ConnectionTerms;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -31,22 +32,28 @@ pub(super) async fn connect(
     record: &mut Record,
 ) -> Result<(EndpointSide, Picked), Outcome> {
     let settings = way.settings();
+    let report = |picked: &Picked, verdict| {
+        picked.report(verdict, Instant::now(), backend.ejection(), EjectPolicy::from(settings));
+    };
+    let key = backend.affinity.as_deref().and_then(|it| it.of_connection(record.client().ip()));
+    let preface = record.local.and_then(|local| backend.preface(record.client(), local)).unwrap_or_default();
+    let choice = Choice { key, ..backend.choice(settings) };
     let mut tried: Vec<SocketAddr> = Vec::new();
     loop {
-        let picked = backend.pool.pick(settings.balancing, &tried, None).ok_or(Outcome::NoEndpoint)?;
+        let picked = backend.pool.pick_by(choice, &tried, None).ok_or(Outcome::NoEndpoint)?;
         let begun = Instant::now();
         record.attempts += 1;
         record.endpoint = Some(picked.address);
-        let opening = open(picked.address, tls);
-        let opened = tokio::time::timeout(settings.limits.connect_timeout, opening).await;
+        let opening = open(picked.address, tls, &preface, backend.connections());
+        let opened = tokio::time::timeout(backend.connect_timeout(settings), opening).await;
         match opened.unwrap_or(Err(Outcome::ConnectFailed)) {
             Ok(side) => {
                 record.connecting = Some(begun.elapsed());
-                picked.succeeded();
+                report(&picked, Verdict::Answered(200));
                 return Ok((side, picked));
             }
             Err(outcome) => {
-                picked.failed(Instant::now(), EjectPolicy::from(settings));
+                report(&picked, Verdict::Failed);
                 engine.metrics.connect_failed(backend.backend.key.as_str());
                 tried.push(picked.address);
                 if record.attempts >= TRIES || tried.len() >= backend.pool.len() {
@@ -57,24 +64,34 @@ pub(super) async fn connect(
     }
 }
 
-async fn open(address: SocketAddr, tls: Option<&Arc<TlsClient>>) -> Result<EndpointSide, Outcome> {
+async fn open(
+    address: SocketAddr,
+    tls: Option<&Arc<TlsClient>>,
+    preface: &[u8],
+    terms: Option<&ConnectionTerms>,
+) -> Result<EndpointSide, Outcome> {
     match tls {
         None => {
-            let socket = TcpStream::connect(address).await.map_err(|_| Outcome::ConnectFailed)?;
-            prepare(&socket).map_err(|_| Outcome::ConnectFailed)?;
+            let socket = connect_after(address, preface).await.map_err(|_| Outcome::ConnectFailed)?;
+            prepare(&socket, terms).map_err(|_| Outcome::ConnectFailed)?;
             Ok(EndpointSide::Plain(socket))
         }
         Some(client) => {
-            let stream = client.dial(address).await.map_err(|_| Outcome::UpstreamTls)?;
-            prepare(stream.get_ref().0).map_err(|_| Outcome::ConnectFailed)?;
+            let stream = client.dial_after(address, preface).await.map_err(|_| Outcome::UpstreamTls)?;
+            prepare(stream.get_ref().0, terms).map_err(|_| Outcome::ConnectFailed)?;
             Ok(EndpointSide::Tls(stream))
         }
     }
 }
 
 /// Small packets at once, and an end for peers that vanished.
-fn prepare(socket: &TcpStream) -> io::Result<()> {
+fn prepare(socket: &TcpStream, terms: Option<&ConnectionTerms>) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    let keepalive = match terms.and_then(|it| it.keepalive.as_ref()) {
+        None => TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL),
+        Some(it) => {
+            TcpKeepalive::new().with_time(it.after).with_interval(it.interval).with_retries(it.probes)
+        }
+    };
     SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }

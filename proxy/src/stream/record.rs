@@ -18,6 +18,8 @@ pub(super) struct Record {
     client: SocketAddr,
     server_name: Option<String>,
     tls_version: Option<&'static str>,
+    /// Where the client came to; known of connections.
+    pub(super) local: Option<SocketAddr>,
     /// Endpoint of the last try.
     pub(super) endpoint: Option<SocketAddr>,
     /// How long the last try took to connect.
@@ -54,11 +56,17 @@ impl Record {
             client: speaker.address,
             server_name: speaker.server_name,
             tls_version: speaker.tls_version,
+            local: None,
             endpoint: None,
             connecting: None,
             attempts: 0,
             outcome: Outcome::Cut,
         }
+    }
+
+    /// Who is carried.
+    pub(super) fn client(&self) -> SocketAddr {
+        self.client
     }
 
     /// The stream ended.

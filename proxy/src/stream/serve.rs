@@ -30,6 +30,7 @@ impl Stream for Carrying {
         let tls_version = info.tls.as_ref().map(|tls| tls.version.trim_start_matches("TLSv"));
         let speaker = Speaker { address: info.peer, server_name, tls_version };
         let mut record = Record::begin(&self.engine, &self.way, speaker, started);
+        record.local = Some(info.local);
         let outcome = self.run(client, &mut record).await;
         record.end(outcome);
     }
@@ -48,6 +49,12 @@ impl Carrying {
             Err(outcome) => return refuse(outcome),
         };
         let Some(_permit) = backend.permits.try_acquire() else { return refuse(Outcome::Overloaded) };
+        // Nobody waits here: a connection is carried or refused.
+        let slots = backend.circuit.as_ref().and_then(|it| it.slots());
+        let slot = slots.map(|slots| slots.try_take());
+        if matches!(slot, Some(None)) {
+            return refuse(Outcome::Overflow);
+        }
         let tls = match self.is_passed_through() {
             // The client's own TLS goes on to the endpoint.
             true => Ok(None),
@@ -60,7 +67,8 @@ impl Carrying {
             Err(outcome) => return refuse(outcome),
         };
         let counts = record.counts.clone();
-        let idle = self.way.settings().limits.stream_idle_timeout;
+        let own = backend.connections().and_then(|it| it.silent_for);
+        let idle = own.unwrap_or(self.way.settings().limits.stream_idle_timeout);
         relay(client, endpoint, &self.engine.pipes, &counts, idle).await
     }
 

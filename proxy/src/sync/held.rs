@@ -151,6 +151,7 @@ mod tests {
             protocol,
             endpoints: ir::EndpointSetKey::new(name),
             tls: None,
+            policy: None,
         }))
     }
 

@@ -83,6 +83,8 @@ outcomes! {
         "The backend has no endpoint that takes requests.";
     Overloaded "overloaded" Some(503), 14,
         "Connections of the port or of the client address, or pending requests of the backend, reached their limit.";
+    Overflow "overflow" Some(503), 14,
+        "A limit of the backend's DestinationRule was reached: requests on their way or waiting, or connections.";
     ConnectFailed "connect_failed" Some(502), 14,
         "No endpoint accepted a connection.";
     UpstreamTls "upstream_tls" Some(502), 14,

@@ -4,8 +4,10 @@
 //! failures send an endpoint to rest, longer each time it happens again. All numbers are atomics; only sending an
 //! endpoint to rest takes a lock (of its pool), so that never too many rest at once.
 
+use super::outlier::{self, Tally, Verdict};
 use super::pool::EndpointPool;
 use super::session::SessionId;
+use sluice_ir::Ejection;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
@@ -36,9 +38,13 @@ pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
     pub(super) session: SessionId,
     pool: Weak<EndpointPool>,
+    /// When it came, on the clock of [`millis`].
+    came_ms: u64,
     in_flight: AtomicU32,
     /// Consecutive failures.
     failures: AtomicU32,
+    /// What a rule counts in place of `failures`.
+    tally: Tally,
     /// Rests that followed each other closely.
     rests: AtomicU32,
     /// On the clock of [`millis`]; 0: never rested.
@@ -53,12 +59,18 @@ impl Endpoint {
             address,
             session,
             pool,
+            came_ms: millis(Instant::now()),
             in_flight: AtomicU32::new(0),
             failures: AtomicU32::new(0),
+            tally: Tally::default(),
             rests: AtomicU32::new(0),
             rest_ends_ms: AtomicU64::new(0),
             forget_at_ms: AtomicU64::new(0),
         }
+    }
+
+    pub(super) fn came_ms(&self) -> u64 {
+        self.came_ms
     }
 
     pub(super) fn in_flight(&self) -> u32 {
@@ -89,8 +101,18 @@ impl Endpoint {
         end_ms
     }
 
+    /// The same by a rule.
+    pub(super) fn rest_by(&self, rule: &Ejection, now_ms: u64) -> u64 {
+        let (before, ended_ms) = (self.rests.load(Ordering::Relaxed), self.rest_ends_ms());
+        let (number, end_ms) = outlier::next(rule, before, ended_ms, now_ms);
+        self.rests.store(number, Ordering::Relaxed);
+        self.rest_ends_ms.store(end_ms, Ordering::Relaxed);
+        end_ms
+    }
+
     pub(super) fn forget_failures(&self) {
         self.failures.store(0, Ordering::Relaxed);
+        self.tally.clear();
     }
 
     fn succeeded(&self, clock: impl FnOnce() -> Instant) {
@@ -135,6 +157,21 @@ impl Picked {
             && let Some(pool) = self.endpoint.pool.upgrade()
         {
             pool.send_to_rest(&self.endpoint, now, policy.base);
+        }
+    }
+
+    /// Tells the endpoint's health: by the rule's detection where there is one, else by the Gateway's.
+    pub fn report(&self, verdict: Verdict, now: Instant, rule: Option<&Ejection>, policy: EjectPolicy) {
+        match rule {
+            Some(rule) => {
+                if self.endpoint.tally.note(verdict, rule)
+                    && let Some(pool) = self.endpoint.pool.upgrade()
+                {
+                    pool.eject(&self.endpoint, now, rule);
+                }
+            }
+            None if verdict.is_failure() => self.failed(now, policy),
+            None => self.succeeded(),
         }
     }
 

@@ -5,32 +5,43 @@
 //! the endpoint, not to the route, and survive every change of configuration that keeps the endpoint. Picking takes
 //! no lock and allocates nothing.
 
+mod affinity;
+mod circuit;
 mod dns;
 mod endpoint;
+mod hash_table;
 mod mirror;
+mod outlier;
 mod patient;
 mod peer;
 mod permits;
 mod pool;
+mod preface;
 mod random;
 mod registry;
 mod session;
 mod socket;
 mod tls;
+mod warmup;
 mod weights;
 
+pub use affinity::{Affinity, Key};
+pub use circuit::{Admission, Circuit, Slot, Slots};
 pub use dns::{Answer, Pace, ResolveError, Resolver};
 pub use endpoint::{EjectPolicy, LONGEST_REST, Picked};
 pub use mirror::{MirrorBody, MirrorClient, MirrorLimits, MirrorRequest, MirrorStats};
-pub use patient::for_upgrade;
-pub use peer::{POOL_IDLE, STREAMS_PER_UPSTREAM, peer};
+pub use outlier::Verdict;
+pub use patient::{announced, for_upgrade};
+pub use peer::{POOL_IDLE, STREAMS_PER_UPSTREAM, peer, shape};
 pub use permits::{Permit, Permits};
-pub use pool::{EndpointPool, EndpointSnapshot, PoolSnapshot};
+pub use pool::{Choice, EndpointPool, EndpointSnapshot, PoolSnapshot};
+pub use preface::preface;
 pub use registry::Upstreams;
 pub use session::{SessionId, Sessions};
 pub use tls::{ClientError, TlsClient};
 pub use weights::{Sampler, Weights};
 
+pub(crate) use patient::connect_after;
 pub(crate) use tls::{TlsConnector, TlsStream};
 
 use socket::{keep_alive, kind_of, socket_option};

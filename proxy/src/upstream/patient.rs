@@ -1,4 +1,4 @@
-//! Connections for requests that ask for an upgrade.
+//! Connections that are used once: for requests that ask for an upgrade, and those that begin with the client's address.
 //!
 //! Pingora waits for the backend's answer and for the end of the client's (empty) body at the same time. When the
 //! answer is there first and it is 101, Pingora takes the end of the body, which comes next, for the end of the
@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Polls of the task before the first byte is given. Two would do.
@@ -32,16 +32,23 @@ const KEPT: Duration = Duration::from_millis(100);
 
 /// Makes the peer one for a request that asks for an upgrade; `tls`: over TLS.
 pub fn for_upgrade(peer: &mut HttpPeer, tls: Option<&TlsClient>) {
+    announced(peer, tls, Vec::new());
+}
+
+/// Makes the peer one whose connection begins with these bytes, before TLS.
+pub fn announced(peer: &mut HttpPeer, tls: Option<&TlsClient>, preface: Vec<u8>) {
     // Plain connections are kept by a hash of the backend instead.
     peer.options.second_keyshare = false;
     peer.group_key = new_key();
     peer.options.idle_timeout = Some(KEPT);
-    peer.options.custom_l4 = Some(Arc::new(Connector { tls: tls.map(|client| client.dialer().clone()) }));
+    peer.options.custom_l4 =
+        Some(Arc::new(Connector { tls: tls.map(|client| client.dialer().clone()), preface }));
 }
 
 #[derive(Debug)]
 struct Connector {
     tls: Option<Arc<Dialer>>,
+    preface: Vec<u8>,
 }
 
 #[async_trait]
@@ -52,11 +59,22 @@ impl Connect for Connector {
             return Error::e_explain(ErrorType::ConnectError, "not an address of the internet family");
         };
         let opened = match &self.tls {
-            Some(dialer) => dialer.dial(*address).await.map(Patient::socket),
-            None => TcpStream::connect(address).await.map(Patient::socket).map_err(DialError::Connect),
+            Some(dialer) => dialer.dial_after(*address, &self.preface).await.map(Patient::socket),
+            None => {
+                connect_after(*address, &self.preface).await.map(Patient::socket).map_err(DialError::Connect)
+            }
         };
         opened.map(Stream::from).map_err(DialError::into_pingora)
     }
+}
+
+/// A connection that begins with these bytes.
+pub(crate) async fn connect_after(address: std::net::SocketAddr, preface: &[u8]) -> io::Result<TcpStream> {
+    let mut socket = TcpStream::connect(address).await?;
+    if !preface.is_empty() {
+        socket.write_all(preface).await?;
+    }
+    Ok(socket)
 }
 
 /// What can be set on a socket.
@@ -139,7 +157,7 @@ mod tests {
     use super::{POLLS, Patient};
     use std::future::poll_fn;
     use std::pin::Pin;
-    use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+    use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
     use tokio::net::{TcpListener, TcpStream};
 
     #[tokio::test]

@@ -1,9 +1,10 @@
 //! Pingora's description of the endpoint that one try connects to.
 
+use super::tls::new_key;
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::l4::ext::TcpKeepalive;
 use pingora_core::upstreams::peer::{HttpPeer, PeerOptions};
-use sluice_ir::{BackendProtocol, Limits};
+use sluice_ir::{BackendProtocol, ConnectionTerms, Limits};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ pub const POOL_IDLE: Duration = Duration::from_secs(60);
 
 /// Streams that share one HTTP/2 connection to an endpoint; more open another connection.
 pub const STREAMS_PER_UPSTREAM: usize = 100;
+
+/// How long a connection stays that is not used again.
+const LET_GO: Duration = Duration::from_millis(100);
 
 /// First probe of a silent connection, and the time between two probes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -42,6 +46,38 @@ fn set_options(options: &mut PeerOptions, protocol: BackendProtocol, limits: &Li
     }
 }
 
+/// Gives the connection the terms of a rule, after everything else has said what kind of connection it is.
+pub fn shape(peer: &mut HttpPeer, terms: &ConnectionTerms) {
+    let options = &mut peer.options;
+    if let Some(timeout) = terms.connect_timeout {
+        options.connection_timeout = Some(timeout);
+        options.total_connection_timeout = Some(timeout);
+    }
+    if let Some(kept_for) = terms.kept_for
+        && options.custom_l4.is_none()
+    {
+        options.idle_timeout = Some(kept_for);
+    }
+    if let Some(wanted) = &terms.keepalive {
+        options.tcp_keepalive = Some(TcpKeepalive {
+            idle: wanted.after,
+            interval: wanted.interval,
+            count: wanted.probes as usize,
+            ..keepalive()
+        });
+    }
+    if let Some(streams) = terms.streams
+        && options.max_h2_streams > 1
+    {
+        options.max_h2_streams = streams as usize;
+    }
+    if terms.is_used_once {
+        // A key that nobody asks for again.
+        peer.group_key = new_key();
+        options.idle_timeout = Some(LET_GO);
+    }
+}
+
 fn protocol_bits(protocol: BackendProtocol) -> u64 {
     match protocol {
         BackendProtocol::Http1 => 0,
@@ -66,10 +102,10 @@ fn keepalive() -> TcpKeepalive {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-    use super::{STREAMS_PER_UPSTREAM, peer};
+    use super::{STREAMS_PER_UPSTREAM, peer, shape};
     use pingora_core::protocols::ALPN;
     use pingora_core::upstreams::peer::Peer as _;
-    use sluice_ir::{BackendProtocol, Limits};
+    use sluice_ir::{BackendProtocol, ConnectionTerms, Keepalive, Limits};
     use std::time::Duration;
 
     #[test]
@@ -90,6 +126,42 @@ mod tests {
     fn prior_knowledge_speaks_http2_over_shared_connections() {
         let peer = peer("127.0.0.1:1".parse().unwrap(), BackendProtocol::H2c, &Limits::default(), 0);
         assert_eq!((&peer.options.alpn, peer.options.max_h2_streams), (&ALPN::H2, STREAMS_PER_UPSTREAM));
+    }
+
+    #[test]
+    fn a_rule_changes_what_it_names_and_nothing_else() {
+        let plain = || peer("127.0.0.1:1".parse().unwrap(), BackendProtocol::H2c, &Limits::default(), 7);
+        let (before, mut after) = (plain(), plain());
+        shape(&mut after, &ConnectionTerms::default());
+        assert_eq!((after.group_key, after.reuse_hash()), (before.group_key, before.reuse_hash()));
+        assert_eq!(after.options.idle_timeout, before.options.idle_timeout);
+        let second = Duration::from_secs(1);
+        let keepalive = Keepalive { probes: 2, after: second * 3, interval: second * 4 };
+        let terms = ConnectionTerms {
+            connect_timeout: Some(second),
+            kept_for: Some(second * 2),
+            keepalive: Some(keepalive),
+            streams: Some(5),
+            ..ConnectionTerms::default()
+        };
+        shape(&mut after, &terms);
+        assert_eq!(after.options.total_connection_timeout, Some(second));
+        assert_eq!(after.options.idle_timeout, Some(second * 2));
+        assert_eq!(after.options.max_h2_streams, 5);
+        let probes = after.options.tcp_keepalive.as_ref().unwrap();
+        assert_eq!((probes.count, probes.idle, probes.interval), (2, second * 3, second * 4));
+        assert_eq!(after.options.read_timeout, before.options.read_timeout);
+    }
+
+    #[test]
+    fn a_connection_that_is_used_once_is_never_found_again() {
+        let once = || {
+            let mut peer =
+                peer("127.0.0.1:1".parse().unwrap(), BackendProtocol::Http1, &Limits::default(), 7);
+            shape(&mut peer, &ConnectionTerms { is_used_once: true, ..ConnectionTerms::default() });
+            peer.reuse_hash()
+        };
+        assert_ne!(once(), once());
     }
 
     #[test]

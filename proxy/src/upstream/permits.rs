@@ -26,7 +26,11 @@ impl Permits {
 
     /// A permit, or `None` at the limit. Never waits, never allocates.
     pub fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
-        let limit = self.limit.load(Ordering::Relaxed);
+        self.try_acquire_within(self.limit.load(Ordering::Relaxed))
+    }
+
+    /// The same with a limit of the caller's.
+    pub fn try_acquire_within(self: &Arc<Self>, limit: u32) -> Option<Permit> {
         self.in_use
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
                 (used < limit).then(|| used.saturating_add(1))

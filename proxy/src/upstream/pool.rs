@@ -5,14 +5,17 @@
 //! their load and health. The pool neither connects nor probes: health comes from what callers report.
 
 use super::endpoint::{Endpoint, Picked, millis};
+use super::hash_table::Table;
+use super::outlier;
 use super::random;
 use super::session::SessionId;
+use super::warmup::Warming;
 use super::weights::Weights;
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::Serialize;
-use sluice_ir::{Balancing, EndpointSetKey, EndpointState};
+use sluice_ir::{Balancing, Ejection, EndpointSetKey, EndpointState, HashTable, Warmup};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -39,8 +42,30 @@ pub struct EndpointPool {
     rests_until_ms: AtomicU64,
     /// Rests since the start.
     ejections: AtomicU64,
-    /// Held by whoever changes the list or sends an endpoint to rest.
-    changing: Mutex<()>,
+    /// When the newest endpoint came; 0 while nobody has asked for warm-up.
+    newest_ms: AtomicU64,
+    /// Held by whoever changes the list or sends an endpoint to rest; what tables the list has.
+    changing: Mutex<Option<HashTable>>,
+}
+
+/// How an endpoint is chosen for a backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// Among those that may be used.
+    pub how: Balancing,
+    /// Which may be.
+    pub rule: Option<&'a Ejection>,
+    /// Hash of the request's key; the table of the pool says where it belongs.
+    pub key: Option<u64>,
+    /// Whether new endpoints get less at first.
+    pub warmup: Option<&'a Warmup>,
+}
+
+impl Choice<'_> {
+    /// Among all, in that way.
+    pub fn plain(how: Balancing) -> Self {
+        Self { how, rule: None, key: None, warmup: None }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,12 +80,20 @@ struct List {
 struct Group {
     places: Vec<Place>,
     weights: Weights,
+    /// Who belongs to which hash; where a rule asks for it.
+    table: Option<Table>,
 }
 
 #[derive(Debug)]
 struct Place {
     endpoint: Arc<Endpoint>,
     weight: u32,
+}
+
+impl Place {
+    fn again(&self) -> Self {
+        Self { endpoint: self.endpoint.clone(), weight: self.weight }
+    }
 }
 
 impl EndpointPool {
@@ -71,7 +104,8 @@ impl EndpointPool {
             list: ArcSwap::default(),
             rests_until_ms: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
-            changing: Mutex::new(()),
+            newest_ms: AtomicU64::new(0),
+            changing: Mutex::new(None),
         })
     }
 
@@ -81,17 +115,30 @@ impl EndpointPool {
     /// ready endpoints, or among the draining ones when none is ready: those that neither rest nor were tried, else
     /// those that were not tried, else all.
     pub fn pick(&self, how: Balancing, tried: &[SocketAddr], sticky: Option<&SessionId>) -> Option<Picked> {
-        self.pick_at(how, tried, sticky, Instant::now)
+        self.pick_at(Choice::plain(how), tried, sticky, Instant::now)
+    }
+
+    /// The same for a backend whose rule may have a detection of its own: what that leaves out is not used at all,
+    /// unless too few endpoints are healthy.
+    pub fn pick_by(
+        &self,
+        choice: Choice<'_>,
+        tried: &[SocketAddr],
+        sticky: Option<&SessionId>,
+    ) -> Option<Picked> {
+        self.pick_at(choice, tried, sticky, Instant::now)
     }
 
     fn pick_at(
         &self,
-        how: Balancing,
+        choice: Choice<'_>,
         tried: &[SocketAddr],
         sticky: Option<&SessionId>,
         clock: impl FnOnce() -> Instant,
     ) -> Option<Picked> {
+        let how = choice.how;
         let list = self.list.load();
+        let warming = choice.warmup.and_then(|it| self.warming(it));
         let now_ms = self.now_if_any_rests(clock);
         let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.address);
         let healthy = |endpoint: &Endpoint| now_ms.is_none_or(|now_ms| !endpoint.rests_at(now_ms));
@@ -100,10 +147,21 @@ impl EndpointPool {
             return Some(Picked::new(endpoint.clone()));
         }
         let group = if list.ready.places.is_empty() { &list.draining } else { &list.ready };
-        let place = group
-            .choose(how, |endpoint| untried(endpoint) && healthy(endpoint))
-            .or_else(|| group.choose(how, untried))
-            .or_else(|| group.choose(how, |_| true))?;
+        let fits = |endpoint: &Endpoint| untried(endpoint) && healthy(endpoint);
+        let belongs = choice.key.and_then(|key| group.by_hash(key, fits));
+        let warm = |endpoint: &Endpoint| warming.is_none_or(|it| it.takes(endpoint.came_ms()));
+        let best = belongs
+            .or_else(|| warming.and_then(|_| group.choose(how, |endpoint| fits(endpoint) && warm(endpoint))))
+            .or_else(|| group.choose(how, fits));
+        let place = match (now_ms, choice.rule) {
+            (Some(now_ms), Some(rule))
+                if !outlier::uses_all(rule, group.healthy(now_ms), group.places.len()) =>
+            {
+                best.or_else(|| group.choose(how, healthy))?
+            }
+            (Some(_), Some(_)) => group.choose(how, untried).or_else(|| group.choose(how, |_| true))?,
+            _ => best.or_else(|| group.choose(how, untried)).or_else(|| group.choose(how, |_| true))?,
+        };
         Some(Picked::new(place.endpoint.clone()))
     }
 
@@ -150,9 +208,26 @@ impl EndpointPool {
         PoolSnapshot { key: self.key.clone(), ejections: self.ejections(), endpoints }
     }
 
+    /// Sets how hashes find endpoints; `None`: they don't. Builds the tables when that changed.
+    pub fn set_table(&self, table: Option<&HashTable>) {
+        let mut changing = self.changing.lock();
+        if changing.as_ref() == table {
+            return;
+        }
+        *changing = table.cloned();
+        let old = self.list.load();
+        let mut list = List { by_session: old.by_session.clone(), ..List::default() };
+        for (from, to) in [(&old.ready, &mut list.ready), (&old.draining, &mut list.draining)] {
+            to.places = from.places.iter().map(Place::again).collect();
+            to.weigh(from.weights.picks());
+            to.tabulate(table);
+        }
+        self.list.store(Arc::new(list));
+    }
+
     /// Replaces the members. Endpoints that stay keep their state, whatever else changes.
     pub(super) fn update(&self, members: &[Member]) {
-        let _changing = self.changing.lock();
+        let changing = self.changing.lock();
         let old = self.list.load();
         let mut list = List::default();
         for member in members {
@@ -172,7 +247,18 @@ impl EndpointPool {
         }
         list.ready.weigh(old.ready.weights.picks());
         list.draining.weigh(old.draining.weights.picks());
+        list.ready.tabulate(changing.as_ref());
+        list.draining.tabulate(changing.as_ref());
+        let newest = list.ready.places.iter().map(|place| place.endpoint.came_ms()).max();
+        self.newest_ms.store(newest.unwrap_or(0), Ordering::Relaxed);
         self.list.store(Arc::new(list));
+    }
+
+    /// The warm-up at this moment; `None` when every endpoint is through.
+    fn warming(&self, warmup: &Warmup) -> Option<Warming> {
+        let now_ms = millis(Instant::now());
+        let warming = Warming::new(warmup, now_ms);
+        warming.is_young(self.newest_ms.load(Ordering::Relaxed)).then_some(warming)
     }
 
     /// Lets an endpoint rest, unless half of its group would rest then: the last ones standing must not be taken out
@@ -195,6 +281,25 @@ impl EndpointPool {
         tracing::warn!(%set, %address, rest_ms, "endpoint rests after consecutive failures");
     }
 
+    /// Leaves an endpoint out by a rule, unless as many as may be are.
+    pub(super) fn eject(&self, endpoint: &Arc<Endpoint>, now: Instant, rule: &Ejection) {
+        let _changing = self.changing.lock();
+        endpoint.forget_failures();
+        let (list, now_ms) = (self.list.load(), millis(now));
+        let Some(group) = [&list.ready, &list.draining].into_iter().find(|group| group.has(endpoint)) else {
+            return;
+        };
+        let (all, healthy) = (group.places.len(), group.healthy(now_ms));
+        if endpoint.rests_at(now_ms) || !outlier::may_eject(rule, all - healthy, all) {
+            return;
+        }
+        let end_ms = endpoint.rest_by(rule, now_ms);
+        self.rests_until_ms.fetch_max(end_ms, Ordering::Relaxed);
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+        let (set, address, rest_ms) = (&self.key, endpoint.address, end_ms - now_ms);
+        tracing::warn!(%set, %address, rest_ms, "endpoint is left out by its DestinationRule");
+    }
+
     fn now_if_any_rests(&self, clock: impl FnOnce() -> Instant) -> Option<u64> {
         let until_ms = self.rests_until_ms.load(Ordering::Relaxed);
         if until_ms == 0 {
@@ -214,6 +319,24 @@ impl Group {
     fn weigh(&mut self, picks: u64) {
         let weights: Vec<_> = self.places.iter().map(|place| place.weight).collect();
         self.weights = Weights::continuing(&weights, picks);
+    }
+
+    fn tabulate(&mut self, kind: Option<&HashTable>) {
+        self.table = kind.map(|kind| {
+            let places = self.places.iter().map(|place| (place.endpoint.address, place.weight));
+            Table::build(kind, &places.collect::<Vec<_>>())
+        });
+    }
+
+    /// Whom a key belongs to, among those that fit.
+    fn by_hash(&self, key: u64, fits: impl Fn(&Endpoint) -> bool) -> Option<&Place> {
+        let fits = |index: usize| self.places.get(index).is_some_and(|place| fits(&place.endpoint));
+        self.places.get(self.table.as_ref()?.find(key, fits)?)
+    }
+
+    /// How many do not rest. Costs a look at each.
+    fn healthy(&self, now_ms: u64) -> usize {
+        self.places.iter().filter(|place| !place.endpoint.rests_at(now_ms)).count()
     }
 
     fn has(&self, endpoint: &Arc<Endpoint>) -> bool {

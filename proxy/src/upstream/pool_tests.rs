@@ -1,13 +1,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::{EndpointPool, Member};
-use crate::upstream::{EjectPolicy, Picked};
+use super::{Choice, EndpointPool, Member};
+use crate::upstream::{EjectPolicy, Picked, Verdict};
 use proptest::prelude::*;
-use sluice_ir::{Balancing, EndpointSetKey, EndpointState};
+use sluice_ir::{Balancing, Ejection, EndpointSetKey, EndpointState, HashTable, Warmup};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+fn by(how: Balancing) -> Choice<'static> {
+    Choice::plain(how)
+}
 
 const POLICY: EjectPolicy = EjectPolicy { after: 3, base: Duration::from_secs(10) };
 const ALL: [Balancing; 3] = [Balancing::LeastRequest, Balancing::RoundRobin, Balancing::Random];
@@ -50,7 +54,7 @@ fn break_endpoint(pool: &EndpointPool, wanted: SocketAddr, now: Instant) {
 /// Addresses that 300 picks of all kinds meet.
 fn met(pool: &EndpointPool, tried: &[SocketAddr], now: Instant) -> Vec<u16> {
     let mut met: Vec<_> = (0..300)
-        .filter_map(|turn| pool.pick_at(ALL[turn % 3], tried, None, || now))
+        .filter_map(|turn| pool.pick_at(by(ALL[turn % 3]), tried, None, || now))
         .map(|picked| picked.address.port())
         .collect();
     met.sort_unstable();
@@ -193,7 +197,7 @@ fn a_session_survives_changes_until_its_endpoint_goes_or_rests() {
     let (pool, now) = (pool(4), Instant::now());
     let session = pick_exactly(&pool, address(3)).session_id();
     pool.update(&[member(3), member(5), member(6), member(7)]);
-    let sticky = |now| pool.pick_at(Balancing::Random, &[], Some(&session), || now).unwrap().address;
+    let sticky = |now| pool.pick_at(by(Balancing::Random), &[], Some(&session), || now).unwrap().address;
     assert!(pool.holds(&session) && (0..50).all(|_| sticky(now) == address(3)));
     assert_ne!(pool.pick(Balancing::Random, &[address(3)], Some(&session)).unwrap().address, address(3));
     break_endpoint(&pool, address(3), now);
@@ -258,10 +262,106 @@ proptest! {
         let tried: Vec<_> = tried.into_iter().map(address).collect();
         let untried_exists = by_address.iter().any(|(it, state)| takes(*state) && !tried.contains(it));
         for how in ALL {
-            let picked = pool.pick_at(how, &tried, None, || now).unwrap();
+            let picked = pool.pick_at(by(how), &tried, None, || now).unwrap();
             let state = by_address.get(&picked.address).copied();
             prop_assert!(state.is_some_and(takes));
             prop_assert!(!untried_exists || !tried.contains(&picked.address));
         }
     }
+}
+
+fn rule(most_percent: u8, health_percent: u8) -> Ejection {
+    Ejection {
+        server_errors: 2,
+        gateway_errors: 0,
+        failures: None,
+        interval: Duration::from_secs(10),
+        base: Duration::from_secs(30),
+        most_percent,
+        health_percent,
+    }
+}
+
+/// Lets the endpoint of that number fail often enough.
+fn fail_by(pool: &Arc<EndpointPool>, rule: &Ejection, number: u16) {
+    let others: Vec<_> = (1..=9).filter(|it| *it != number).map(address).collect();
+    let picked = pool.pick(Balancing::Random, &others, None).unwrap();
+    assert_eq!(picked.address, address(number));
+    (0..2).for_each(|_| picked.report(Verdict::Answered(500), Instant::now(), Some(rule), POLICY));
+}
+
+#[test]
+fn what_a_rule_leaves_out_is_not_used_at_all() {
+    let (pool, rule) = (pool(3), rule(100, 0));
+    let choice = Choice { rule: Some(&rule), ..by(Balancing::Random) };
+    fail_by(&pool, &rule, 1);
+    assert!((0..100).all(|_| pool.pick_by(choice, &[], None).unwrap().address != address(1)));
+    let again = pool.pick_by(choice, &[address(2), address(3)], None).unwrap().address;
+    assert_ne!(again, address(1), "a healthy one twice, rather than one that is left out");
+    fail_by(&pool, &rule, 2);
+    fail_by(&pool, &rule, 3);
+    assert!(pool.pick_by(choice, &[], None).is_none());
+    assert_eq!(pool.ejections(), 3);
+}
+
+#[test]
+fn a_rule_bounds_how_many_are_left_out() {
+    let (pool, rule) = (pool(3), rule(10, 0));
+    (1..=3).for_each(|number| fail_by(&pool, &rule, number));
+    assert_eq!(pool.ejections(), 1, "one always may be");
+    let one = pool_of(&[member(1)]);
+    fail_by(&one, &rule, 1);
+    assert_eq!(one.ejections(), 0, "but not the last");
+}
+
+#[test]
+fn with_too_few_healthy_endpoints_all_are_used() {
+    let (pool, rule) = (pool(4), rule(100, 60));
+    fail_by(&pool, &rule, 1);
+    let choice = Choice { rule: Some(&rule), ..by(Balancing::Random) };
+    let picks = |pool: &Arc<EndpointPool>| {
+        (0..200).filter(|_| pool.pick_by(choice, &[], None).unwrap().address == address(1)).count()
+    };
+    assert_eq!(picks(&pool), 0, "three of four");
+    fail_by(&pool, &rule, 2);
+    assert!(picks(&pool) > 20, "two of four");
+}
+
+#[test]
+fn a_key_stays_at_its_endpoint_while_that_is_healthy_and_others_come_and_go() {
+    for table in [HashTable::Ring { least: 1_024 }, HashTable::Maglev { size: 1_021 }] {
+        let pool = pool(4);
+        pool.set_table(Some(&table));
+        let rule = rule(100, 0);
+        let pick = |key: u64| {
+            let choice = Choice { key: Some(key), rule: Some(&rule), ..by(Balancing::Random) };
+            pool.pick_by(choice, &[], None).unwrap().address
+        };
+        let keys: Vec<u64> = (0..200_u64).map(|it| it.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+        let before: Vec<_> = keys.iter().map(|key| pick(*key)).collect();
+        assert!((1..=4).all(|it| before.contains(&address(it))), "all have keys");
+        assert_eq!(keys.iter().map(|key| pick(*key)).collect::<Vec<_>>(), before);
+        fail_by(&pool, &rule, 2);
+        for (key, before) in keys.iter().zip(&before) {
+            let now = pick(*key);
+            assert!(if *before == address(2) { now != address(2) } else { now == *before });
+        }
+        pool.update(&(1..=5).map(member).collect::<Vec<_>>());
+        let moved = keys.iter().zip(&before).filter(|(key, before)| {
+            let now = pick(**key);
+            now != **before && now != address(5) && **before != address(2)
+        });
+        assert!(moved.count() <= 20, "a new endpoint takes keys, and hardly any goes elsewhere");
+        pool.set_table(None);
+        let spread: std::collections::BTreeSet<_> = (0..100).map(|_| pick(keys[0])).collect();
+        assert!(spread.len() > 1, "without a table a key means nothing");
+    }
+}
+
+#[test]
+fn a_new_endpoint_warms_up() {
+    let pool = pool(1);
+    let warmup = Warmup { time: Duration::from_secs(3_600), least_percent: 10, aggression: 100 };
+    let choice = Choice { warmup: Some(&warmup), ..by(Balancing::RoundRobin) };
+    assert!((0..50).all(|_| pool.pick_by(choice, &[], None).is_some()), "also when nobody is warm");
 }

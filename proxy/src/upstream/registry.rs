@@ -4,13 +4,14 @@
 //! same object while their key exists. The cost of a change follows its size: unchanged sets are recognised by
 //! pointer, and one host's new addresses touch only the pools that name it.
 
+use super::circuit::{Circuit, Counters};
 use super::dns::{Resolver, keep_fresh};
 use super::permits::Permits;
 use super::pool::{EndpointPool, Member, PoolSnapshot};
 use ahash::{AHashMap, AHashSet};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use sluice_ir::{BackendKey, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState};
+use sluice_ir::{Backend, BackendKey, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
@@ -25,6 +26,7 @@ pub struct Upstreams {
     resolver: Resolver,
     pools: ArcSwap<AHashMap<EndpointSetKey, Arc<EndpointPool>>>,
     permits: Mutex<AHashMap<BackendKey, Weak<Permits>>>,
+    circuits: Mutex<AHashMap<BackendKey, Arc<Counters>>>,
     state: Mutex<State>,
     /// How many names have had no answer yet, neither a good nor a bad one.
     unanswered: watch::Sender<usize>,
@@ -54,6 +56,7 @@ impl Upstreams {
             resolver,
             pools: ArcSwap::default(),
             permits: Mutex::default(),
+            circuits: Mutex::default(),
             state: Mutex::default(),
             unanswered: watch::Sender::new(0),
         })
@@ -102,6 +105,24 @@ impl Upstreams {
         let permits = Permits::new(limit);
         all.insert(key.clone(), Arc::downgrade(&permits));
         permits
+    }
+
+    /// The circuit breakers of a backend; `None` without limits. What is on its way stays counted over changes of the
+    /// limits. Takes a lock: not for the request path.
+    pub fn circuit(&self, backend: &Backend) -> Option<Arc<Circuit>> {
+        let policy = backend.policy.as_deref().filter(|it| !it.circuit.is_open());
+        let mut all = self.circuits.lock();
+        let Some(policy) = policy else {
+            all.remove(&backend.key);
+            return None;
+        };
+        let counters = all.entry(backend.key.clone()).or_insert_with(Counters::new);
+        Some(counters.with(policy, backend.protocol))
+    }
+
+    /// Forgets the circuit breakers of backends that are gone.
+    pub fn retain_circuits(&self, is_there: impl Fn(&BackendKey) -> bool) {
+        self.circuits.lock().retain(|key, _| is_there(key));
     }
 
     /// Waits until every DNS name has had an answer, good or bad; false when `deadline` came first. For readiness: a

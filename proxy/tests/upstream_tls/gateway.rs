@@ -35,6 +35,8 @@ pub(crate) fn policy(server_name: &str, trust: ir::Trust) -> ir::UpstreamTls {
         server_name: server_name.to_owned(),
         subject_names: Vec::new(),
         trust,
+        revocations: None,
+        certificate: None,
     }
 }
 
@@ -75,6 +77,7 @@ impl Wanted {
             protocol: self.protocol,
             endpoints: set.key.clone(),
             tls: self.tls.clone().map(Box::new),
+            policy: None,
         };
         [Resource::EndpointSet(Arc::new(set)), Resource::Backend(Arc::new(backend))]
     }

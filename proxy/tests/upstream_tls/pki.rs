@@ -1,6 +1,9 @@
 //! Authorities and what they issue.
 
-use rcgen::{CertificateParams, Issuer, KeyPair, SanType};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams,
+    SanType, SerialNumber, date_time_ymd,
+};
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,10 +31,11 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// A certificate with these names; those with a scheme are URIs.
+    /// A certificate with these names; those with a scheme are URIs. Its serial number is how many they are.
     pub(crate) fn issue(&self, names: &[&str]) -> Issued {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.serial_number = Some(SerialNumber::from(names.len() as u64));
         params.subject_alt_names = names
             .iter()
             .map(|name| match name.contains("://") {
@@ -41,6 +45,26 @@ impl Authority {
             .collect();
         let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
         Issued { chain, key: key.serialize_pem() }
+    }
+
+    /// A list in PEM that takes back the certificates of this serial number.
+    pub(crate) fn take_back(&self, serial: u64) -> ir::SecretBytes {
+        let time = date_time_ymd(2024, 1, 1);
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: time,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: time,
+            next_update: date_time_ymd(2124, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        ir::SecretBytes::new(list.signed_by(&self.issuer).unwrap().pem().unwrap().into_bytes())
     }
 
     pub(crate) fn bundle(&self) -> ir::Trust {

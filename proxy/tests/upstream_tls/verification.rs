@@ -104,6 +104,43 @@ async fn listed_names_take_the_place_of_the_hostname() {
     assert_eq!(gateway.failed().await, "upstream_tls");
 }
 
+/// RFC 5280 §6.3, whether the hostname or listed names are compared. An authority without a list vouches for nobody
+/// once there are lists.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_was_taken_back_is_refused() {
+    let authority = Authority::new();
+    let backend = Backend::usual(&authority.issue(&["shop.example"])).await;
+    let wanted = |names: &[&str], lists: Option<ir::SecretBytes>| {
+        let mut tls = policy("shop.example", authority.bundle());
+        tls.subject_names = names.iter().map(|it| ir::SubjectName::Dns((*it).to_owned())).collect();
+        tls.revocations = lists;
+        Wanted::new(backend.address, tls)
+    };
+    let (own, other) = (authority.take_back(1), authority.take_back(7));
+    let foreign = Authority::new().take_back(7);
+    let gateway = Gateway::start(&wanted(&[], None)).await;
+    gateway.ok("/").await;
+    for names in [&[][..], &["shop.example"], &["*.example", "cart.example"]] {
+        gateway.apply(&wanted(names, Some(other.clone()))).await;
+        gateway.ok("/").await;
+        for refused in [own.clone(), foreign.clone(), ir::SecretBytes::new(b"no list".to_vec())] {
+            gateway.apply(&wanted(names, Some(refused))).await;
+            assert_eq!(gateway.failed().await, "upstream_tls", "{names:?}");
+        }
+    }
+    gateway.apply(&wanted(&["other.example"], Some(other))).await;
+    assert_eq!(gateway.failed().await, "upstream_tls", "another name");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn anyone_is_believed_only_where_that_is_said() {
+    let (_, backend) = shop().await;
+    let gateway = Gateway::start(&Wanted::new(backend.address, policy("x.example", ir::Trust::Anyone))).await;
+    assert!(gateway.ok("/").await.contains("sni=x.example"));
+    gateway.apply(&Wanted::new(backend.address, policy("x.example", Authority::new().bundle()))).await;
+    assert_eq!(gateway.failed().await, "upstream_tls");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_shows_its_certificate() {
     let (authority, clients) = (Authority::new(), Authority::new());
@@ -126,6 +163,11 @@ async fn a_gateway_shows_its_certificate() {
     assert!(client.ok("/").await.contains("connection=1"));
     show(authority.issue(&["edge"]).resource("Secret/default/client")).await;
     assert_eq!(gateway.get("/").await.0, 502, "a certificate of another authority");
+    // A certificate of the policy itself is shown in its place.
+    wanted.tls.as_mut().unwrap().certificate =
+        Some(Box::new(clients.issue(&["edge"]).resource("Secret/default/own")));
+    gateway.apply(&wanted).await;
+    assert!(gateway.ok("/").await.contains("certificate=true"));
 }
 
 /// An endpoint that speaks no TLS gets no request in clear text, and another that does gets it.

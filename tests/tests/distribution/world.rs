@@ -97,6 +97,7 @@ pub(crate) fn backend(name: &str) -> Arc<ir::Backend> {
         protocol: ir::BackendProtocol::Http1,
         endpoints: ir::EndpointSetKey::new(format!("Service/{name}:80")),
         tls: None,
+        policy: None,
     })
 }
 

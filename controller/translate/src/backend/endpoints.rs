@@ -6,13 +6,16 @@ use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
 use sluice_crds::{ObjectRef, ServiceEntryEndpoint};
 use sluice_ir::{Endpoint, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState, Origin};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Computes the endpoints; what is wrong with them is a problem of the object they come from.
 pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) -> (EndpointSet, Vec<Problem>) {
     let (origin, mut endpoints, problems) = match source {
-        Source::Service { service, port, transport } => of_service(view, service, *port, *transport),
-        Source::Entry { entry, host, port } => of_entry(view, entry, host, *port),
+        Source::Service { service, port, transport, subset } => {
+            of_service(view, service, (*port, *transport), subset.as_ref())
+        }
+        Source::Entry { entry, host, port, labels } => of_entry(view, entry, host, *port, labels.as_ref()),
     };
     endpoints.sort();
     endpoints.dedup_by(|next, kept| {
@@ -29,9 +32,10 @@ pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) ->
 fn of_service(
     view: &View<'_>,
     reference: &ObjectRef,
-    number: u16,
-    transport: Transport,
+    (number, transport): (u16, Transport),
+    subset: Option<&ObjectRef>,
 ) -> (Origin, Vec<Endpoint>, Vec<Problem>) {
+    let chosen: Option<BTreeSet<&str>> = subset.map(|it| addresses(view, it));
     let mut problems = Problems::of(reference);
     let mut endpoints = Vec::new();
     let found = view.service(reference).and_then(|it| service::find(it, number, transport));
@@ -43,7 +47,8 @@ fn of_service(
         for it in &slice.endpoints {
             let state = if it.is_ready { EndpointState::Ready } else { EndpointState::Draining };
             let zone = it.zone.clone().or_else(|| view.zone_of(it.node.as_deref()?));
-            for address in &it.addresses {
+            let is_meant = |it: &&String| chosen.as_ref().is_none_or(|chosen| chosen.contains(it.as_str()));
+            for address in it.addresses.iter().filter(is_meant) {
                 let address = address_of(address, target, slice.is_fqdn);
                 endpoints.extend(address.map(|address| Endpoint {
                     address,
@@ -77,6 +82,7 @@ fn of_entry(
     reference: &ObjectRef,
     host: &str,
     number: u16,
+    labels: Option<&BTreeMap<String, String>>,
 ) -> (Origin, Vec<Endpoint>, Vec<Problem>) {
     let origin = Origin::new("ServiceEntry", reference.namespace.clone(), reference.name.clone());
     let mut problems = Problems::of(reference);
@@ -85,7 +91,10 @@ fn of_entry(
     let found = entry.ports.iter().find(|it| it.number == i64::from(number));
     let Some(found) = found else { return (origin, endpoints, problems.into_list()) };
     let is_dns = entry.spec.resolution.as_deref().is_some_and(|it| it.starts_with("DNS"));
-    for (index, it) in entry.spec.endpoints.iter().enumerate() {
+    let is_meant = |it: &ServiceEntryEndpoint| {
+        labels.is_none_or(|labels| labels.iter().all(|(name, value)| it.labels.get(name) == Some(value)))
+    };
+    for (index, it) in entry.spec.endpoints.iter().enumerate().filter(|(_, it)| is_meant(it)) {
         let field = format!("spec.endpoints[{index}]");
         match entry_endpoint(it, found, is_dns) {
             Ok(endpoint) => endpoints.push(endpoint),
@@ -109,6 +118,12 @@ fn of_entry(
     }
     let section = if found.name.is_empty() { number.to_string() } else { found.name.clone() };
     (origin.section(section), endpoints, problems.into_list())
+}
+
+/// Where the endpoints of a Service are.
+fn addresses<'a>(view: &View<'a>, service: &ObjectRef) -> BTreeSet<&'a str> {
+    let slices = view.slices(service).into_iter();
+    slices.flat_map(|it| &it.endpoints).flat_map(|it| it.addresses.iter().map(String::as_str)).collect()
 }
 
 fn entry_endpoint(it: &ServiceEntryEndpoint, found: &EntryPort, is_dns: bool) -> Result<Endpoint, String> {

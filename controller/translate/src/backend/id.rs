@@ -1,14 +1,21 @@
 //! What a backendRef names, as far as its text alone says.
 
 use super::RefFailure;
+use crate::destination::{service_host, service_of};
 use crate::model::{BackendReference, Transport, host_name, kind_name, port};
 use sluice_crds::{ISTIO_GROUP, Kind, Name, ObjectRef};
+use std::borrow::Cow;
 
 /// A backend by name: what several routes share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct BackendId {
     pub(crate) target: Target,
     pub(crate) caller: Caller,
+    /// Namespace of the routes, where it is another than the Service's: it may have DestinationRules of its own. A
+    /// host knows it by itself.
+    pub(crate) client: Option<Name>,
+    /// The only part of the endpoints that is meant, by its name in a DestinationRule.
+    pub(crate) subset: Option<Name>,
 }
 
 /// What kind of route calls it: the same port can mean something else to each.
@@ -71,6 +78,7 @@ pub(crate) fn identify(
             RefFailure::new("BackendNotFound", "port", format!("{number} is no port"), "use 1 to 65535")
         }),
     };
+    let mut subset = None;
     let target = match reference.group_kind() {
         ("", "Service") => {
             let namespace = reference.namespace.as_ref().unwrap_or(namespace);
@@ -89,6 +97,12 @@ pub(crate) fn identify(
             let port = port_of(&format!("Hostname {name:?}"))?;
             Target::Hostname { namespace: namespace.clone(), host: host_name(name).into(), port }
         }
+        (ISTIO_GROUP, "Subset") => {
+            let port = port_of(&format!("Subset {name:?}"))?;
+            let (part, target) = of_subset(reference, namespace, port)?;
+            subset = Some(part);
+            target
+        }
         (group, kind) => {
             return Err(RefFailure::new(
                 "InvalidKind",
@@ -98,5 +112,63 @@ pub(crate) fn identify(
             ));
         }
     };
-    Ok(BackendId { target, caller })
+    let client = match &target {
+        Target::Service { service, .. } => Some(namespace.clone()).filter(|it| *it != service.namespace),
+        Target::Hostname { .. } => None,
+    };
+    Ok(BackendId { target, caller, client, subset })
+}
+
+/// `SUBSET.HOST`, where the host is a Service or a host of a ServiceEntry: subset and target.
+fn of_subset(
+    reference: &BackendReference,
+    namespace: &Name,
+    port: u16,
+) -> Result<(Name, Target), RefFailure> {
+    let name = host_name(&reference.name);
+    let Some((subset, host)) = name.split_once('.').filter(|it| !it.0.is_empty() && !it.1.is_empty()) else {
+        return Err(RefFailure::new(
+            "BackendNotFound",
+            "name",
+            format!("{:?} names no subset of a host", reference.name),
+            "write SUBSET.HOST, for example v2.cart",
+        ));
+    };
+    let named = reference.namespace.as_ref();
+    let service = match service_of(host) {
+        None if !host.contains('.') => Some(ObjectRef::new(Kind::Service, named.unwrap_or(namespace), host)),
+        whole => whole,
+    };
+    let home = service.as_ref().map_or(namespace, |it| &it.namespace);
+    if named.is_some_and(|it| it != home) {
+        return Err(RefFailure::new(
+            "InvalidKind",
+            "namespace",
+            format!("{host:?} is not of the namespace that the backendRef names"),
+            "remove the namespace",
+        ));
+    }
+    let target = match service {
+        Some(service) => Target::Service { service, port },
+        None => Target::Hostname { namespace: namespace.clone(), host: host.into(), port },
+    };
+    Ok((subset.into(), target))
+}
+
+impl BackendId {
+    /// The host by which rules name it.
+    pub(crate) fn host(&self) -> Cow<'_, str> {
+        match &self.target {
+            Target::Service { service, .. } => Cow::Owned(service_host(service)),
+            Target::Hostname { host, .. } => Cow::Borrowed(host),
+        }
+    }
+
+    /// Namespace of the routes.
+    pub(crate) fn client(&self) -> &Name {
+        match &self.target {
+            Target::Service { service, .. } => self.client.as_ref().unwrap_or(&service.namespace),
+            Target::Hostname { namespace, .. } => namespace,
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Backends: what a backendRef names (`id`), whether it is there and what it speaks (`service`, `service_entry`), and
-//! the endpoints behind it (`endpoints`).
+//! the endpoints behind it (`endpoints`), for clients with the rules that they follow (`rules`).
 
 mod endpoints;
 mod id;
+mod rules;
 mod service;
 mod service_entry;
 
@@ -12,7 +13,8 @@ pub(crate) use id::{BackendId, Caller, Target, identify};
 use crate::model::Transport;
 use crate::view::View;
 use sluice_crds::ObjectRef;
-use sluice_ir::{Backend, BackendKey, BackendProtocol, EndpointSetKey, Origin, UpstreamTls};
+use sluice_ir::{Backend, BackendKey, BackendPolicy, BackendProtocol, EndpointSetKey, Origin, UpstreamTls};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A backend, or why the reference does not resolve.
@@ -23,15 +25,17 @@ pub(crate) type BackendOutcome = Result<Resolved, RefFailure>;
 pub(crate) struct Resolved {
     pub(crate) backend: Arc<Backend>,
     pub(crate) source: Source,
+    /// The DestinationRules that hold for it, the first first.
+    pub(crate) rules: Arc<[ObjectRef]>,
 }
 
 /// Where endpoints come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A port of a Service, by its name in the slices.
-    Service { service: ObjectRef, port: u16, transport: Transport },
-    /// A port of a host of a ServiceEntry.
-    Entry { entry: ObjectRef, host: String, port: u16 },
+    /// A port of a Service, by its name in the slices. Of a subset only those that another Service chooses too.
+    Service { service: ObjectRef, port: u16, transport: Transport, subset: Option<ObjectRef> },
+    /// A port of a host of a ServiceEntry, perhaps only endpoints with these labels.
+    Entry { entry: ObjectRef, host: String, port: u16, labels: Option<BTreeMap<String, String>> },
 }
 
 /// Why a reference does not resolve.
@@ -60,9 +64,9 @@ impl RefFailure {
 /// Computes a backend.
 pub(crate) fn compute(view: &View<'_>, id: &BackendId) -> BackendOutcome {
     match &id.target {
-        Target::Service { service, port } => service::compute(view, service, *port, id.caller),
+        Target::Service { service, port } => service::compute(view, id, service, *port),
         Target::Hostname { namespace, host, port } => {
-            service_entry::compute(view, namespace, host, *port, id.caller)
+            service_entry::compute(view, id, (namespace, host), *port)
         }
     }
 }
@@ -73,8 +77,9 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId) -> BackendOutcome {
 fn backend(
     key: String,
     origin: Origin,
-    (protocol, tls): (BackendProtocol, Option<Box<UpstreamTls>>),
     caller: Caller,
+    protocol: BackendProtocol,
+    (tls, policy): (Option<Box<UpstreamTls>>, Option<Box<BackendPolicy>>),
 ) -> Arc<Backend> {
     let endpoints = match caller.transport() {
         Transport::Tcp => key.clone(),
@@ -87,5 +92,5 @@ fn backend(
         (protocol, Caller::Http | Caller::Grpc) => (key, protocol),
     };
     let endpoints = EndpointSetKey::new(endpoints);
-    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints, tls })
+    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints, tls, policy })
 }

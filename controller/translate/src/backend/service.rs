@@ -1,14 +1,17 @@
 //! A port of a Service as backend.
 
-use super::{BackendOutcome, Caller, RefFailure, Resolved, Source, backend};
+use super::rules::ruled;
+use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend};
 use crate::model::{ServiceModel, ServicePort, Transport};
 use crate::policy;
 use crate::view::View;
 use sluice_crds::ObjectRef;
 use sluice_ir::{BackendProtocol, Origin};
+use std::collections::BTreeMap;
 
 /// Finds the port and what it speaks.
-pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef, port: u16, caller: Caller) -> BackendOutcome {
+pub(crate) fn compute(view: &View<'_>, id: &BackendId, reference: &ObjectRef, port: u16) -> BackendOutcome {
+    let caller = id.caller;
     let name = format!("Service \"{}/{}\"", reference.namespace, reference.name);
     let Some(service) = view.service(reference) else {
         let message = format!("{name} not found");
@@ -34,13 +37,20 @@ pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef, port: u16, caller:
         Transport::Tcp => policy::upstream_tls(view, reference, &found.name),
         Transport::Udp => None,
     };
-    let protocol = spoken(found, &name, caller, tls.is_some())?;
+    let ruled = ruled(view, id, &reference.namespace, port, &[])?;
+    let subset = match &ruled.labels {
+        Some(labels) if !labels.is_empty() => Some(chooser(view, service, &name, labels)?),
+        _ => None,
+    };
+    let tls = tls.or_else(|| ruled.tls.clone());
+    let protocol = ruled.spoken(spoken(found, &name, caller, tls.is_some())?)?;
     let origin = Origin::new("Service", reference.namespace.clone(), reference.name.clone());
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
-    let key = format!("Service/{}/{}:{port}", reference.namespace, reference.name);
+    let key = format!("Service/{}/{}:{port}{}", reference.namespace, reference.name, ruled.suffix);
     Ok(Resolved {
-        backend: backend(key, origin.section(section), (protocol, tls), caller),
-        source: Source::Service { service: reference.clone(), port, transport: caller.transport() },
+        backend: backend(key, origin.section(section), caller, protocol, (tls, ruled.policy)),
+        source: Source::Service { service: reference.clone(), port, transport: caller.transport(), subset },
+        rules: ruled.rules,
     })
 }
 
@@ -58,6 +68,31 @@ fn no_port(service: &ServiceModel, name: &str, port: u16, transport: Transport) 
         Transport::Udp => format!("{name} has no UDP port {port} (UDP ports: {ports})"),
     };
     RefFailure::new("BackendNotFound", "port", message, "use a port of the Service")
+}
+
+/// The Service that chooses the endpoints of a subset: its slices say which these are. Pods are not watched.
+fn chooser(
+    view: &View<'_>,
+    service: &ServiceModel,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+) -> Result<ObjectRef, RefFailure> {
+    let fail = |message: String, next_step: String| {
+        Err(RefFailure::new("BackendNotFound", "name", message, next_step))
+    };
+    if service.selector.is_empty() {
+        let message = format!("{name} has no selector: its endpoints have no labels to choose a subset by");
+        return fail(message, "name a Service with the endpoints of the subset".to_owned());
+    }
+    let mut wanted = service.selector.clone();
+    wanted.extend(labels.clone());
+    if let Some(found) = view.service_with(&service.reference.namespace, &wanted) {
+        return Ok(found);
+    }
+    let selector: Vec<String> = wanted.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let selector = selector.join(",");
+    let message = format!("no Service in namespace {} has selector {selector}", service.reference.namespace);
+    fail(message, "create one: its EndpointSlices say which endpoints are the subset's".to_owned())
 }
 
 /// What is spoken to the port. Where connections and datagrams go on as they are, its own word does not matter.
@@ -81,7 +116,7 @@ fn spoken(
             format!("port {port} of {name} has appProtocol {word:?}, which is not supported"),
             match word {
                 "https" | "HTTPS" | "kubernetes.io/wss" => {
-                    "create a BackendTLSPolicy for the Service: it says whom to believe"
+                    "create a BackendTLSPolicy or DestinationRule for the Service: it says whom to believe"
                 }
                 _ => "use http, kubernetes.io/h2c, kubernetes.io/ws or grpc, or remove it",
             },

@@ -1,6 +1,8 @@
 //! A host of a ServiceEntry as backend (`group: networking.istio.io, kind: Hostname`).
 
-use super::{BackendOutcome, Caller, RefFailure, Resolved, Source, backend};
+use super::rules::ruled;
+use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend};
+use crate::destination::subject_name;
 use crate::model::{EntryModel, EntryPort};
 use crate::view::View;
 use sluice_ir::{BackendProtocol, Origin};
@@ -9,11 +11,11 @@ use std::sync::Arc;
 /// Finds the entry that names `host` for objects of `namespace`, its port and what it speaks.
 pub(crate) fn compute(
     view: &View<'_>,
-    namespace: &str,
-    host: &str,
+    id: &BackendId,
+    (namespace, host): (&str, &str),
     port: u16,
-    caller: Caller,
 ) -> BackendOutcome {
+    let caller = id.caller;
     let entries = view.entries_of(host);
     let Some(entry) = choose(&entries, namespace) else {
         let message = if entries.is_empty() {
@@ -34,24 +36,33 @@ pub(crate) fn compute(
         return Err(RefFailure::new("BackendNotFound", "port", message, "use a port of the ServiceEntry"));
     };
     resolution(entry, &name)?;
-    let protocol = spoken(found, &name, caller)?;
+    let names =
+        entry.spec.subject_alt_names.iter().filter_map(|it| subject_name(it).ok()).collect::<Vec<_>>();
+    let ruled = ruled(view, id, &reference.namespace, port, &names)?;
+    let protocol = ruled.spoken(spoken(found, &name, caller, ruled.tls.is_some())?)?;
     // The entry that every namespace sees has the short key; one that only some see must not be taken for it.
     let is_common = entries.iter().find(|it| it.is_exported()).is_some_and(|it| Arc::ptr_eq(it, entry));
     let key = if is_common {
-        format!("Hostname/{host}:{port}")
+        format!("Hostname/{host}:{port}{}", ruled.suffix)
     } else {
-        format!("Hostname/{}/{}/{host}:{port}", reference.namespace, reference.name)
+        format!("Hostname/{}/{}/{host}:{port}{}", reference.namespace, reference.name, ruled.suffix)
     };
     let origin = Origin::new("ServiceEntry", reference.namespace.clone(), reference.name.clone());
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
     Ok(Resolved {
-        backend: backend(key, origin.section(section), (protocol, None), caller),
-        source: Source::Entry { entry: reference.clone(), host: host.to_owned(), port },
+        backend: backend(key, origin.section(section), caller, protocol, (ruled.tls, ruled.policy)),
+        source: Source::Entry { entry: reference.clone(), host: host.to_owned(), port, labels: ruled.labels },
+        rules: ruled.rules,
     })
 }
 
 /// What is spoken to the port. A whole connection may be of any protocol, datagrams only of UDP.
-fn spoken(found: &EntryPort, name: &str, caller: Caller) -> Result<BackendProtocol, RefFailure> {
+fn spoken(
+    found: &EntryPort,
+    name: &str,
+    caller: Caller,
+    is_tls: bool,
+) -> Result<BackendProtocol, RefFailure> {
     let next_step = match (caller, found.protocol.as_str()) {
         (Caller::Udp, "UDP") => return Ok(BackendProtocol::Udp),
         (Caller::Udp, _) => "use UDP",
@@ -59,8 +70,9 @@ fn spoken(found: &EntryPort, name: &str, caller: Caller) -> Result<BackendProtoc
         (Caller::Tcp, _) => return Ok(BackendProtocol::Tcp),
         (Caller::Http | Caller::Grpc, "HTTP") => return Ok(BackendProtocol::Http1),
         (Caller::Http | Caller::Grpc, "HTTP2" | "GRPC") => return Ok(BackendProtocol::H2c),
+        (Caller::Http | Caller::Grpc, "HTTPS" | "TLS") if is_tls => return Ok(BackendProtocol::Http1),
         (Caller::Http | Caller::Grpc, "HTTPS" | "TLS") => {
-            "TLS is spoken only to Services with a BackendTLSPolicy; use HTTP, HTTP2 or GRPC"
+            "create a DestinationRule with tls for the host: it says whom to believe"
         }
         (Caller::Http | Caller::Grpc, _) => "use HTTP, HTTP2 or GRPC",
     };

@@ -10,7 +10,7 @@ use sluice_ir::{Certificate, CertificateKey, Origin, SecretBytes};
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// Longest chain.
+/// Longest chain; a message below says it too.
 const MAX_CHAIN: usize = 16;
 
 /// A certificate, or why the Secret is none.
@@ -35,14 +35,23 @@ fn load(secret: &SecretModel) -> Result<Loaded, String> {
     if let Some(kind) = secret.kind.as_deref().filter(|it| *it != "kubernetes.io/tls") {
         return Err(format!("has type {kind}, not kubernetes.io/tls"));
     }
-    let chain_pem = secret.chain.as_ref().ok_or("has no tls.crt")?;
-    let key_pem = secret.private_key.as_ref().ok_or("has no tls.key")?;
+    pair(&secret.reference, secret.chain.as_ref(), secret.private_key.as_ref()).map_err(str::to_owned)
+}
+
+/// A chain and its key, in PEM, of a Secret; the error says what the Secret has.
+pub(crate) fn pair(
+    reference: &ObjectRef,
+    chain_pem: Option<&Vec<u8>>,
+    key_pem: Option<&Vec<u8>>,
+) -> Result<Loaded, &'static str> {
+    let chain_pem = chain_pem.ok_or("has no tls.crt")?;
+    let key_pem = key_pem.ok_or("has no tls.key")?;
     let mut chain = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(chain_pem).take(MAX_CHAIN + 1) {
         chain.push(certificate.map_err(|_| "has a tls.crt that is no PEM certificate")?);
     }
     if chain.len() > MAX_CHAIN {
-        return Err(format!("has more than {MAX_CHAIN} certificates in tls.crt"));
+        return Err("has more than 16 certificates in tls.crt");
     }
     let leaf = chain.first().ok_or("has a tls.crt without a certificate")?.clone();
     let key =
@@ -57,7 +66,6 @@ fn load(secret: &SecretModel) -> Result<Loaded, String> {
         .keys_match()
         .map_err(|_| "has a tls.key that does not belong to the first certificate in tls.crt")?;
     let (_, parsed) = X509Certificate::from_der(&leaf).map_err(|_| "has a tls.crt that does not parse")?;
-    let reference = &secret.reference;
     Ok(Loaded {
         not_after_s: parsed.validity().not_after.timestamp(),
         certificate: Arc::new(Certificate {

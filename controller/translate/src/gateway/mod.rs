@@ -23,7 +23,7 @@ mod staple;
 mod tls_options;
 mod workload;
 
-pub(crate) use certificate::{CertificateOutcome, compute as certificate};
+pub(crate) use certificate::{CertificateOutcome, compute as certificate, pair as load_pair};
 pub(crate) use claims::{Lost, compute as claims};
 pub(crate) use class::status as class_status;
 pub(crate) use compute::{GatewayOutput, compute, secrets};

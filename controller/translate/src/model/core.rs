@@ -17,8 +17,10 @@ const ISSUED: &str = "sluice.dev/certificate";
 /// Its value where a handshake asked for the certificate.
 const ON_DEMAND: &str = "on-demand";
 
-/// Keys of Secrets that CertificateIssuers read.
-const ISSUER_KEYS: [&str; 3] = ["eab-key", "tsig-key", "webhook-header"];
+/// Keys of Secrets that CertificateIssuers read, and those that DestinationRules may find a credential under besides
+/// those of `kubernetes.io/tls`.
+const OTHER_KEYS: [&str; 8] =
+    ["eab-key", "tsig-key", "webhook-header", "ca.crl", "cert", "key", "cacert", "crl"];
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(crate) struct ServiceModel {
     pub(crate) reference: ObjectRef,
     pub(crate) is_external_name: bool,
     pub(crate) ports: Vec<ServicePort>,
+    /// Labels of its pods.
+    pub(crate) selector: BTreeMap<String, String>,
 }
 
 /// A port of a Service.
@@ -76,7 +80,7 @@ pub(crate) struct SecretModel {
     pub(crate) private_key: Option<Vec<u8>>,
     /// `ca.crt`.
     pub(crate) authorities: Option<Vec<u8>>,
-    /// What a CertificateIssuer may read.
+    /// What a CertificateIssuer or a DestinationRule may read.
     pub(crate) keys: BTreeMap<&'static str, Vec<u8>>,
     /// Whether it was made for an issuer's certificate.
     pub(crate) is_issued: bool,
@@ -127,6 +131,7 @@ impl ServiceModel {
                     app_protocol: it.app_protocol.clone().filter(|it| !it.is_empty()),
                 })
                 .collect(),
+            selector: spec.and_then(|it| it.selector.clone()).unwrap_or_default(),
         }
     }
 }
@@ -191,7 +196,7 @@ impl SecretModel {
             chain: field("tls.crt"),
             private_key: field("tls.key"),
             authorities: field(AUTHORITIES_KEY),
-            keys: ISSUER_KEYS.iter().filter_map(|it| Some((*it, field(it)?))).collect(),
+            keys: OTHER_KEYS.iter().filter_map(|it| Some((*it, field(it)?))).collect(),
             is_issued: label.is_some(),
             on_demand: issuer.filter(|_| label.is_some_and(|it| it == ON_DEMAND)).cloned(),
         }

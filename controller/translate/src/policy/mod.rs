@@ -39,6 +39,8 @@ pub(crate) fn upstream_tls(
         server_name: policy.server_name.clone(),
         subject_names: policy.subject_names.clone(),
         trust,
+        revocations: None,
+        certificate: None,
     }))
 }
 

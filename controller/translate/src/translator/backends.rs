@@ -53,8 +53,11 @@ impl Translator {
 
     /// A backend is in the snapshot while an attached route calls it.
     pub(super) fn run_publish(&mut self, key: &BackendKey) {
-        let backend = self.resolved(self.backends_by_key.get(key)).map(|it| it.backend.clone());
+        let resolved = self.resolved(self.backends_by_key.get(key));
+        let backend = resolved.map(|it| it.backend.clone());
         let is_used = self.backend_users.contains_key(key);
+        let rules = resolved.filter(|_| is_used).map(|it| it.rules.clone()).unwrap_or_default();
+        self.follow(key, rules);
         if let Some(backend) = &backend {
             self.dirty.insert(Node::Endpoints(backend.endpoints.clone()));
         }

@@ -1,6 +1,7 @@
 //! The translator: takes changes, reruns the computations that read what changed, and says what came of it.
 
 mod backends;
+mod destinations;
 mod gateways;
 mod issuers;
 mod on_demand;
@@ -101,6 +102,9 @@ pub struct Translator {
     backends_by_endpoints: BTreeMap<EndpointSetKey, BTreeSet<Arc<BackendId>>>,
     /// How many backendRefs of attached routes name each backend.
     backend_users: BTreeMap<BackendKey, u32>,
+    /// The DestinationRules that each backend in the snapshot follows, if any, and the other way round.
+    rules_of: BTreeMap<BackendKey, Arc<[ObjectRef]>>,
+    rule_users: BTreeMap<ObjectRef, BTreeSet<BackendKey>>,
     /// Where most routes are attached, how they are, and where they lead: the same for many.
     shared_places: Shared<[(ListenerKey, ObjectRef)]>,
     shared_statuses: Shared<RouteStatus>,
@@ -155,6 +159,8 @@ impl Translator {
             backends_by_key: BTreeMap::new(),
             backends_by_endpoints: BTreeMap::new(),
             backend_users: BTreeMap::new(),
+            rules_of: BTreeMap::new(),
+            rule_users: BTreeMap::new(),
             shared_places: Shared::default(),
             shared_statuses: Shared::default(),
             shared_backends: Shared::default(),
@@ -188,6 +194,7 @@ impl Translator {
                 Change::Unreadable(it) => self.state.store.unreadable(*it),
             };
             self.dirty.extend(touched.nodes);
+            self.mark_covered(&touched.wildcards);
             for key in &touched.keys {
                 self.dirty.extend(self.graph.readers(key));
             }
@@ -295,6 +302,7 @@ impl Translator {
                 Node::Policy(reference) => self.run_policy(&node, reference),
                 Node::Traffic(reference) => self.run_traffic(&node, reference),
                 Node::Publish(key) => self.run_publish(key),
+                Node::Destination(reference) => self.run_destination(&node, reference),
                 Node::Endpoints(key) => self.run_endpoints(&node, key),
                 Node::Render(gateway) => stale.push(gateway.clone()),
             }
@@ -312,6 +320,7 @@ impl Translator {
                 Key::Object(_)
                 | Key::SetsOf(_)
                 | Key::Grants(_)
+                | Key::Selectors(_)
                 | Key::Slices(_)
                 | Key::Host(_)
                 | Key::Topology

@@ -69,6 +69,8 @@ impl Translator {
         let of_port = |port: u16, caller| BackendId {
             target: Target::Service { service: service.clone(), port },
             caller,
+            client: None,
+            subset: None,
         };
         let all = of_port(0, Caller::Http)..=of_port(u16::MAX, Caller::Udp);
         let ids = self.state.backends.range(all).map(|it| it.0);

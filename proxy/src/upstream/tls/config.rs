@@ -1,5 +1,6 @@
 //! From a policy to rustls's configuration.
 
+use super::anyone::Anyone;
 use super::names::ByName;
 use crate::tls::{TlsError, certified};
 use rustls::client::danger::ServerCertVerifier;
@@ -7,7 +8,8 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateRevocationListDer, ServerName};
 use sluice_ir::{BackendProtocol, Certificate, Trust, UpstreamTls};
 use std::sync::{Arc, LazyLock};
 
@@ -52,14 +54,7 @@ pub(super) fn build(
     certificate: Option<&Certificate>,
 ) -> Result<Arc<ClientConfig>, ClientError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let roots = roots(&policy.trust)?;
-    let verifier: Arc<dyn ServerCertVerifier> = if policy.subject_names.is_empty() {
-        WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
-            .build()
-            .map_err(|error| ClientError::Config(error.to_string()))?
-    } else {
-        Arc::new(ByName::new(policy.subject_names.clone(), roots, &provider))
-    };
+    let verifier = verifier(policy, &provider)?;
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| ClientError::Config(error.to_string()))?
@@ -72,6 +67,40 @@ pub(super) fn build(
     config.alpn_protocols = alpn(protocol).into_iter().map(<[u8]>::to_vec).collect();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(Arc::new(config))
+}
+
+/// Who checks certificates of endpoints.
+fn verifier(
+    policy: &UpstreamTls,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, ClientError> {
+    let roots = match &policy.trust {
+        Trust::Anyone => return Ok(Arc::new(Anyone::new(provider))),
+        Trust::System => {
+            system().clone().map_err(|reason| ClientError::Trust { what: "system certificates", reason })?
+        }
+        Trust::Bundle(pem) => crate::tls::roots(pem.expose())
+            .map(Arc::new)
+            .map_err(|reason| ClientError::Trust { what: "CA certificates", reason })?,
+    };
+    let by_host = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+        .with_crls(revocations(policy)?)
+        .build()
+        .map_err(|error| ClientError::Config(error.to_string()))?;
+    if policy.subject_names.is_empty() {
+        return Ok(by_host);
+    }
+    let by_name = ByName::new(policy.subject_names.clone(), roots, provider);
+    let revocable = policy.revocations.is_some();
+    Ok(Arc::new(if revocable { by_name.with_revocations(by_host) } else { by_name }))
+}
+
+fn revocations(policy: &UpstreamTls) -> Result<Vec<CertificateRevocationListDer<'static>>, ClientError> {
+    let Some(pem) = &policy.revocations else { return Ok(Vec::new()) };
+    let fail = |reason: String| ClientError::Trust { what: "revocation lists", reason };
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem.expose()).collect();
+    let lists = lists.map_err(|error| fail(format!("no PEM: {error}")))?;
+    if lists.is_empty() { Err(fail("none is there".to_owned())) } else { Ok(lists) }
 }
 
 /// What is offered by ALPN (RFC 7301): the one protocol that the backend is spoken to in; nothing where that is the
@@ -91,17 +120,6 @@ pub(super) fn server_name(policy: &UpstreamTls) -> Result<ServerName<'static>, C
 
 fn shown(certificate: &Certificate, provider: &CryptoProvider) -> Result<Arc<SingleCertAndKey>, TlsError> {
     Ok(Arc::new(SingleCertAndKey::from(certified(certificate, provider)?)))
-}
-
-fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, ClientError> {
-    match trust {
-        Trust::System => {
-            system().clone().map_err(|reason| ClientError::Trust { what: "system certificates", reason })
-        }
-        Trust::Bundle(pem) => crate::tls::roots(pem.expose())
-            .map(Arc::new)
-            .map_err(|reason| ClientError::Trust { what: "CA certificates", reason }),
-    }
 }
 
 /// The authorities of the system, read once: hundreds of files on some.

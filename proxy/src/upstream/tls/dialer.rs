@@ -80,7 +80,16 @@ impl Dialer {
 
     /// A new connection. Bounds no time: the caller does. Cancelling closes the socket.
     pub(crate) async fn dial(&self, address: SocketAddr) -> Result<Box<TlsStream>, DialError> {
-        let socket = TcpStream::connect(address).await.map_err(DialError::Connect)?;
+        self.dial_after(address, &[]).await
+    }
+
+    /// The same, with these bytes before the handshake.
+    pub(crate) async fn dial_after(
+        &self,
+        address: SocketAddr,
+        preface: &[u8],
+    ) -> Result<Box<TlsStream>, DialError> {
+        let socket = crate::upstream::connect_after(address, preface).await.map_err(DialError::Connect)?;
         // The handshake's flights are small and waited for.
         socket.set_nodelay(true).map_err(DialError::Connect)?;
         self.handshake(socket).await.inspect_err(|error| self.say(address, error))

@@ -2,13 +2,14 @@
 //!
 //! In: a policy ([`UpstreamTls`](sluice_ir::UpstreamTls)), what the backend speaks and perhaps a client certificate.
 //! Out: a [`TlsClient`], built when the configuration is compiled. It verifies as its policy says or it does not
-//! connect; there is no way around. Connections, sessions and verification belong to one client, so that no connection
+//! connect; the one way around is a policy that says so in as many words. Connections, sessions and verification belong to one client, so that no connection
 //! is ever shared by two policies, backends or client certificates.
 //!
 //! Pingora's own rustls connector would build a configuration for each connection, resume no session and know no names
 //! but the server's. So Pingora gets its connections from ours ([`TlsConnector`]): of HTTP/1.1 the stream, of HTTP/2 the
 //! session. It keeps them in its own pools.
 
+mod anyone;
 mod config;
 mod connector;
 mod dialer;
@@ -46,7 +47,8 @@ pub struct TlsClient {
 }
 
 impl TlsClient {
-    /// Builds everything that connecting needs. `certificate` is shown to endpoints that ask for one.
+    /// Builds everything that connecting needs. `certificate` is shown to endpoints that ask for one, unless the policy
+    /// has one of its own.
     ///
     /// # Errors
     /// When the policy or the certificate can't be used as it is. There is no client then, and so no connection.
@@ -58,7 +60,7 @@ impl TlsClient {
         let end = CancellationToken::new();
         let dialer = Arc::new(Dialer::new(
             backend.key.clone(),
-            config::build(policy, backend.protocol, certificate)?,
+            config::build(policy, backend.protocol, policy.certificate.as_deref().or(certificate))?,
             config::server_name(policy)?,
             backend.protocol,
             end.clone(),
@@ -77,9 +79,13 @@ impl TlsClient {
         peer.options.second_keyshare = false;
     }
 
-    /// A new connection, for a stream. Bounds no time: the caller does. Cancelling closes the socket.
-    pub(crate) async fn dial(&self, address: SocketAddr) -> Result<Box<TlsStream>, DialError> {
-        self.dialer.dial(address).await
+    /// A new connection that begins with these bytes, for a stream. Bounds no time: the caller does. Cancelling closes the socket.
+    pub(crate) async fn dial_after(
+        &self,
+        address: SocketAddr,
+        preface: &[u8],
+    ) -> Result<Box<TlsStream>, DialError> {
+        self.dialer.dial_after(address, preface).await
     }
 
     pub(super) fn dialer(&self) -> &Arc<Dialer> {

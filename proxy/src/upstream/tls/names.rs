@@ -1,7 +1,7 @@
 //! Verification by the names that a policy lists, in place of the server name.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
@@ -18,12 +18,20 @@ pub(super) struct ByName {
     names: Vec<SubjectName>,
     roots: Arc<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
+    /// Checks chains with lists of revoked certificates, which the function for chains alone does not take.
+    revocations: Option<Arc<WebPkiServerVerifier>>,
 }
 
 impl ByName {
     /// At least one name: without any, no certificate is accepted.
     pub(super) fn new(names: Vec<SubjectName>, roots: Arc<RootCertStore>, provider: &CryptoProvider) -> Self {
-        Self { names, roots, algorithms: provider.signature_verification_algorithms }
+        let algorithms = provider.signature_verification_algorithms;
+        Self { names, roots, algorithms, revocations: None }
+    }
+
+    /// The same, with the lists that `verifier` has.
+    pub(super) fn with_revocations(self, verifier: Arc<WebPkiServerVerifier>) -> Self {
+        Self { revocations: Some(verifier), ..self }
     }
 
     fn names_one_of(&self, leaf: &CertificateDer<'_>, parsed: &ParsedCertificate<'_>) -> bool {
@@ -59,8 +67,8 @@ impl ServerCertVerifier for ByName {
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp: &[u8],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let parsed = ParsedCertificate::try_from(leaf)?;
@@ -71,6 +79,16 @@ impl ServerCertVerifier for ByName {
             now,
             self.algorithms.all,
         )?;
+        if let Some(verifier) = &self.revocations {
+            // It compares the name last: with a chain that is refused there is no word of the name.
+            match verifier.verify_server_cert(leaf, intermediates, server_name, ocsp, now) {
+                Ok(_)
+                | Err(Error::InvalidCertificate(
+                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                )) => {}
+                Err(error) => return Err(error),
+            }
+        }
         if self.names_one_of(leaf, &parsed) {
             Ok(ServerCertVerified::assertion())
         } else {

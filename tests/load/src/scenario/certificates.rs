@@ -273,6 +273,7 @@ fn service(backend: SocketAddr) -> [ir::Resource; 2] {
         protocol: ir::BackendProtocol::Http1,
         endpoints,
         tls: None,
+        policy: None,
     };
     [ir::Resource::EndpointSet(Arc::new(set)), ir::Resource::Backend(Arc::new(backend))]
 }

@@ -1,0 +1,70 @@
+//! What a policy or a DestinationRule says of a backend, in words.
+
+use super::describe::{balancing, duration};
+use super::places::Places;
+use super::report::Part;
+use sluice_ir::{Backend, BackendPolicy, HashKey, HashTable, Trust, UpstreamTls};
+
+/// One line for each thing that it says.
+pub(super) fn parts(backend: &Backend, places: &mut Places<'_>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if let Some(tls) = &backend.tls {
+        parts.push(Part::new(format!("{}, by {}", self::tls(tls), tls.origin), places.of(&tls.origin)));
+    }
+    if let Some(policy) = &backend.policy {
+        let lines = policy_lines(policy).into_iter();
+        let position = places.of(&policy.origin);
+        parts.extend(lines.map(|it| Part::new(format!("{it}, by {}", policy.origin), position.clone())));
+    }
+    parts
+}
+
+fn tls(it: &UpstreamTls) -> String {
+    let trust = match &it.trust {
+        Trust::System => "checked by the authorities of the system",
+        Trust::Bundle(_) => "checked by authorities of its own",
+        Trust::Anyone => "NOT checked",
+    };
+    let shown = if it.certificate.is_some() { ", a certificate is shown" } else { "" };
+    format!("TLS to {:?}, {trust}{shown}", it.server_name)
+}
+
+fn policy_lines(it: &BackendPolicy) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(affinity) = &it.affinity {
+        let key = match &affinity.key {
+            HashKey::Header(name) => format!("header {name:?}"),
+            HashKey::Cookie(cookie) => format!("cookie {:?}", cookie.name),
+            HashKey::SourceIp => "the client's address".to_owned(),
+            HashKey::Query(name) => format!("query parameter {name:?}"),
+        };
+        let table = match &affinity.table {
+            HashTable::Ring { least } => format!("a ring of at least {least} points"),
+            HashTable::Maglev { size } => format!("a table of {size} slots"),
+        };
+        lines.push(format!("the endpoint that {key} belongs to, by {table}"));
+    } else if let Some(how) = it.balancing {
+        lines.push(format!("balancing: {}", balancing(how)));
+    }
+    if let Some(warmup) = &it.warmup {
+        lines.push(format!("a new endpoint warms up for {}", duration(warmup.time)));
+    }
+    let circuit = &it.circuit;
+    for (bound, what) in [
+        (circuit.connections, "connections in use"),
+        (circuit.waiting, "requests that wait for one"),
+        (circuit.requests, "requests on their way"),
+        (circuit.retries, "requests that are tried again"),
+    ] {
+        lines.extend(bound.map(|bound| format!("at most {bound} {what}")));
+    }
+    if let Some(budget) = &circuit.retry_budget {
+        let share = f64::from(budget.share) / 1_000.0;
+        lines.push(format!("at most {share} % of the requests are tried again, and always {}", budget.least));
+    }
+    if let Some(ejection) = &it.ejection {
+        let (base, most) = (duration(ejection.base), ejection.most_percent);
+        lines.push(format!("an endpoint that fails is left out for {base}, at most {most} % of them"));
+    }
+    lines
+}

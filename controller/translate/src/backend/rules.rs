@@ -1,0 +1,97 @@
+//! The DestinationRules that hold for a backend, and what they change of it.
+
+use super::{BackendId, Caller, RefFailure};
+use crate::destination::{self, Governing};
+use crate::view::View;
+use sluice_crds::{Name, ObjectRef};
+use sluice_ir::{BackendPolicy, BackendProtocol, SubjectName, UpstreamTls};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the rules say of one port for one client.
+#[derive(Debug)]
+pub(super) struct Ruled {
+    /// Added to the key for a subset, and where the client follows other rules than the host's own namespace does: those
+    /// must not be taken for each other.
+    pub(super) suffix: String,
+    pub(super) rules: Arc<[ObjectRef]>,
+    pub(super) tls: Option<Box<UpstreamTls>>,
+    pub(super) policy: Option<Box<BackendPolicy>>,
+    /// Labels of the subset's endpoints; `None`: all endpoints.
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    /// Whether HTTP/2 is spoken where the port says HTTP/1.1.
+    is_upgraded: bool,
+}
+
+impl Ruled {
+    /// What is spoken where the port says so.
+    ///
+    /// # Errors
+    /// When the rules want what the protocol can't have.
+    pub(super) fn spoken(&self, protocol: BackendProtocol) -> Result<BackendProtocol, RefFailure> {
+        let protocol = match protocol {
+            BackendProtocol::Http1 if self.is_upgraded => BackendProtocol::H2c,
+            other => other,
+        };
+        let names_client = self.policy.as_ref().is_some_and(|it| it.proxy_header.is_some());
+        match protocol {
+            // Requests of many clients share a connection, which can begin with the address of one.
+            BackendProtocol::H2c if names_client => Err(RefFailure::new(
+                "UnsupportedProtocol",
+                "port",
+                "HTTP/2 with proxyProtocol of a DestinationRule is not supported",
+                "remove proxyProtocol, or speak HTTP/1.1 to the port",
+            )),
+            protocol => Ok(protocol),
+        }
+    }
+}
+
+/// Looks up the rules for the port of a host that belongs to namespace `home`. `names` is what is known of its
+/// certificate. Datagrams follow none.
+pub(super) fn ruled(
+    view: &View<'_>,
+    id: &BackendId,
+    home: &Name,
+    port: u16,
+    names: &[SubjectName],
+) -> Result<Ruled, RefFailure> {
+    let (host, client) = (id.host(), id.client());
+    let governing = match id.caller {
+        Caller::Udp => Governing::default(),
+        Caller::Http | Caller::Grpc | Caller::Tcp => destination::find(view, &host, home, client),
+    };
+    let subset = id.subset.as_deref();
+    let labels = subset.map(|name| labels(&governing, &host, name)).transpose()?;
+    let terms = governing.terms(port, subset);
+    let is_common = client == home
+        || !terms.reads_secrets() && governing.is_same(&destination::find(view, &host, home, home));
+    let mut suffix = subset.map(|it| format!("/{it}")).unwrap_or_default();
+    if !is_common {
+        suffix.push('@');
+        suffix.push_str(client);
+    }
+    Ok(Ruled {
+        suffix,
+        rules: governing.names(),
+        tls: terms.tls.and_then(|it| destination::upstream_tls(view, it, client, &host, names)),
+        policy: terms.policy(),
+        labels,
+        is_upgraded: terms.is_upgraded(),
+    })
+}
+
+fn labels(governing: &Governing<'_>, host: &str, name: &str) -> Result<BTreeMap<String, String>, RefFailure> {
+    if let Some((_, subset)) = governing.subset(name) {
+        return Ok(subset.labels.clone());
+    }
+    let rules: Vec<String> = governing.rules.iter().map(|it| it.meta.reference.to_string()).collect();
+    let (message, next_step) = match rules.as_slice() {
+        [] => (
+            format!("no DestinationRule for {host:?} holds here, so that there is no subset {name:?}"),
+            "create one in the namespace of the route or of the host",
+        ),
+        _ => (format!("{} has no subset {name:?}", rules.join(" and ")), "use a subset of the rule"),
+    };
+    Err(RefFailure::new("BackendNotFound", "name", message, next_step))
+}

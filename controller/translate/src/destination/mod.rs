@@ -1,0 +1,41 @@
+//! DestinationRule (Istio): how clients speak to a host. What a rule says (`model`, `read`,
+//! `values`), which rules hold
+//! for a client of a host (`lookup`), the TLS that they ask for (`tls`), and what a rule is told about itself
+//! (`status`).
+//!
+//! The client is the namespace of the route: its rules come before those of the host's own namespace, and Secrets are
+//! read there. Nothing of a rule is left out silently: a field is done, or the rule says that it is not.
+
+mod lookup;
+mod model;
+mod read;
+mod read_load;
+mod read_outlier;
+mod read_pool;
+mod read_tls;
+mod status;
+mod tls;
+mod values;
+
+pub(crate) use lookup::{Governing, find, matches};
+pub(crate) use model::DestinationModel;
+pub(crate) use status::{Users, compute as status};
+pub(crate) use tls::upstream_tls;
+pub(crate) use values::subject_name;
+
+use sluice_crds::{Kind, ObjectRef};
+
+/// Where names of Services end.
+const SERVICE_DOMAIN: &str = ".svc.cluster.local";
+
+/// The host by which rules name a Service.
+pub(crate) fn service_host(service: &ObjectRef) -> String {
+    format!("{}.{}{SERVICE_DOMAIN}", service.name, service.namespace)
+}
+
+/// The Service that a host names, if it is one's.
+pub(crate) fn service_of(host: &str) -> Option<ObjectRef> {
+    let (name, namespace) = host.strip_suffix(SERVICE_DOMAIN)?.split_once('.')?;
+    let is_one = !name.is_empty() && name != "*" && !namespace.is_empty() && !namespace.contains('.');
+    is_one.then(|| ObjectRef::new(Kind::Service, namespace, name))
+}

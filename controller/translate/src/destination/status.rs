@@ -1,0 +1,101 @@
+//! What a rule is told: what of it is not done, and whether it is used at all.
+
+use super::model::{DestinationModel, TlsModel};
+use super::tls;
+use crate::problem::{Problem, Problems, Severity};
+use crate::status::{Condition, DestinationStatus};
+use crate::view::View;
+use sluice_crds::Name;
+use std::collections::BTreeSet;
+
+/// Our conditions stand beside those of Istio's own controllers.
+const ACCEPTED: &str = "sluice.dev/Accepted";
+const RESOLVED_REFS: &str = "sluice.dev/ResolvedRefs";
+const PARTIALLY_INVALID: &str = "sluice.dev/PartiallyInvalid";
+
+/// Namespaces of the routes that follow the rule.
+pub(crate) type Users = BTreeSet<Name>;
+
+/// Status and problems of a rule; no status while no route that is attached to a Gateway of ours follows it.
+pub(crate) fn compute(
+    view: &View<'_>,
+    model: &DestinationModel,
+    users: &Users,
+) -> (Option<DestinationStatus>, Vec<Problem>) {
+    let mut problems = Problems::of(&model.meta.reference);
+    for fault in &model.faults {
+        problems.add(fault.severity, &fault.field, &fault.message, &fault.next_step);
+    }
+    let rival = rival(view, model);
+    if let Some(message) = &rival {
+        problems.error("spec.exportTo", message, "export both alike, or make them one");
+    }
+    let unresolved = unresolved(view, model, users);
+    for (field, message) in &unresolved {
+        let next_step = "create it in the namespace of the routes, or correct it";
+        problems.error(field, format!("{message}; requests get 502"), next_step);
+    }
+    if users.is_empty() && !model.host.is_empty() && !model.has_selector && rival.is_none() {
+        let message = format!("no route that a Gateway here accepts calls {:?} by this rule", model.host);
+        problems.add(Severity::Note, "spec.host", message, "");
+    }
+    let status =
+        (!users.is_empty()).then(|| DestinationStatus { conditions: conditions(model, &unresolved) });
+    (status, problems.into_list())
+}
+
+/// Another rule that comes first, for the same host and the same clients, and is exported differently.
+fn rival(view: &View<'_>, model: &DestinationModel) -> Option<String> {
+    let all = view.destinations_of(&model.host);
+    let own = &model.meta.reference;
+    let mut before = all.into_iter().take_while(|it| it.meta.reference != *own);
+    let is_rival = |it: &DestinationModel| {
+        it.meta.reference.namespace == own.namespace
+            && !it.has_selector
+            && it.export_to != model.export_to
+            && it.is_visible_in(&own.namespace)
+            && model.is_visible_in(&own.namespace)
+    };
+    let first = &before.find(|it| is_rival(it))?.meta.reference;
+    Some(format!(
+        "{first} comes first for the same host and is exported differently, so that the two are not merged"
+    ))
+}
+
+/// Secrets that give nothing, each by the field that names it.
+fn unresolved(view: &View<'_>, model: &DestinationModel, users: &Users) -> Vec<(String, String)> {
+    let subsets = model.subsets.iter().enumerate().filter_map(|(index, it)| {
+        Some((format!("spec.subsets[{index}].trafficPolicy"), it.traffic.as_ref()?))
+    });
+    let top = model.top.iter().map(|it| ("spec.trafficPolicy".to_owned(), it));
+    let mut found = Vec::new();
+    for (field, traffic) in top.chain(subsets) {
+        let ports =
+            traffic.ports.iter().map(|(port, it)| (format!("{field}.portLevelSettings[port {port}]"), it));
+        for (field, blocks) in std::iter::once((field.clone(), &traffic.all)).chain(ports) {
+            let Some(terms @ TlsModel::On(_)) = &blocks.tls else { continue };
+            let faults = users.iter().filter_map(|client| tls::fault(view, client, terms));
+            found.extend(faults.map(|it| (format!("{field}.tls.credentialName"), it)));
+        }
+    }
+    found
+}
+
+fn conditions(model: &DestinationModel, unresolved: &[(String, String)]) -> Vec<Condition> {
+    let generation = model.meta.generation;
+    let said = |severity: Severity| {
+        let faults = model.faults.iter().filter(move |it| it.severity == severity);
+        faults.map(|it| format!("{}: {}", it.field, it.message)).collect::<Vec<_>>().join("; ")
+    };
+    let mut conditions =
+        vec![Condition::yes(ACCEPTED, "Accepted", generation).message(said(Severity::Warning))];
+    let not_done = said(Severity::Error);
+    if !not_done.is_empty() {
+        conditions.push(Condition::yes(PARTIALLY_INVALID, "UnsupportedValue", generation).message(not_done));
+    }
+    if !unresolved.is_empty() {
+        let messages: Vec<_> = unresolved.iter().map(|(field, it)| format!("{field}: {it}")).collect();
+        conditions.push(Condition::no(RESOLVED_REFS, "InvalidSecretRef", messages.join("; "), generation));
+    }
+    conditions
+}
