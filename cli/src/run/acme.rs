@@ -10,9 +10,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sluice_acme::{
     CertificateKey, Challenge, ChallengeError, ChallengeId, Challenges, Engine, FolderStore, Handle, Item,
-    Refused, Scope, Settings, Store, WantedSet,
+    Scope, Settings, Store, WantedSet,
 };
-use sluice_controller::acme::{self, Offers};
+use sluice_controller::acme::{self, NoCertificate, Offers};
 use sluice_crds::{Object, ObjectRef};
 use sluice_ir as ir;
 use sluice_proxy::Proxy;
@@ -173,9 +173,9 @@ impl Obtain for Asker {
     fn obtain(&self, gateway: ir::GatewayKey, name: String) -> BoxFuture<'static, Result<(), NotObtained>> {
         let (handle, offers) = (self.handle.clone(), self.offers.borrow().clone());
         async move {
-            offers.obtain(&handle, &gateway, &name).await.map_err(|refused| match refused {
-                Refused::Stopped => NotObtained::Unavailable(refused.to_string()),
-                _ => NotObtained::Refused(refused.to_string()),
+            offers.obtain(&handle, &gateway, &name).await.map_err(|none| match none {
+                NoCertificate::Unknown(why) => NotObtained::Unavailable(why),
+                NoCertificate::Refused(refused) => NotObtained::Refused(refused.to_string()),
             })
         }
         .boxed()

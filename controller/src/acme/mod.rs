@@ -18,7 +18,7 @@ mod watch;
 
 pub use certificate::{certificate, is_on_demand};
 pub use convert::{challenges, issuance, key_of, secret_of, wanted_set, withdrawn};
-pub use on_demand::Offers;
+pub use on_demand::{NoCertificate, Offers};
 pub use report::{Row, rows};
 
 pub(crate) use leader::{AcmeOptions, run};

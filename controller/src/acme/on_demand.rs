@@ -13,6 +13,27 @@ use std::fmt::Write as _;
 /// Letters of a name that its Secret's name begins with, so that people find it.
 const READABLE: usize = 40;
 
+/// Why a name of a handshake gets no certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoCertificate {
+    /// No listener takes it, or its issuer is not there, as far as is known here: a data plane that asks may know of newer
+    /// ones, so that it may be otherwise in a moment.
+    #[error("{0}")]
+    Unknown(String),
+    /// It is refused, or its order failed.
+    #[error(transparent)]
+    Refused(Refused),
+}
+
+impl From<Refused> for NoCertificate {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Issuer(_) | Refused::Stopped => Self::Unknown(refused.to_string()),
+            refused => Self::Refused(refused),
+        }
+    }
+}
+
 /// The listeners that take names of handshakes, by Gateway.
 #[derive(Debug, Default)]
 pub struct Offers(BTreeMap<GatewayKey, Vec<OnDemandListener>>);
@@ -30,17 +51,18 @@ impl Offers {
     }
 
     /// The listener of a Gateway that a name is for: the one with the longest wildcard.
-    fn find(&self, gateway: &GatewayKey, name: &str) -> Result<&OnDemandListener, String> {
+    fn find(&self, gateway: &GatewayKey, name: &str) -> Result<&OnDemandListener, NoCertificate> {
         let own = self.0.get(gateway).into_iter().flatten();
         let found = own.filter(|it| it.hostname.matches(name)).max_by_key(|it| length(&it.hostname));
-        let found =
-            found.ok_or_else(|| format!("no listener of Gateway {gateway} takes {name} on demand"))?;
+        let none =
+            || NoCertificate::Unknown(format!("no listener of Gateway {gateway} takes {name} on demand"));
+        let found = found.ok_or_else(none)?;
         match found.lets(name) {
             true => Ok(found),
-            false => Err(format!(
+            false => Err(NoCertificate::Refused(Refused::NotAllowed(format!(
                 "domains of {} does not let namespace {} order {name}",
                 found.issuer, found.namespace
-            )),
+            )))),
         }
     }
 
@@ -58,11 +80,16 @@ impl Offers {
     ///
     /// # Errors
     /// When no listener takes the name, its issuer does not let it be ordered, or the order failed.
-    pub async fn obtain(&self, engine: &Handle, gateway: &GatewayKey, name: &str) -> Result<(), Refused> {
-        let listener = self.find(gateway, name).map_err(Refused::NotAllowed)?;
+    pub async fn obtain(
+        &self,
+        engine: &Handle,
+        gateway: &GatewayKey,
+        name: &str,
+    ) -> Result<(), NoCertificate> {
+        let listener = self.find(gateway, name)?;
         let key = key_of(&secret(listener, name));
         let answered_by = scope(&self.gateways(listener, name));
-        engine.on_demand(key, issuer_name(&listener.issuer), name.to_owned(), answered_by).await
+        Ok(engine.on_demand(key, issuer_name(&listener.issuer), name.to_owned(), answered_by).await?)
     }
 }
 
@@ -115,7 +142,7 @@ mod tests {
         let web = GatewayKey::new("shop/web");
         assert_eq!(offers.find(&web, "a.shop.example.com"), Ok(&all[1]));
         assert_eq!(offers.find(&web, "elsewhere.test"), Ok(&all[0]));
-        let refused = offers.find(&web, "a.example.com").unwrap_err();
+        let refused = offers.find(&web, "a.example.com").unwrap_err().to_string();
         assert!(refused.contains("does not let namespace shop order a.example.com"), "{refused}");
         assert!(offers.find(&GatewayKey::new("shop/none"), "a.test").is_err());
         let both = offers.gateways(&all[1], "a.shop.example.com");

@@ -5,7 +5,7 @@ use super::auth::{Authenticator, bearer};
 use super::distributor::Refused as NotAdmitted;
 use super::peers::{PeerIdentity, is};
 use super::{Distributor, ProxyIdentity, limits};
-use crate::acme::Offers;
+use crate::acme::{NoCertificate, Offers};
 use parking_lot::Mutex;
 use sluice_acme::{Handle, Refused};
 use sluice_ir::GatewayKey;
@@ -70,7 +70,7 @@ impl Names {
         let engine = self.engine.borrow().clone()?;
         let offers = self.offers.borrow().clone();
         let gateway = GatewayKey::new(request.gateway.clone());
-        Some(offers.obtain(&engine, &gateway, &request.name).await.map_err(|refused| status(&refused)))
+        Some(offers.obtain(&engine, &gateway, &request.name).await.map_err(|none| status(&none)))
     }
 
     /// By the replica that leads: whoever else is there says that it does not.
@@ -78,14 +78,15 @@ impl Names {
         let unavailable =
             || Status::unavailable("no replica that leads is known; the name is to be asked for again");
         let token = tokio::fs::read_to_string(token_file).await.map_err(|_| unavailable())?;
+        let mut last = unavailable();
         for service in self.others.all() {
             let request = ObtainRequest { passed_on: true, ..request.clone() };
             match obtain(service, token.trim(), request).await {
-                Err(status) if status.code() == Code::Unavailable => {}
+                Err(status) if status.code() == Code::Unavailable => last = status,
                 answer => return answer,
             }
         }
-        Err(unavailable())
+        Err(last)
     }
 }
 
@@ -146,13 +147,13 @@ impl Answers {
     }
 }
 
-fn status(refused: &Refused) -> Status {
-    let code = match refused {
-        Refused::NotAllowed(_) | Refused::Issuer(_) => Code::PermissionDenied,
-        Refused::Name(_) => Code::InvalidArgument,
-        Refused::Quota(_) => Code::ResourceExhausted,
-        Refused::Failed(_) => Code::FailedPrecondition,
-        Refused::Stopped => Code::Unavailable,
+fn status(none: &NoCertificate) -> Status {
+    let code = match none {
+        NoCertificate::Unknown(_) => Code::Unavailable,
+        NoCertificate::Refused(Refused::Name(_)) => Code::InvalidArgument,
+        NoCertificate::Refused(Refused::Quota(_)) => Code::ResourceExhausted,
+        NoCertificate::Refused(Refused::Failed(_)) => Code::FailedPrecondition,
+        NoCertificate::Refused(_) => Code::PermissionDenied,
     };
-    Status::new(code, refused.to_string())
+    Status::new(code, none.to_string())
 }

@@ -195,13 +195,13 @@ async fn names_of_handshakes(space: &Space, world: &World, addresses: &[SocketAd
     let pebble = &world.pebble;
     let allow = Allow::at(HOST.into()).await;
     let issuer = issuer(&world.named, pebble);
-    let issuer = issuer.split("---").next().unwrap().replace("name: pebble}", "name: shops}");
-    space.apply(&format!("{issuer}  onDemand: {{allow: \"{}\"}}\n", allow.url())).await;
+    let issuer = issuer.split("\n---\n").next().unwrap().replace("name: pebble}", "name: shops}");
+    space.apply(&format!("{issuer}\n  onDemand: {{allow: \"{}\"}}\n", allow.url())).await;
     space.apply(&format!("{GATEWAY}{SHOPS}")).await;
     for (number, first) in addresses.iter().enumerate() {
         let host = format!("good-{number}.shops.example.test");
-        let certificate =
-            eventually(&format!("{host} at {first}"), async || shown(*first, &host).await).await;
+        let what = format!("{host} at {first}");
+        let certificate = eventually(&what, async || shown(*first, &host).await).await;
         for other in addresses {
             eventually(&format!("{host} at {other}"), async || {
                 let found = shown(*other, &host).await?;
