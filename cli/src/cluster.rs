@@ -107,6 +107,7 @@ pub fn resource(api_version: &str, kind: &str) -> anyhow::Result<ApiResource> {
         "Lease" => "leases",
         "ListenerSet" => "listenersets",
         "Namespace" => "namespaces",
+        "NetworkPolicy" => "networkpolicies",
         "PodDisruptionBudget" => "poddisruptionbudgets",
         "Role" => "roles",
         "RoleBinding" => "rolebindings",

@@ -25,6 +25,7 @@ enum Command {
     Uninstall(sluice::install::UninstallArgs),
     Profile(sluice::profile::ProfileArgs),
     Status(sluice::status::StatusArgs),
+    Egress(sluice::egress::EgressArgs),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Uninstall(args) => sluice::install::run_uninstall(&args),
         Command::Profile(args) => sluice::profile::run(&args),
         Command::Status(args) => sluice::status::run(&args),
+        Command::Egress(args) => sluice::egress::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -59,6 +59,10 @@ pub struct EndpointSet {
     pub origin: Origin,
     /// Sorted; without duplicates; without endpoints that are neither ready nor serving.
     pub endpoints: Vec<Endpoint>,
+    /// Whether names of endpoints stand for hosts of the internet, so that private, loopback and link-local addresses are
+    /// no answers to them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_external: bool,
 }
 
 /// One endpoint.

@@ -46,11 +46,13 @@ key!(
     ListenerKey
 );
 key!(
-    /// `HTTPRoute/NAMESPACE/NAME` or `GRPCRoute/NAMESPACE/NAME`.
+    /// `HTTPRoute/NAMESPACE/NAME` or `GRPCRoute/NAMESPACE/NAME`; `ServiceEntry/NAMESPACE/NAME/HOST:PORT` for requests
+    /// that a forward proxy takes.
     RouteKey
 );
 key!(
-    /// `TLSRoute/NAMESPACE/NAME`, `TCPRoute/NAMESPACE/NAME` or `UDPRoute/NAMESPACE/NAME`.
+    /// `TLSRoute/NAMESPACE/NAME`, `TCPRoute/NAMESPACE/NAME` or `UDPRoute/NAMESPACE/NAME`;
+    /// `ServiceEntry/NAMESPACE/NAME/HOST:PORT` for tunnels of a forward proxy.
     StreamRouteKey
 );
 key!(

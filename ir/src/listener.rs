@@ -48,6 +48,9 @@ pub enum ListenerProtocol {
     Tcp,
     /// Datagrams.
     Udp,
+    /// Requests that name their destination themselves (RFC 9110 §7.6, §9.3.6): a target in absolute form, or CONNECT.
+    /// Attachments name `HOST:PORT` as hosts here.
+    ForwardProxy,
 }
 
 impl ListenerProtocol {
@@ -55,7 +58,7 @@ impl ListenerProtocol {
     pub fn tls(&self) -> Option<&Tls> {
         match self {
             Self::Https(tls) | Self::TlsTerminate(tls) => Some(tls),
-            Self::Http | Self::TlsPassthrough | Self::Tcp | Self::Udp => None,
+            Self::Http | Self::TlsPassthrough | Self::Tcp | Self::Udp | Self::ForwardProxy => None,
         }
     }
 
@@ -66,6 +69,7 @@ impl ListenerProtocol {
             Self::Https(_) | Self::TlsPassthrough | Self::TlsTerminate(_) => Sharing::Tls,
             Self::Tcp => Sharing::Tcp,
             Self::Udp => Sharing::Udp,
+            Self::ForwardProxy => Sharing::Forward,
         }
     }
 }
@@ -81,6 +85,8 @@ pub enum Sharing {
     Tcp,
     /// One listener alone; the port is UDP's.
     Udp,
+    /// One listener alone.
+    Forward,
 }
 
 /// How TLS is terminated.

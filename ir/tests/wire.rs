@@ -382,7 +382,12 @@ fn endpoint_set() -> impl Strategy<Value = Resource> {
     let endpoint = (address, states, 1..100_u32, option::of(text()))
         .prop_map(|(address, state, weight, zone)| Endpoint { address, state, weight, zone });
     (text(), origin(), vec(endpoint, 0..5)).prop_map(|(key, origin, endpoints)| {
-        Resource::EndpointSet(Arc::new(EndpointSet { key: EndpointSetKey::new(key), origin, endpoints }))
+        Resource::EndpointSet(Arc::new(EndpointSet {
+            key: EndpointSetKey::new(key),
+            origin,
+            endpoints,
+            is_external: false,
+        }))
     })
 }
 

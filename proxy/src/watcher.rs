@@ -32,10 +32,10 @@ impl Observer for Watcher {
         let runtime = self.runtime.load();
         let of_requests = runtime.ports.get(&refused.port).map(|port| &port.gateway);
         let of_streams = || runtime.streams.get(&refused.port).map(|port| &port.gateway);
-        if let Some(gateway) = of_requests.or_else(of_streams)
-            && gateway.settings.access_log != AccessLog::Off
-        {
-            self.log.write(gateway.settings.access_log, &record(refused, gateway.key.as_str()));
+        let Some(gateway) = of_requests.or_else(of_streams) else { return };
+        let form = refused.outcome.logged(gateway.settings.access_log);
+        if form != AccessLog::Off {
+            self.log.write(form, &record(refused, gateway.key.as_str()));
         }
     }
 

@@ -92,6 +92,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 traffic: None,
             })),
             Resource::EndpointSet(Arc::new(ir::EndpointSet {
+                is_external: false,
                 key: endpoints.clone(),
                 origin: origin("Service", "app"),
                 endpoints: vec![ir::Endpoint {

@@ -33,7 +33,12 @@ impl Backends {
             endpoints.push(Endpoint { address: EndpointAddress::Socket(address), ..endpoint.clone() });
         }
         endpoints.sort();
-        Arc::new(EndpointSet { key: set.key.clone(), origin: set.origin.clone(), endpoints })
+        Arc::new(EndpointSet {
+            key: set.key.clone(),
+            origin: set.origin.clone(),
+            endpoints,
+            is_external: false,
+        })
     }
 
     async fn address(&mut self, key: &EndpointSetKey, of: &EndpointAddress, name: String) -> SocketAddr {

@@ -77,6 +77,7 @@ pub fn endpoints(name: &str, addresses: &[SocketAddr]) -> Arc<ir::EndpointSet> {
     let mut endpoints: Vec<_> = addresses.iter().map(endpoint).collect();
     endpoints.sort();
     Arc::new(ir::EndpointSet {
+        is_external: false,
         key: ir::EndpointSetKey::new(format!("Service/default/{name}:80")),
         origin: ir::Origin::new("Service", "default", name),
         endpoints,

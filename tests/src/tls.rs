@@ -191,3 +191,14 @@ impl ServerCertVerifier for Trusting {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// A ClientHello that asks for this name, or for none.
+pub fn hello(name: &str) -> Vec<u8> {
+    // An address is no server name (RFC 6066 §3).
+    let name = if name.is_empty() { "192.0.2.1" } else { name }.to_owned();
+    let name = ServerName::try_from(name).expect("a name");
+    let mut client = rustls::ClientConnection::new(Arc::new(trusting(&[])), name).expect("a client");
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).expect("a hello");
+    bytes
+}

@@ -15,6 +15,7 @@ pub(super) fn listener(it: &Listener) -> String {
         ListenerProtocol::TlsTerminate(_) => "TLS, ended here",
         ListenerProtocol::Tcp => "TCP",
         ListenerProtocol::Udp => "UDP",
+        ListenerProtocol::ForwardProxy => "forward proxy",
     };
     let addresses: Vec<_> = it.addresses.iter().map(ToString::to_string).collect();
     let addresses =

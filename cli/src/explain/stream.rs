@@ -89,6 +89,9 @@ fn fits(listener: &StreamListener, carrier: Carrier) -> Result<(), Answer> {
         (ListenerProtocol::TlsPassthrough | ListenerProtocol::TlsTerminate(_), _) => {
             Err(Answer::unreachable("the port needs a ClientHello; use tls://"))
         }
+        (ListenerProtocol::ForwardProxy, _) => {
+            Err(Answer::unreachable("the port is a forward proxy: clients ask it for a destination"))
+        }
         (ListenerProtocol::Http | ListenerProtocol::Tcp | ListenerProtocol::Udp, _) => {
             Err(Answer::unreachable(format!("the port does not carry {}", carrier.word())))
         }

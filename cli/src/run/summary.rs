@@ -80,6 +80,7 @@ fn urls(listener: &Listener, args: &RunArgs) -> Vec<String> {
             ListenerProtocol::TlsPassthrough | ListenerProtocol::TlsTerminate(_) => format!("tls://{place}"),
             ListenerProtocol::Tcp => format!("tcp://{place}"),
             ListenerProtocol::Udp => format!("udp://{place}"),
+            ListenerProtocol::ForwardProxy => format!("http://{place} (proxy)"),
         }
     };
     addresses.iter().map(url).collect()

@@ -43,6 +43,8 @@ pub(crate) struct Case {
     /// to the one before.
     pub(crate) stream: Option<String>,
     pub(crate) messages: Vec<String>,
+    /// URL of the forward proxy that the client asks, with the port of the manifest.
+    pub(crate) proxy: Option<String>,
     pub(crate) headers: BTreeMap<String, String>,
     /// Who vouches for the certificate that comes, instead of the file's `authority`.
     pub(crate) authority: Option<String>,
@@ -122,8 +124,9 @@ impl Case {
 
     /// Address and port of the manifest.
     pub(crate) fn target(&self) -> (IpAddr, u16) {
-        let uri = self.uri();
-        let default = if self.is_tls() { 443 } else { 80 };
+        let proxy = self.proxy.as_ref().map(|it| it.parse().unwrap());
+        let default = if proxy.is_none() && self.is_tls() { 443 } else { 80 };
+        let uri: Uri = proxy.unwrap_or_else(|| self.uri());
         (self.address.unwrap_or(LOOPBACK), uri.port_u16().unwrap_or(default))
     }
 }

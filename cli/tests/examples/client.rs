@@ -70,11 +70,15 @@ impl Client {
         Ok(Box::new(connected.map_err(|error| format!("TLS: {error}"))?))
     }
 
+    /// Who vouches for the certificate that comes.
+    pub(crate) fn authority(&self, case: &Case) -> PathBuf {
+        let own = case.authority.as_ref().map(|file| self.folder.join(file));
+        own.unwrap_or_else(|| self.authority.clone())
+    }
+
     fn tls(&self, case: &Case) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        let own = case.authority.as_ref().map(|file| self.folder.join(file));
-        let authority = own.as_ref().unwrap_or(&self.authority);
-        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_file(self.authority(case)).unwrap()).unwrap();
         let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
         let builder =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();

@@ -4,6 +4,7 @@
 
 mod cases;
 mod client;
+mod proxied;
 mod special;
 mod streams;
 #[path = "../support/mod.rs"]
@@ -77,6 +78,7 @@ examples! {
     client_certificates: "client-certificates",
     many_tenants: "many-tenants",
     tls_passthrough: "tls-passthrough",
+    egress_control: "egress-control",
     tcp_and_udp: "tcp-and-udp",
     acme_standalone: "acme-standalone",
 }

@@ -2,8 +2,8 @@
 
 use crate::cases::{Case, Expect, Session};
 use crate::client::{Answer, Client};
-use crate::streams;
 use crate::support::DEADLINE;
+use crate::{proxied, streams};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderName};
@@ -18,6 +18,9 @@ type Check = Result<(), String>;
 
 /// Plays a case; the error says what was different.
 pub(crate) async fn run(client: &Client, case: &Case) -> Check {
+    if case.proxy.is_some() {
+        return proxied::run(client, case).await;
+    }
     if case.stream.is_some() {
         return streams::run(client, case).await;
     }

@@ -225,6 +225,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 policy: None,
             })),
             Edit::Set { slot, size } => Resource::EndpointSet(Arc::new(ir::EndpointSet {
+                is_external: false,
                 key: set_key(slot),
                 origin: origin(),
                 endpoints: vec![

@@ -11,6 +11,7 @@
 mod authorities;
 mod backend;
 mod destination;
+mod egress;
 mod gateway;
 mod issuer;
 mod model;

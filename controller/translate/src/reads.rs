@@ -37,6 +37,8 @@ pub(crate) enum Key {
     Parent(ObjectRef),
     /// Listeners that obtain certificates at handshakes (results of [`Node::Gateway`]).
     OnDemand(OnDemandKey),
+    /// Listeners that are forward proxies (results of [`Node::Gateway`]).
+    ForwardProxies,
     /// A backend (result of [`Node::Backend`]).
     Backend(Arc<BackendId>),
 }
@@ -64,6 +66,8 @@ pub(crate) enum Node {
     Route(ObjectRef),
     /// A TLSRoute, TCPRoute or UDPRoute.
     Stream(ObjectRef),
+    /// What a ServiceEntry lets forward proxies reach.
+    Egress(ObjectRef),
     /// Status of a BackendTLSPolicy.
     Policy(ObjectRef),
     /// Status of a TrafficPolicy.

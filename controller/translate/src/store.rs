@@ -404,6 +404,7 @@ impl Store {
         for host in new {
             reindex(&mut self.entries_by_host, reference, None, Some(host));
         }
+        touched.nodes.push(Node::Egress(reference.clone()));
         touched.keys.push(Key::Object(reference.clone()));
         touched.keys.extend(old.iter().chain(new).map(|it| Key::Host(it.into())));
     }

@@ -12,8 +12,8 @@ use crate::reads::Key;
 use crate::status::Condition;
 use crate::store::Store;
 use crate::translator::Options;
-use sluice_crds::{Kind, ObjectRef};
-use sluice_ir::OnDemandKey;
+use sluice_crds::{Kind, Name, ObjectRef};
+use sluice_ir::{ListenerKey, OnDemandKey};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) parents: BTreeMap<ObjectRef, Arc<Parent>>,
     /// Listeners that obtain certificates at handshakes.
     pub(crate) on_demand: BTreeMap<OnDemandKey, Vec<OnDemandListener>>,
+    /// Listeners that are forward proxies, each with the namespace that it stands in.
+    pub(crate) forward_proxies: BTreeMap<ListenerKey, Name>,
     pub(crate) backends: BTreeMap<Arc<BackendId>, Arc<BackendOutcome>>,
 }
 
@@ -263,6 +265,12 @@ impl<'a> View<'a> {
     pub(crate) fn on_demand(&self, key: &OnDemandKey) -> &'a [OnDemandListener] {
         self.note(Key::OnDemand(key.clone()));
         self.state.on_demand.get(key).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Listeners that are forward proxies, each with the namespace that it stands in.
+    pub(crate) fn forward_proxies(&self) -> &'a BTreeMap<ListenerKey, Name> {
+        self.note(Key::ForwardProxies);
+        &self.state.forward_proxies
     }
 
     pub(crate) fn parent(&self, reference: &ObjectRef) -> Option<&'a Arc<Parent>> {

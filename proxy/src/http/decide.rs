@@ -3,6 +3,7 @@
 use crate::snapshot::{ListenerRuntime, Port, RouteRuntime};
 use crate::telemetry::Outcome;
 use http::HeaderMap;
+use sluice_ir::ListenerProtocol;
 use sluice_route::{Found, Request, host, path};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub struct Matched<'p, 'a> {
 
 /// Decides for a request of `port`. Allocates only when host or path must be rewritten to their normal form.
 pub fn decide<'p, 'a>(port: &'p Port, request: RequestView<'a>) -> Decision<'p, 'a> {
-    let Ok((host, _)) = host::host_of(request.authority) else {
+    let Ok((host, port_of)) = host::host_of(request.authority) else {
         return Decision::Answer(Outcome::BadRequest);
     };
     let Ok(path) = path::normalize(request.path) else {
@@ -58,8 +59,11 @@ pub fn decide<'p, 'a>(port: &'p Port, request: RequestView<'a>) -> Decision<'p, 
     if misdirected(port, listener, request.server_name) {
         return Decision::Answer(Outcome::Misdirected);
     }
+    let is_forward = listener.listener.protocol == ListenerProtocol::ForwardProxy;
+    // Routes of forward proxies are for HOST:PORT.
+    let named = is_forward.then(|| format!("{host}:{}", port_of.unwrap_or(80)));
     let wanted = Request {
-        host: &host,
+        host: named.as_deref().unwrap_or(&host),
         path: &path,
         query: request.query,
         method: request.method,
@@ -67,6 +71,7 @@ pub fn decide<'p, 'a>(port: &'p Port, request: RequestView<'a>) -> Decision<'p, 
     };
     match listener.table.find(&wanted) {
         Ok(found) => Decision::Rule(Matched { listener, found, host, path }),
+        Err(_) if is_forward => Decision::Answer(Outcome::EgressRefused),
         Err(_) => Decision::Answer(Outcome::NoRoute),
     }
 }

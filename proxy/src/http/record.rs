@@ -22,7 +22,8 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
     let metrics = rule.map_or(&port.metrics, |rule| rule.route().metrics(context.metrics()));
     metrics.finished(outcome, status, duration, context.request_body_bytes, sent);
     let settings = &port.gateway.settings;
-    if settings.access_log == ir::AccessLog::Off {
+    let form = outcome.logged(settings.access_log);
+    if form == ir::AccessLog::Off {
         return;
     }
     let header = session.req_header();
@@ -54,5 +55,5 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
         request_id: field("x-request-id"),
         traceparent: field("traceparent"),
     };
-    log.write(settings.access_log, &record);
+    log.write(form, &record);
 }

@@ -246,16 +246,23 @@ pub(super) fn for_backend(
     else {
         return Err(failure(context, Outcome::Internal));
     };
-    forwarded::set(
-        header,
-        forwarded::Downstream {
-            peer: &connection.peer_field,
-            tls: connection.tls.is_some(),
-            request: session.req_header(),
-            port: &port.port_field,
-            trusted_hops: port.gateway.settings.trusted_hops,
-        },
-    )?;
+    if is_forward_proxy(context) {
+        // Who asks is nobody's affair out there; the proxy's own fields end here (RFC 9110 §7.6.1, §11.7.1).
+        for name in [header::PROXY_AUTHORIZATION.as_str(), "proxy-connection"] {
+            header.remove_header(name);
+        }
+    } else {
+        forwarded::set(
+            header,
+            forwarded::Downstream {
+                peer: &connection.peer_field,
+                tls: connection.tls.is_some(),
+                request: session.req_header(),
+                port: &port.port_field,
+                trusted_hops: port.gateway.settings.trusted_hops,
+            },
+        )?;
+    }
     let told = &port.gateway.settings.client_certificate_header;
     client_certificate::set(header, connection.client_certificate.as_ref(), told)?;
     let of_backend = rule.backends.get(context.backend).and_then(|backend| backend.filters());
@@ -263,6 +270,12 @@ pub(super) fn for_backend(
         filters.request(header, context.matched_prefix)?;
     }
     Ok(())
+}
+
+/// Whether the client named its destination itself.
+fn is_forward_proxy(context: &RequestContext) -> bool {
+    let listener = context.listener.as_ref();
+    listener.is_some_and(|it| it.listener.protocol == ir::ListenerProtocol::ForwardProxy)
 }
 
 /// Starts the copies, once a request: a retry copies nothing.

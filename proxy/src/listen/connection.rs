@@ -5,6 +5,7 @@
 //! memory.
 
 use super::accept::canonical;
+use super::forward::{self, First};
 use super::head::Refusal;
 use super::hello::{self, Hello};
 use super::io::{ConnIo, Shared, linger};
@@ -34,6 +35,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+const NO_ENTRY: &str = "no ServiceEntry lets the destination be reached";
 const OVERLOADED: Refusal = Refusal::new(Outcome::Overloaded, "too many connections");
 
 /// What all connections of a port share.
@@ -181,12 +183,19 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
             }
             (port.streams.choose(port.key, name), server_name)
         }
+        Carried::Forward => {
+            let (given_back, chosen) = forwarded(port, socket, peer, &config).await?;
+            socket = given_back;
+            (chosen, None)
+        }
     };
     let stream = match chosen {
         Chosen::Requests => None,
         // Where TLS ends here the handshake comes first: it may be a certificate authority that asks.
         Chosen::Stream(stream)
-            if stream.has_route() || stream.ends_tls() || config.carried == Carried::Whole =>
+            if stream.has_route()
+                || stream.ends_tls()
+                || matches!(config.carried, Carried::Whole | Carried::Forward) =>
         {
             Some(stream)
         }
@@ -239,6 +248,30 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
             Opened::Stream(stream, Box::new(connection))
         }
     })
+}
+
+/// What the connection to a forward proxy is, by its first request. The socket comes back unless it is refused.
+async fn forwarded<A>(
+    port: &Port<A>,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    config: &PortConfig,
+) -> Option<(TcpStream, Chosen)> {
+    let (refusal, destination) = match forward::first(&mut socket, config).await {
+        First::Requests => return Some((socket, Chosen::Requests)),
+        First::Left => return None,
+        First::Refused(refusal) => (refusal, None),
+        First::Tunnel(to) if to.host.parse::<std::net::IpAddr>().is_ok() => (
+            Refusal::new(Outcome::EgressRefused, "egress goes to names: the destination is an address"),
+            Some(to),
+        ),
+        First::Tunnel(to) => match port.streams.tunnel(port.key, &to) {
+            Chosen::Nobody => (Refusal::new(Outcome::EgressRefused, NO_ENTRY), Some(to)),
+            chosen => return Some((socket, chosen)),
+        },
+    };
+    forward::refuse(port, socket, peer, refusal, destination.as_ref()).await;
+    None
 }
 
 /// The ClientHello of the connection, which stays in the socket.

@@ -4,6 +4,7 @@
 //! read in two ways is refused (RFC 9112 §2.2, §3.2, §5.1, §6), because what is ambiguous here is request smuggling
 //! behind. One pass, no allocation.
 
+use super::forward::Destination;
 use super::framing::Body;
 use crate::telemetry::Outcome;
 use memchr::memchr;
@@ -79,6 +80,48 @@ pub fn check(head: &[u8], headers_max: u32) -> Result<Body, Refusal> {
         fields.note(name, value)?;
     }
     fields.check(&request)
+}
+
+/// Checks the whole head of a request for a tunnel (RFC 9110 §9.3.6) and says where it is to lead.
+///
+/// # Errors
+/// What is wrong with it; the connection must be closed.
+pub(super) fn connect(head: &[u8], headers_max: u32) -> Result<Destination, Refusal> {
+    let mut lines = Lines(head);
+    let line = lines.next_line()?;
+    let target = line.strip_prefix(b"CONNECT ").and_then(|rest| rest.strip_suffix(b" HTTP/1.1"));
+    let target = target.ok_or(bad("a tunnel is asked for by CONNECT HOST:PORT HTTP/1.1"))?;
+    let destination = destination(target).ok_or(bad("CONNECT needs a host and a port"))?;
+    let mut fields = Fields::default();
+    for count in 1.. {
+        let line = lines.next_line()?;
+        if line.is_empty() {
+            break;
+        }
+        if count > headers_max {
+            return Err(Refusal::new(Outcome::HeadTooLarge, "too many header fields"));
+        }
+        let (name, value) = field(line)?;
+        fields.note(name, value)?;
+    }
+    // RFC 9112 §3.2.3: the target is the authority; the Host says the same.
+    if !fields.host.is_some_and(|host| host.eq_ignore_ascii_case(target)) {
+        return Err(bad("the request target's host is not the Host"));
+    }
+    if fields.chunked || fields.length.is_some_and(|len| len > 0) {
+        return Err(bad("CONNECT with a body"));
+    }
+    Ok(destination)
+}
+
+fn destination(target: &[u8]) -> Option<Destination> {
+    if !is_authority(target) {
+        return None;
+    }
+    let (host, port) = std::str::from_utf8(target).ok()?.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let host = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+    (!host.is_empty()).then(|| Destination { host: host.into(), port })
 }
 
 /// Lines that end in CRLF.

@@ -1,6 +1,6 @@
 //! Looks at a ClientHello without taking it from the socket, so that whoever the connection goes to finds it whole.
 
-use super::secure::{NoTls, server_name};
+use super::secure::{self, NoTls};
 use crate::acme::is_asked;
 use rustix::net::RecvFlags;
 use rustls::server::Acceptor;
@@ -63,6 +63,14 @@ pub(super) async fn peek(socket: &TcpStream) -> Result<Hello, NoTls> {
     }
 }
 
+/// The server name of the hello that waits in the socket, as [`peek`] finds it, or why there is none.
+pub(crate) async fn server_name(socket: &TcpStream) -> Result<Option<String>, String> {
+    peek(socket).await.map(|hello| hello.server_name).map_err(|failure| match failure {
+        NoTls::Failed(reason) => reason,
+        NoTls::PlainHttp(_) | NoTls::Left | NoTls::Challenge(_) => "the client left".to_owned(),
+    })
+}
+
 /// Length of the first record, once it is there as a whole.
 fn first_record(bytes: &[u8]) -> Option<usize> {
     let length = RECORD_HEADER + usize::from(u16::from_be_bytes([*bytes.get(3)?, *bytes.get(4)?]));
@@ -84,7 +92,7 @@ fn read(bytes: &[u8]) -> Option<Result<Hello, String>> {
         match acceptor.accept() {
             Ok(Some(accepted)) => {
                 let hello = accepted.client_hello();
-                let (server_name, asks_proof) = (server_name(&hello), is_asked(&hello));
+                let (server_name, asks_proof) = (secure::server_name(&hello), is_asked(&hello));
                 return Some(Ok(Hello { server_name, asks_proof }));
             }
             Ok(None) => {}

@@ -11,6 +11,7 @@ mod answer;
 mod challenge;
 mod client_certificate;
 mod connection;
+pub(crate) mod forward;
 mod framing;
 mod head;
 mod hello;
@@ -27,6 +28,7 @@ mod stream;
 mod transport;
 
 pub use client_certificate::ClientCertificate;
+pub use forward::Destination;
 pub use framing::Body;
 pub use head::{HeadEnd, Refusal, check as check_head};
 pub use observer::{Observer, Refused};
@@ -35,6 +37,7 @@ pub use proxy_header::{Parsed as ProxyHeader, parse as parse_proxy_header};
 pub use secure::server_name;
 pub use stream::{Carried, Chosen, ClientSide, Stream, StreamConnection, Streams};
 
+pub(crate) use hello::server_name as peek_server_name;
 pub(crate) use limit::{ClientSlot, PortSlot, Slots};
 
 use crate::acme::Challenges;

@@ -1,6 +1,7 @@
 //! Connections that are carried whole, as the ports hand them out.
 
 use super::ConnInfo;
+use super::forward::Destination;
 use super::limit::{ClientSlot, PortSlot};
 use async_trait::async_trait;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ pub enum Carried {
     ByServerName,
     /// All are carried whole.
     Whole,
+    /// The first request of each says whether it is a tunnel.
+    Forward,
 }
 
 /// What a connection is.
@@ -35,6 +38,9 @@ pub trait Streams: Send + Sync + 'static {
     /// What a connection of a port is, by the name that its client asks for. One look at the configuration: what is
     /// chosen stays, whatever changes meanwhile.
     fn choose(&self, port: SocketAddr, server_name: Option<&str>) -> Chosen;
+
+    /// Where a tunnel of a forward proxy goes; [`Chosen::Nobody`]: nothing lets it lead there.
+    fn tunnel(&self, port: SocketAddr, to: &Destination) -> Chosen;
 }
 
 /// Takes one connection to its end.
@@ -76,5 +82,9 @@ pub enum ClientSide {
 impl Streams for () {
     fn choose(&self, _port: SocketAddr, _server_name: Option<&str>) -> Chosen {
         Chosen::Requests
+    }
+
+    fn tunnel(&self, _port: SocketAddr, _to: &Destination) -> Chosen {
+        Chosen::Nobody
     }
 }

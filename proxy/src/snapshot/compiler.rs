@@ -184,8 +184,16 @@ impl Compiler {
     /// Whether a Gateway serves a route, by the names that metrics have: `NAMESPACE/NAME`, `HTTPRoute shop/cart`.
     fn serves(&self, gateway: &str, route: &str) -> bool {
         let key = ir::RouteKey::new(route.replacen(' ', "/", 1));
-        let route = self.snapshot.routes.get(&key);
-        route.is_some_and(|route| self.gateway_of(route).as_str() == gateway)
+        let served = |it: &Arc<ir::Route>| self.gateway_of(it).as_str() == gateway;
+        // A ServiceEntry makes a route of each of its destinations, all with its name.
+        let of_entry = || {
+            let mut all = self.snapshot.routes.values();
+            route.starts_with("ServiceEntry ")
+                && all.any(|it| {
+                    it.origin.kind == "ServiceEntry" && served(it) && it.origin.to_string() == route
+                })
+        };
+        self.snapshot.routes.get(&key).is_some_and(served) || of_entry()
     }
 
     fn levels(&self) -> Levels<'_> {
@@ -423,7 +431,8 @@ struct Edits {
 }
 
 fn brings_requests(listener: &ir::Listener) -> bool {
-    matches!(listener.protocol, ir::ListenerProtocol::Http | ir::ListenerProtocol::Https(_))
+    use ir::ListenerProtocol as P;
+    matches!(listener.protocol, P::Http | P::Https(_) | P::ForwardProxy)
 }
 
 /// Positions of `listeners`. The hosts of those whose connections are carried `whole` are theirs alone: nobody answers

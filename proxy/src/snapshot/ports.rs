@@ -188,6 +188,7 @@ fn carried(listeners: &[Arc<ir::Listener>]) -> Option<Carried> {
         ir::Sharing::Tls if listeners.iter().all(brings_requests) => Carried::Requests,
         ir::Sharing::Tls => Carried::ByServerName,
         ir::Sharing::Tcp | ir::Sharing::Udp => Carried::Whole,
+        ir::Sharing::Forward => Carried::Forward,
     })
 }
 

@@ -159,7 +159,13 @@ impl StreamTables {
     /// Whether a Gateway serves a stream route, by the names that metrics have.
     pub(super) fn serves(&self, gateway: &str, route: &str) -> bool {
         let key = ir::StreamRouteKey::new(route.replacen(' ', "/", 1));
-        self.routes.get(&key).is_some_and(|it| it.gateway.as_str() == gateway)
+        let served = |it: &Arc<StreamRuntime>| it.gateway.as_str() == gateway;
+        // A ServiceEntry makes a route of each of its destinations, all with its name.
+        let of_entry = || {
+            route.starts_with("ServiceEntry ")
+                && self.routes.values().any(|it| served(it) && it.route.origin.to_string() == route)
+        };
+        self.routes.get(&key).is_some_and(served) || of_entry()
     }
 }
 

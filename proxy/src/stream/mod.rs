@@ -20,7 +20,7 @@ mod udp;
 
 pub(crate) use udp::{UdpPortConfig, UdpPorts};
 
-use crate::listen::{Chosen, Stream, Streams};
+use crate::listen::{Chosen, Destination, Streams};
 use crate::snapshot::{Runtime, StreamListener, StreamPort, StreamRuntime};
 use crate::telemetry::{AccessLogger, Metrics};
 use arc_swap::ArcSwap;
@@ -68,13 +68,26 @@ impl Streams for Ways {
         let Some(port) = runtime.streams.get(&port) else { return Chosen::Nobody };
         let Some(listener) = port.listener(server_name) else { return Chosen::Nobody };
         let ends_tls = match listener.listener.protocol {
-            ListenerProtocol::Http | ListenerProtocol::Https(_) => return Chosen::Requests,
+            ListenerProtocol::Http | ListenerProtocol::Https(_) | ListenerProtocol::ForwardProxy => {
+                return Chosen::Requests;
+            }
             ListenerProtocol::TlsTerminate(_) => true,
             ListenerProtocol::TlsPassthrough | ListenerProtocol::Tcp | ListenerProtocol::Udp => false,
         };
         let route = listener.route(server_name).cloned();
         let way = Way { port: port.clone(), listener: listener.clone(), route };
-        let carrying: Box<dyn Stream> = Box::new(Carrying { engine: self.0.clone(), way, ends_tls });
-        Chosen::Stream(carrying)
+        let carrying = Carrying { engine: self.0.clone(), way, ends_tls, tunnel: None };
+        Chosen::Stream(Box::new(carrying))
+    }
+
+    fn tunnel(&self, port: SocketAddr, to: &Destination) -> Chosen {
+        let runtime = self.0.runtime.load();
+        let Some(port) = runtime.streams.get(&port) else { return Chosen::Nobody };
+        let Some(listener) = port.listener(None) else { return Chosen::Nobody };
+        // Attachments to forward proxies name HOST:PORT.
+        let Some(route) = listener.route(Some(&to.name())).cloned() else { return Chosen::Nobody };
+        let way = Way { port: port.clone(), listener: listener.clone(), route: Some(route) };
+        let tunnel = Some(to.clone());
+        Chosen::Stream(Box::new(Carrying { engine: self.0.clone(), way, ends_tls: false, tunnel }))
     }
 }

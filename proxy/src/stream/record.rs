@@ -20,6 +20,8 @@ pub(super) struct Record {
     tls_version: Option<&'static str>,
     /// Where the client came to; known of connections.
     pub(super) local: Option<SocketAddr>,
+    /// Where a tunnel leads; empty for what is no tunnel.
+    host: Box<str>,
     /// Endpoint of the last try.
     pub(super) endpoint: Option<SocketAddr>,
     /// How long the last try took to connect.
@@ -37,6 +39,8 @@ pub(super) struct Speaker {
     pub(super) address: SocketAddr,
     pub(super) server_name: Option<String>,
     pub(super) tls_version: Option<&'static str>,
+    /// Where a tunnel is to lead.
+    pub(super) host: Box<str>,
 }
 
 impl Record {
@@ -57,6 +61,7 @@ impl Record {
             server_name: speaker.server_name,
             tls_version: speaker.tls_version,
             local: None,
+            host: speaker.host,
             endpoint: None,
             connecting: None,
             attempts: 0,
@@ -69,6 +74,11 @@ impl Record {
         self.client
     }
 
+    /// The name that a client asks for within a tunnel.
+    pub(super) fn set_server_name(&mut self, name: Option<String>) {
+        self.server_name = name;
+    }
+
     /// The stream ended.
     pub(super) fn end(mut self, outcome: Outcome) {
         self.outcome = outcome;
@@ -76,7 +86,8 @@ impl Record {
 
     fn write(&self) {
         let settings = self.way.settings();
-        if settings.access_log == ir::AccessLog::Off {
+        let form = self.outcome.logged(settings.access_log);
+        if form == ir::AccessLog::Off {
             return;
         }
         let (received, sent) = self.counts.bytes();
@@ -87,7 +98,7 @@ impl Record {
             route: self.way.route.is_some().then(|| self.metrics.name()),
             rule: None,
             method: "",
-            host: "",
+            host: &self.host,
             path: "",
             protocol: protocol(&self.way.listener.listener.protocol),
             status: 0,
@@ -105,7 +116,7 @@ impl Record {
             request_id: None,
             traceparent: None,
         };
-        self.engine.log.write(settings.access_log, &record);
+        self.engine.log.write(form, &record);
     }
 }
 
@@ -121,5 +132,6 @@ fn protocol(listener: &ir::ListenerProtocol) -> &'static str {
         ir::ListenerProtocol::Udp => "UDP",
         ir::ListenerProtocol::TlsPassthrough | ir::ListenerProtocol::TlsTerminate(_) => "TLS",
         ir::ListenerProtocol::Http | ir::ListenerProtocol::Https(_) | ir::ListenerProtocol::Tcp => "TCP",
+        ir::ListenerProtocol::ForwardProxy => "CONNECT",
     }
 }

@@ -3,16 +3,21 @@
 use super::record::{Record, Speaker};
 use super::relay::{abort, relay, socket};
 use super::{StreamEngine, Way, connect};
-use crate::listen::{ClientSide, Stream, StreamConnection};
+use crate::listen::{ClientSide, Destination, Stream, StreamConnection, forward, peek_server_name};
 use crate::telemetry::Outcome;
 use async_trait::async_trait;
+use sluice_ir::{Settings, StreamKind};
 use std::sync::Arc;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
 
 /// A connection whose way is chosen.
 pub(super) struct Carrying {
     pub(super) engine: Arc<StreamEngine>,
     pub(super) way: Way,
     pub(super) ends_tls: bool,
+    /// What a client of a forward proxy asked for.
+    pub(super) tunnel: Option<Destination>,
 }
 
 #[async_trait]
@@ -28,7 +33,8 @@ impl Stream for Carrying {
     async fn carry(self: Box<Self>, connection: StreamConnection) {
         let StreamConnection { client, info, server_name, started, slots: _slots } = connection;
         let tls_version = info.tls.as_ref().map(|tls| tls.version.trim_start_matches("TLSv"));
-        let speaker = Speaker { address: info.peer, server_name, tls_version };
+        let host = self.tunnel.as_ref().map(Destination::name).unwrap_or_default().into();
+        let speaker = Speaker { address: info.peer, server_name, tls_version, host };
         let mut record = Record::begin(&self.engine, &self.way, speaker, started);
         record.local = Some(info.local);
         let outcome = self.run(client, &mut record).await;
@@ -37,42 +43,82 @@ impl Stream for Carrying {
 }
 
 impl Carrying {
-    /// Finds the endpoint and carries; how it ended. Whoever can't be carried is told so by a reset.
-    async fn run(&self, client: ClientSide, record: &mut Record) -> Outcome {
-        let refuse = |outcome: Outcome| {
-            abort(socket(&client));
-            outcome
-        };
-        let Some(route) = &self.way.route else { return refuse(Outcome::NoRoute) };
+    /// Finds the endpoint and carries; how it ended.
+    async fn run(&self, mut client: ClientSide, record: &mut Record) -> Outcome {
+        let Some(route) = &self.way.route else { return self.refuse(client, Outcome::NoRoute).await };
         let backend = match route.next() {
             Ok(backend) => backend.clone(),
-            Err(outcome) => return refuse(outcome),
+            Err(outcome) => return self.refuse(client, outcome).await,
         };
-        let Some(_permit) = backend.permits.try_acquire() else { return refuse(Outcome::Overloaded) };
+        let Some(_permit) = backend.permits.try_acquire() else {
+            return self.refuse(client, Outcome::Overloaded).await;
+        };
         // Nobody waits here: a connection is carried or refused.
         let slots = backend.circuit.as_ref().and_then(|it| it.slots());
         let slot = slots.map(|slots| slots.try_take());
         if matches!(slot, Some(None)) {
-            return refuse(Outcome::Overflow);
+            return self.refuse(client, Outcome::Overflow).await;
         }
         let tls = match self.is_passed_through() {
             // The client's own TLS goes on to the endpoint.
             true => Ok(None),
             false => backend.client(&self.way.port.gateway),
         };
-        let Ok(tls) = tls else { return refuse(Outcome::UpstreamTls) };
+        let Ok(tls) = tls else { return self.refuse(client, Outcome::UpstreamTls).await };
         let connected = connect::connect(&self.engine, &self.way, &backend, tls, record).await;
         let (endpoint, _picked) = match connected {
             Ok(connected) => connected,
-            Err(outcome) => return refuse(outcome),
+            Err(outcome) => return self.refuse(client, outcome).await,
         };
+        if let Some(to) = &self.tunnel
+            && let Err(outcome) = open(&mut client, to, route.route.kind, self.way.settings(), record).await
+        {
+            abort(socket(&client));
+            return outcome;
+        }
         let counts = record.counts.clone();
         let own = backend.connections().and_then(|it| it.silent_for);
         let idle = own.unwrap_or(self.way.settings().limits.stream_idle_timeout);
         relay(client, endpoint, &self.engine.pipes, &counts, idle).await
     }
 
-    fn is_passed_through(&self) -> bool {
-        matches!(self.way.listener.listener.protocol, sluice_ir::ListenerProtocol::TlsPassthrough)
+    /// Whoever can't be carried is told so: by an answer who asked for a tunnel, by a reset anybody else.
+    async fn refuse(&self, client: ClientSide, outcome: Outcome) -> Outcome {
+        match client {
+            ClientSide::Plain(mut client) if self.tunnel.is_some() => {
+                let answer = forward::refusal(outcome, outcome.meaning());
+                // A fresh socket's buffer takes the whole answer at once; an error means that the client is gone.
+                let _ = client.write_all(answer.as_bytes()).await;
+                let _ = client.shutdown().await;
+            }
+            client => abort(socket(&client)),
+        }
+        outcome
     }
+
+    fn is_passed_through(&self) -> bool {
+        use sluice_ir::ListenerProtocol as P;
+        matches!(self.way.listener.listener.protocol, P::TlsPassthrough | P::ForwardProxy)
+    }
+}
+
+/// Tells the client that its tunnel is open. Where TLS is spoken within, its server name must be the tunnel's host: else
+/// a host that may be reached would be the door to one that may not, behind the same addresses.
+async fn open(
+    client: &mut ClientSide,
+    to: &Destination,
+    kind: StreamKind,
+    settings: &Settings,
+    record: &mut Record,
+) -> Result<(), Outcome> {
+    let ClientSide::Plain(client) = client else { return Err(Outcome::Internal) };
+    client.write_all(forward::OPEN).await.map_err(|_| Outcome::ClientGone)?;
+    if kind != StreamKind::Tls {
+        return Ok(());
+    }
+    let looked = timeout(settings.limits.tls_handshake_timeout, peek_server_name(client)).await;
+    let name = looked.map_err(|_| Outcome::ServerNameMismatch)?.map_err(|_| Outcome::ServerNameMismatch)?;
+    let is_same = name.as_deref() == Some(&*to.host);
+    record.set_server_name(name);
+    if is_same { Ok(()) } else { Err(Outcome::ServerNameMismatch) }
 }

@@ -71,6 +71,10 @@ outcomes! {
         "No listener of the port answers for the host.";
     NoRoute "no_route" Some(404), 12,
         "The host has no rule that matches.";
+    EgressRefused "egress_refused" Some(502), 14,
+        "A forward proxy was asked for a destination that no ServiceEntry lets be reached.";
+    ServerNameMismatch "server_name_mismatch" Some(502), 14,
+        "The TLS within a tunnel asked for another server than the tunnel did, or for none.";
     Misdirected "misdirected" Some(421), 12,
         "The connection's certificate belongs to another listener than the request's host (RFC 9110 §15.5.20).";
     NoBackend "no_backend" Some(500), 14,
@@ -105,6 +109,19 @@ outcomes! {
         "A stream was still there when its listener went, or at the drain deadline.";
     Internal "internal" Some(500), 13,
         "A fault of ours: counted, answered, never ends the process.";
+}
+
+impl Outcome {
+    /// How a record with this outcome is written where the settings say so. What egress refuses is written in any case:
+    /// nobody must have switched on the evidence before.
+    pub fn logged(self, settings: sluice_ir::AccessLog) -> sluice_ir::AccessLog {
+        match (settings, self) {
+            (sluice_ir::AccessLog::Off, Self::EgressRefused | Self::ServerNameMismatch) => {
+                sluice_ir::AccessLog::Text
+            }
+            (settings, _) => settings,
+        }
+    }
 }
 
 #[cfg(test)]

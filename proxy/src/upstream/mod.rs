@@ -17,6 +17,7 @@ mod peer;
 mod permits;
 mod pool;
 mod preface;
+mod public;
 mod random;
 mod registry;
 mod session;

@@ -8,6 +8,7 @@ use super::circuit::{Circuit, Counters};
 use super::dns::{Resolver, keep_fresh};
 use super::permits::Permits;
 use super::pool::{EndpointPool, Member, PoolSnapshot};
+use super::public::is_public;
 use ahash::{AHashMap, AHashSet};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -229,7 +230,17 @@ impl State {
                 EndpointAddress::Socket(address) => add(*address),
                 EndpointAddress::Dns { host, port } => {
                     let addresses = self.hosts.get(host.as_str()).and_then(|host| host.addresses.as_deref());
-                    addresses.unwrap_or_default().iter().for_each(|ip| add(SocketAddr::new(*ip, *port)));
+                    // A name that says itself that it is this machine is meant so (RFC 6761 §6.3).
+                    let is_trusted = !set.is_external || host == "localhost" || host.ends_with(".localhost");
+                    let may_stand = |ip: &&IpAddr| {
+                        let may = is_trusted || is_public(**ip);
+                        if !may {
+                            tracing::warn!(host, address = %ip, origin = %set.origin, "a name of the internet leads inside: the address is not used");
+                        }
+                        may
+                    };
+                    let addresses = addresses.unwrap_or_default().iter().filter(may_stand);
+                    addresses.for_each(|ip| add(SocketAddr::new(*ip, *port)));
                 }
             }
         }

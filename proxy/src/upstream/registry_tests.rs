@@ -35,7 +35,7 @@ fn sets(all: &[(&str, &[&str])]) -> Sets {
     let set = |(name, endpoints): &(&str, &[&str])| {
         let origin = Origin::new("Service", "shop", *name);
         let endpoints = endpoints.iter().map(endpoint).collect();
-        (key(name), Arc::new(EndpointSet { key: key(name), origin, endpoints }))
+        (key(name), Arc::new(EndpointSet { key: key(name), origin, endpoints, is_external: false }))
     };
     all.iter().map(set).collect()
 }
@@ -189,4 +189,29 @@ async fn a_name_that_fails_does_not_keep_the_gateway_from_being_ready() {
     upstreams.apply(&sets(&[("a", &["no.test:1"])]));
     assert!(upstreams.wait_first(tokio::time::Instant::now() + Duration::from_secs(10)).await);
     assert!(upstreams.pool(&key("a")).unwrap().pick(Balancing::Random, &[], None).is_none());
+}
+
+#[tokio::test]
+async fn a_name_of_the_internet_that_leads_inside_has_no_such_endpoint() {
+    let zone = Zone::default();
+    zone.set("api.example.com", Ok(vec!["10.0.0.1", "203.0.113.7", "::ffff:169.254.169.254"]));
+    zone.set("app.localhost", Ok(vec!["127.0.0.1"]));
+    let upstreams = Upstreams::new(zone.resolver());
+    let mut all = sets(&[
+        ("outside", &["api.example.com:443", "app.localhost:80"]),
+        ("inside", &["api.example.com:443"]),
+    ]);
+    let outside = all.get_mut(&key("outside")).unwrap();
+    *outside = Arc::new(EndpointSet { is_external: true, ..EndpointSet::clone(outside) });
+    upstreams.apply(&all);
+    let (inside, outside) =
+        (upstreams.pool(&key("inside")).unwrap(), upstreams.pool(&key("outside")).unwrap());
+    eventually("the names are resolved", || addresses(&inside).len() == 3).await;
+    eventually("only what may stand for it does", || {
+        addresses(&outside) == ["127.0.0.1:80", "203.0.113.7:443"]
+    })
+    .await;
+    // The answer changes to nothing but the inside: nobody is left.
+    zone.set("api.example.com", Ok(vec!["127.0.0.1"]));
+    eventually("the lie is not used", || addresses(&outside) == ["127.0.0.1:80"]).await;
 }

@@ -67,6 +67,7 @@ impl Wanted {
         };
         let origin = ir::Origin::new("Service", "default", name);
         let set = ir::EndpointSet {
+            is_external: false,
             key: ir::EndpointSetKey::new(key.as_str()),
             origin: origin.clone(),
             endpoints: endpoints.iter().map(endpoint).collect(),

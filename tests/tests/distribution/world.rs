@@ -83,6 +83,7 @@ pub(crate) fn endpoints(name: &str, addresses: &[SocketAddr]) -> Arc<ir::Endpoin
         zone: None,
     };
     Arc::new(ir::EndpointSet {
+        is_external: false,
         key: ir::EndpointSetKey::new(format!("Service/{name}:80")),
         origin: ir::Origin::new("Service", namespace, short),
         endpoints: addresses.iter().map(endpoint).collect(),

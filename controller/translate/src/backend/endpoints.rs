@@ -26,7 +26,12 @@ pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) ->
         }
         is_same
     });
-    (EndpointSet { key: key.clone(), origin, endpoints }, problems)
+    let has_names = endpoints.iter().any(|it| matches!(it.address, EndpointAddress::Dns { .. }));
+    let is_external = match source {
+        Source::Entry { entry, .. } if has_names => view.entry(entry).is_some_and(|it| it.is_external()),
+        Source::Service { .. } | Source::Entry { .. } => false,
+    };
+    (EndpointSet { key: key.clone(), origin, endpoints, is_external }, problems)
 }
 
 fn of_service(

@@ -9,6 +9,7 @@ mod service_entry;
 
 pub(crate) use endpoints::compute as endpoints;
 pub(crate) use id::{BackendId, Caller, Target, identify};
+pub(crate) use service_entry::choose;
 
 use crate::model::Transport;
 use crate::view::View;

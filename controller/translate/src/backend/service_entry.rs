@@ -82,7 +82,7 @@ fn spoken(
 }
 
 /// The namespace's own entry first, then the oldest that it sees.
-fn choose<'a>(entries: &[&'a Arc<EntryModel>], namespace: &str) -> Option<&'a Arc<EntryModel>> {
+pub(crate) fn choose<'a>(entries: &[&'a Arc<EntryModel>], namespace: &str) -> Option<&'a Arc<EntryModel>> {
     let own = entries.iter().find(|it| it.meta.reference.namespace == namespace);
     own.or_else(|| entries.iter().find(|it| it.is_visible_in(namespace))).copied()
 }

@@ -69,7 +69,7 @@ fn conflict(uses: &PortUse, listener: &Judged<'_>) -> Option<Refusal> {
     }
     let host = listener.hostname.as_ref()?;
     let key = families.get(&sharing)?.hosts.get(host)?.iter().find(|it| **it != listener.key)?;
-    if matches!(sharing, Sharing::Tcp | Sharing::Udp) {
+    if matches!(sharing, Sharing::Tcp | Sharing::Udp | Sharing::Forward) {
         return Some(Refusal {
             reason: "ProtocolConflict",
             message: format!("port {port} is used by {key} too, and nothing tells the two apart"),
@@ -92,5 +92,6 @@ fn sharing(protocol: Protocol) -> Sharing {
         Protocol::Https | Protocol::TlsPassthrough | Protocol::TlsTerminate => Sharing::Tls,
         Protocol::Tcp => Sharing::Tcp,
         Protocol::Udp => Sharing::Udp,
+        Protocol::ForwardProxy => Sharing::Forward,
     }
 }

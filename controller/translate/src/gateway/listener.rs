@@ -74,7 +74,7 @@ impl Judged<'_> {
     pub(crate) fn is_served(&self) -> bool {
         self.refused.is_none()
             && self.conflicted.is_none()
-            && !self.kinds.is_empty()
+            && (!self.kinds.is_empty() || self.protocol == Some(Protocol::ForwardProxy))
             && self.protocol.is_some_and(|it| !it.ends_tls() || self.tls.is_some())
     }
 

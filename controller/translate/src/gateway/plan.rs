@@ -217,7 +217,10 @@ pub(super) fn ports(judged: &[Vec<Judged<'_>>]) -> Vec<PlannedPort> {
     for it in judged.iter().flatten().filter(|it| it.refused.is_none() && it.conflicted.is_none()) {
         let Some((transport, port)) = it.place() else { continue };
         ports.entry((port, transport)).or_insert_with(|| PlannedPort {
-            name: format!("{}-{port}", it.model.protocol.to_ascii_lowercase()),
+            name: format!(
+                "{}-{port}",
+                it.model.protocol.rsplit('/').next().unwrap_or("port").to_ascii_lowercase()
+            ),
             port,
             protocol: transport,
             target: cluster_port(port),

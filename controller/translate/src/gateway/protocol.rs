@@ -7,6 +7,9 @@ use crate::syntax;
 use sluice_crds::Kind;
 use sluice_ir::{ListenerProtocol, Tls};
 
+/// A protocol of our own (Gateway API ProtocolType: a domain's, a slash, a word).
+pub(crate) const FORWARD_PROXY: &str = "sluice.dev/ForwardProxy";
+
 /// The protocols that are served (Gateway API ProtocolType; TLS by its mode).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -16,6 +19,7 @@ pub(crate) enum Protocol {
     TlsTerminate,
     Tcp,
     Udp,
+    ForwardProxy,
 }
 
 impl Protocol {
@@ -28,6 +32,7 @@ impl Protocol {
             "TLS" => Some(Self::TlsTerminate),
             "TCP" => Some(Self::Tcp),
             "UDP" => Some(Self::Udp),
+            FORWARD_PROXY => Some(Self::ForwardProxy),
             _ => None,
         }
     }
@@ -39,6 +44,8 @@ impl Protocol {
             Self::TlsPassthrough | Self::TlsTerminate => &[Kind::TlsRoute],
             Self::Tcp => &[Kind::TcpRoute],
             Self::Udp => &[Kind::UdpRoute],
+            // ServiceEntries say where it leads.
+            Self::ForwardProxy => &[],
         }
     }
 
@@ -46,7 +53,7 @@ impl Protocol {
     pub(crate) fn ends_tls(self) -> bool {
         match self {
             Self::Https | Self::TlsTerminate => true,
-            Self::Http | Self::TlsPassthrough | Self::Tcp | Self::Udp => false,
+            Self::Http | Self::TlsPassthrough | Self::Tcp | Self::Udp | Self::ForwardProxy => false,
         }
     }
 
@@ -54,9 +61,12 @@ impl Protocol {
     pub(crate) fn transport(self) -> Transport {
         match self {
             Self::Udp => Transport::Udp,
-            Self::Http | Self::Https | Self::TlsPassthrough | Self::TlsTerminate | Self::Tcp => {
-                Transport::Tcp
-            }
+            Self::Http
+            | Self::Https
+            | Self::TlsPassthrough
+            | Self::TlsTerminate
+            | Self::Tcp
+            | Self::ForwardProxy => Transport::Tcp,
         }
     }
 
@@ -69,6 +79,7 @@ impl Protocol {
             Self::TlsTerminate => ListenerProtocol::TlsTerminate(tls?),
             Self::Tcp => ListenerProtocol::Tcp,
             Self::Udp => ListenerProtocol::Udp,
+            Self::ForwardProxy => ListenerProtocol::ForwardProxy,
         })
     }
 }
@@ -83,7 +94,8 @@ pub(super) fn refusal(judged: &mut Judged<'_>, problems: &mut Problems) -> Optio
     };
     let Some(protocol) = judged.protocol else {
         let message = format!("protocol {:?} is unknown", model.protocol);
-        return refuse("protocol", "UnsupportedProtocol", message, "use HTTP, HTTPS, TLS, TCP or UDP");
+        let next_step = format!("use HTTP, HTTPS, TLS, TCP, UDP or {FORWARD_PROXY}");
+        return refuse("protocol", "UnsupportedProtocol", message, &next_step);
     };
     if judged.port.is_none() {
         return refuse("port", "Invalid", format!("{} is no port", model.port), "use 1 to 65535");
@@ -97,6 +109,14 @@ pub(super) fn refusal(judged: &mut Judged<'_>, problems: &mut Problems) -> Optio
         (Protocol::Http, Some(_)) => {
             let message = "a listener of protocol HTTP can't have tls".to_owned();
             refuse("tls", "Invalid", message, "use HTTPS, or remove tls")
+        }
+        (Protocol::ForwardProxy, Some(_)) => {
+            let message = format!("a listener of protocol {name} can't have tls");
+            refuse("tls", "Invalid", message, "remove tls: clients have TLS of their own within")
+        }
+        (Protocol::ForwardProxy, None) if model.hostname.is_some() => {
+            let message = format!("a listener of protocol {name} can't have a hostname");
+            refuse("hostname", "Invalid", message, "remove it: ServiceEntries name the hosts")
         }
         (Protocol::Tcp | Protocol::Udp, Some(_)) => {
             let message = format!("a listener of protocol {name} can't have tls");

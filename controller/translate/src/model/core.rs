@@ -16,6 +16,8 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 const ISSUED: &str = "sluice.dev/certificate";
 /// Its value where a handshake asked for the certificate.
 const ON_DEMAND: &str = "on-demand";
+/// Annotation of a ServiceEntry: `"true"` lets its names lead to private addresses.
+const ALLOW_PRIVATE: &str = "sluice.dev/allow-private-addresses";
 
 /// Keys of Secrets that CertificateIssuers read, and those that DestinationRules may find a credential under besides
 /// those of `kubernetes.io/tls`.
@@ -101,6 +103,8 @@ pub(crate) struct EntryModel {
     pub(crate) meta: Meta,
     pub(crate) hosts: Vec<String>,
     pub(crate) ports: Vec<EntryPort>,
+    /// Whether its names may lead to private addresses.
+    pub(crate) allows_private: bool,
     pub(crate) spec: ServiceEntrySpec,
 }
 
@@ -223,6 +227,12 @@ impl EntryModel {
         Self {
             meta: Meta::read(Kind::ServiceEntry, &it.metadata),
             hosts: spec.hosts.iter().map(|it| host_name(it)).collect(),
+            allows_private: it
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|it| it.get(ALLOW_PRIVATE))
+                .is_some_and(|it| it == "true"),
             ports: spec
                 .ports
                 .iter()
@@ -242,6 +252,11 @@ impl EntryModel {
         self.is_exported()
             || self.meta.reference.namespace == namespace
             || self.spec.export_to.iter().any(|it| it == namespace)
+    }
+
+    /// Whether its names are hosts of the internet: not within the mesh, and nobody says that they are at home.
+    pub(crate) fn is_external(&self) -> bool {
+        self.spec.location.as_deref() != Some("MESH_INTERNAL") && !self.allows_private
     }
 
     /// Whether every namespace sees the entry.

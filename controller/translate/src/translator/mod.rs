@@ -2,6 +2,7 @@
 
 mod backends;
 mod destinations;
+mod egress;
 mod gateways;
 mod issuers;
 mod on_demand;
@@ -11,6 +12,7 @@ mod routes;
 mod traffic;
 
 use crate::backend::BackendId;
+use crate::egress::Ways;
 use crate::gateway::{GatewayOutput, GatewayPlan, Infrastructure, StapleStanding};
 use crate::issuer::{Issuance, WantedCertificate};
 use crate::output::Output;
@@ -94,6 +96,8 @@ pub struct Translator {
     certificate_users: BTreeMap<CertificateKey, BTreeSet<ObjectRef>>,
     /// Certificates that handshakes asked for, by Secret.
     on_demand: BTreeMap<ObjectRef, WantedCertificate>,
+    /// What each ServiceEntry lets forward proxies reach.
+    egress: BTreeMap<ObjectRef, Ways>,
     /// Where each route is attached, and how many routes each listener has.
     accepted: BTreeMap<ObjectRef, Arc<[(ListenerKey, ObjectRef)]>>,
     attached: BTreeMap<ListenerKey, u32>,
@@ -148,12 +152,14 @@ impl Translator {
                 issuers: BTreeMap::new(),
                 parents: BTreeMap::new(),
                 on_demand: BTreeMap::new(),
+                forward_proxies: BTreeMap::new(),
                 backends: BTreeMap::new(),
             },
             graph: Graph::default(),
             gateways: BTreeMap::new(),
             certificate_users: BTreeMap::new(),
             on_demand: BTreeMap::new(),
+            egress: BTreeMap::new(),
             accepted: BTreeMap::new(),
             attached: BTreeMap::new(),
             backends_by_key: BTreeMap::new(),
@@ -299,6 +305,7 @@ impl Translator {
                 Node::Backend(id) => self.run_backend(&node, id),
                 Node::Route(reference) => self.run_route(&node, reference),
                 Node::Stream(reference) => self.run_stream(&node, reference),
+                Node::Egress(reference) => self.run_egress(&node, reference),
                 Node::Policy(reference) => self.run_policy(&node, reference),
                 Node::Traffic(reference) => self.run_traffic(&node, reference),
                 Node::Publish(key) => self.run_publish(key),
@@ -327,6 +334,7 @@ impl Translator {
                 | Key::Lost(_)
                 | Key::Issuer(_)
                 | Key::OnDemand(_)
+                | Key::ForwardProxies
                 | Key::Parent(_) => {}
             }
         }

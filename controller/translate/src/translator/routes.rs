@@ -30,7 +30,7 @@ impl Translator {
     }
 
     /// Runs the backends that nobody has named before.
-    fn prepare_backends(&mut self, ids: Vec<BackendId>) -> Vec<Arc<BackendId>> {
+    pub(super) fn prepare_backends(&mut self, ids: Vec<BackendId>) -> Vec<Arc<BackendId>> {
         let ids: Vec<_> = ids.into_iter().map(|id| self.known_backend(id)).collect();
         for id in &ids {
             if !self.state.backends.contains_key(id) {
@@ -40,7 +40,7 @@ impl Translator {
         ids
     }
 
-    fn drop_unread(&mut self, ids: &[Arc<BackendId>]) {
+    pub(super) fn drop_unread(&mut self, ids: &[Arc<BackendId>]) {
         for id in ids {
             if !self.graph.is_read(&Key::Backend(id.clone())) {
                 self.drop_backend(id);
@@ -133,7 +133,7 @@ impl Translator {
     }
 
     /// Counts how many backendRefs of attached routes name each backend.
-    fn count_users<'a>(
+    pub(super) fn count_users<'a>(
         &mut self,
         old: impl Iterator<Item = &'a BackendKey>,
         new: impl Iterator<Item = &'a BackendKey>,

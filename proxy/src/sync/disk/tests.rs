@@ -23,6 +23,7 @@ fn certificate(name: &str, key: &[u8]) -> Resource {
 
 fn set(name: &str) -> Resource {
     Resource::EndpointSet(Arc::new(ir::EndpointSet {
+        is_external: false,
         key: ir::EndpointSetKey::new(format!("Service/shop/{name}:80")),
         origin: ir::Origin::new("Service", "shop", name),
         endpoints: Vec::new(),

@@ -4,6 +4,7 @@
 //! few atomic additions, without look-up or lock. Handles of objects that are gone are retired, so that the
 //! exposition is as large as the configuration, not as its history. All names stand in [`names`].
 
+mod by_outcome;
 mod encode;
 mod histogram;
 pub mod names;

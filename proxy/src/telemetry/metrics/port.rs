@@ -1,5 +1,6 @@
 //! What is counted for each bound address.
 
+use super::by_outcome::ByOutcome;
 use crate::telemetry::Outcome;
 use crate::telemetry::stripe::StripedGauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 pub struct PortMetrics {
     accepted: AtomicU64,
     open: StripedGauge,
-    refused: [AtomicU64; Outcome::ALL.len()],
+    refused: ByOutcome<AtomicU64>,
     tls_failures: AtomicU64,
     /// No longer bound; connections may still be open.
     retired: AtomicBool,
@@ -29,7 +30,7 @@ impl PortMetrics {
 
     /// A connection was turned away before it had a valid request.
     pub fn refused(&self, reason: Outcome) {
-        self.refused[reason as usize].fetch_add(1, Relaxed);
+        self.refused[reason].fetch_add(1, Relaxed);
     }
 
     /// A TLS handshake failed.
@@ -59,8 +60,10 @@ impl PortMetrics {
     }
 
     pub(super) fn refusals(&self) -> impl Iterator<Item = (Outcome, u64)> {
-        let counts = self.refused.iter().map(|count| count.load(Relaxed));
-        Outcome::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+        self.refused
+            .iter()
+            .map(|(outcome, count)| (outcome, count.load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
     }
 
     pub(super) fn tls_failures(&self) -> u64 {

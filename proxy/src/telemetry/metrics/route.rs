@@ -1,5 +1,6 @@
 //! What is counted for each route: the only metrics that every request writes.
 
+use super::by_outcome::ByOutcome;
 use super::histogram::{Histogram, Reading};
 use crate::telemetry::Outcome;
 use crate::telemetry::stripe::{STRIPES, stripe};
@@ -22,7 +23,7 @@ type ByClass = [AtomicU64; CLASSES.len()];
 pub struct RouteMetrics {
     name: Box<str>,
     stripes: [OnceLock<Box<Stripe>>; STRIPES],
-    rare: OnceLock<Box<[ByClass; OUTCOMES]>>,
+    rare: OnceLock<Box<ByOutcome<ByClass>>>,
     retries: AtomicU64,
 }
 
@@ -61,7 +62,7 @@ impl RouteMetrics {
         let stripe = self.stripes[stripe()].get_or_init(Box::default);
         let by_class = match outcome {
             Outcome::Served => &stripe.served,
-            _ => &self.rare.get_or_init(Box::default)[outcome as usize],
+            _ => &self.rare.get_or_init(Box::default)[outcome],
         };
         by_class[class(status)].fetch_add(1, Relaxed);
         stripe.duration.observe(duration);
@@ -84,9 +85,8 @@ impl RouteMetrics {
         for stripe in self.used_stripes() {
             add(&mut counts[Outcome::Served as usize], &stripe.served);
         }
-        for (sum, by_class) in counts.iter_mut().zip(self.rare.get().into_iter().flat_map(|rare| rare.iter()))
-        {
-            add(sum, by_class);
+        for (outcome, by_class) in self.rare.get().into_iter().flat_map(|rare| rare.iter()) {
+            add(&mut counts[outcome as usize], by_class);
         }
         let all = Outcome::ALL.into_iter().zip(counts);
         all.flat_map(|(outcome, counts)| {

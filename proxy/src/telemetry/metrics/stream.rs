@@ -1,5 +1,6 @@
 //! What is counted for each stream route: connections that are carried whole, and sessions of datagrams.
 
+use super::by_outcome::ByOutcome;
 use crate::telemetry::Outcome;
 use crate::telemetry::stripe::StripedGauge;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct StreamMetrics {
     name: Box<str>,
     open: StripedGauge,
-    ended: [AtomicU64; Outcome::ALL.len()],
+    ended: ByOutcome<AtomicU64>,
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
     dropped: AtomicU64,
@@ -33,7 +34,7 @@ impl StreamMetrics {
     /// It ended. Once for each [`StreamMetrics::opened`].
     pub fn ended(&self, outcome: Outcome) {
         self.open.add(-1);
-        self.ended[outcome as usize].fetch_add(1, Relaxed);
+        self.ended[outcome].fetch_add(1, Relaxed);
     }
 
     /// Bytes came from a client, while the connection goes on.
@@ -69,7 +70,9 @@ impl StreamMetrics {
 
     /// Outcomes and their numbers: only what occurred.
     pub(super) fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
-        let counts = Outcome::ALL.into_iter().zip(&self.ended);
-        counts.map(|(outcome, count)| (outcome, count.load(Relaxed))).filter(|(_, count)| *count > 0)
+        self.ended
+            .iter()
+            .map(|(outcome, count)| (outcome, count.load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
     }
 }

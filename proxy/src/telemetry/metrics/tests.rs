@@ -128,6 +128,7 @@ async fn endpoints_are_read_from_the_pools() {
         zone: None,
     };
     let set = EndpointSet {
+        is_external: false,
         key: key.clone(),
         origin: Origin::new("Service", "shop", "cart"),
         endpoints: vec![

@@ -266,7 +266,12 @@ fn service(backend: SocketAddr) -> [ir::Resource; 2] {
         zone: None,
     };
     let endpoints = ir::EndpointSetKey::new("Service/load/app:80");
-    let set = ir::EndpointSet { key: endpoints.clone(), origin: origin(), endpoints: vec![endpoint] };
+    let set = ir::EndpointSet {
+        key: endpoints.clone(),
+        origin: origin(),
+        endpoints: vec![endpoint],
+        is_external: false,
+    };
     let backend = ir::Backend {
         key: ir::BackendKey::new("Service/load/app:80"),
         origin: origin(),
