@@ -69,7 +69,8 @@ fn a_dry_run_prints_every_object_without_a_cluster() {
     for object in &objects {
         assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/managed-by"], "sluice", "{object}");
     }
-    let image = &objects[9]["spec"]["template"]["spec"]["containers"][0]["image"];
+    let deployment = objects.iter().find(|it| it["kind"] == "Deployment").unwrap();
+    let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(image, &format!("r.example.com/x/sluice-controller:{}", env!("CARGO_PKG_VERSION")));
 }
 

@@ -2,7 +2,7 @@
 //! given.
 //!
 //! [`PolicyRuntime`] is what holds for the requests of one rule at one listener, all levels laid over each other.
-//! Settings that several rules inherit are compiled once and shared ([`Kept`]), so that what they count, they count
+//! Settings that several rules inherit are compiled once and shared (`kept`), so that what they count, they count
 //! together.
 
 mod clients;

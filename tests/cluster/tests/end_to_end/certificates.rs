@@ -136,7 +136,8 @@ fn each_challenge_gives_a_certificate_and_the_death_of_the_leader_costs_no_order
 fn the_other_replica_goes_on_with_the_orders_of_a_leader_that_hangs() {
     alone(&["controller.replicas=2", "gateway.replicas=2"], async |space| {
         let world = ordered(&space, Signal::SIGSTOP).await;
-        every_data_plane_serves(&space, &world.certificates).await;
+        let pods = every_data_plane_serves(&space, &world.certificates).await;
+        every_certificate_is_renewed(&space, &world, &pods).await;
     });
 }
 
@@ -188,6 +189,26 @@ async fn ordered(space: &Space, signal: Signal) -> World {
     no_challenge_is_left(space).await;
     conditions(space).await;
     World { named, pebble, certificates }
+}
+
+/// Another kind of key renews all of them: each data plane goes over to the new ones, and no handshake fails meanwhile.
+async fn every_certificate_is_renewed(space: &Space, world: &World, data_planes: &[SocketAddr]) {
+    let renewing = issuer(&world.named, &world.pebble).replacen("spec:", "spec:\n  keyType: RSA2048", 1);
+    space.apply(&renewing).await;
+    for (host, old) in HOSTS.iter().zip(&world.certificates) {
+        for place in data_planes {
+            let (old, failed) = (old.clone(), std::sync::Mutex::new(None));
+            eventually(&format!("{host} is renewed at {place}"), async || {
+                let found = shown(*place, host).await;
+                let now = found.inspect_err(|error| *failed.lock().unwrap() = Some(format!("{error:#}")))?;
+                ensure!(now != old, "the old certificate");
+                anyhow::Ok(())
+            })
+            .await;
+            assert_eq!(failed.into_inner().unwrap(), None, "a handshake for {host} failed at {place}");
+        }
+    }
+    assert_eq!(world.pebble.orders(), 6, "{}", world.pebble.said());
 }
 
 /// A client's first handshake at one data plane has a certificate ordered, which the other one serves too.
