@@ -53,9 +53,18 @@ pub(super) enum News {
 pub(super) struct Certificates {
     folder: PathBuf,
     running: Option<Running>,
-    /// Versions of what was loaded.
-    loaded: BTreeMap<ObjectRef, String>,
+    /// What was loaded.
+    loaded: BTreeMap<ObjectRef, Loaded>,
     news: mpsc::Sender<News>,
+}
+
+/// A certificate as it was read from the folder.
+#[derive(PartialEq, Eq)]
+struct Loaded {
+    /// Of its file.
+    version: String,
+    /// What the engine told of it just before; while it tells the same, the file is not read again.
+    fingerprint: Option<String>,
 }
 
 struct Running {
@@ -122,13 +131,23 @@ impl Certificates {
         let mut keys: BTreeSet<CertificateKey> =
             running.wanted.borrow().certificates.iter().map(|it| it.key.clone()).collect();
         keys.extend(self.asked_for(running).await);
+        // Before the files, so that a certificate that comes in between is read once more.
+        let statuses = running.handle.statuses().borrow().clone();
         let mut changes = Vec::new();
         for key in keys {
             let reference = acme::secret_of(&key);
+            let current = statuses.get(&key).and_then(|it| it.current.as_ref());
+            let fingerprint = current.map(|it| it.fingerprint.clone());
+            let known = self.loaded.get(&reference);
+            if fingerprint.is_some() && known.is_some_and(|it| it.fingerprint == fingerprint) {
+                continue;
+            }
             match running.store.read(&Item::Certificate(key.clone())).await {
                 Ok(Some(entry)) => {
                     let version = entry.version.0.clone();
-                    if self.loaded.insert(reference, version.clone()) != Some(version) {
+                    let is_new = known.is_none_or(|it| it.version != version);
+                    self.loaded.insert(reference, Loaded { version, fingerprint });
+                    if is_new {
                         let secret = acme::certificate(&key, &entry.data);
                         changes.push(Change::Upsert(Object::Secret(Box::new(secret))));
                     }

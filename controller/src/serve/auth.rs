@@ -1,7 +1,9 @@
 //! Who is at the other end of a stream.
 
+use super::limits;
 use async_trait::async_trait;
 use std::time::SystemTime;
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
@@ -49,6 +51,20 @@ impl From<Denied> for Status {
             Denied::Unavailable(_) => Self::unavailable(denied.to_string()),
         }
     }
+}
+
+/// Whose call it is, by its bearer token.
+pub(super) async fn caller(
+    authenticator: &dyn Authenticator,
+    metadata: &MetadataMap,
+) -> Result<ProxyIdentity, Status> {
+    owner(authenticator, &bearer(metadata)?).await
+}
+
+/// Whose token it is, found out in bounded time.
+pub(super) async fn owner(authenticator: &dyn Authenticator, token: &str) -> Result<ProxyIdentity, Status> {
+    let known = timeout(limits::AUTHENTICATION_TIME, authenticator.authenticate(token)).await;
+    known.map_err(|_| Status::unavailable("the token could not be checked in time"))?.map_err(Status::from)
 }
 
 /// The bearer token of a call.

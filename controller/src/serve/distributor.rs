@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tonic::Status;
 
 /// How long after the start a Gateway without data planes counts as not known. More than the longest pause of a data
 /// plane between two tries.
@@ -60,7 +61,16 @@ pub(super) enum Refused {
     /// It is not one of this Gateway's.
     Foreign(String),
     /// It is not known yet who may have this Gateway's configuration.
-    Unknown,
+    Unknown(ir::GatewayKey),
+}
+
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Foreign(why) => Self::permission_denied(why),
+            Refused::Unknown(gateway) => Self::unavailable(format!("Gateway {gateway} is not known yet")),
+        }
+    }
 }
 
 /// What a data plane gets next.
@@ -201,7 +211,9 @@ impl Distributor {
     /// Whether a data plane may have what belongs to the Gateway.
     pub(super) fn admit(&self, gateway: &ir::GatewayKey, identity: &ProxyIdentity) -> Result<(), Refused> {
         let inner = self.0.inner.lock();
-        let Some(account) = inner.accounts.get(gateway) else { return Err(Refused::Unknown) };
+        let Some(account) = inner.accounts.get(gateway) else {
+            return Err(Refused::Unknown(gateway.clone()));
+        };
         let namespace = gateway.as_str().split('/').next().unwrap_or_default();
         if identity.namespace != namespace || identity.service_account != *account {
             return Err(Refused::Foreign(format!(

@@ -5,9 +5,9 @@ use super::stream::Streams;
 use super::{Distributor, Names, limits, obtain, peers};
 use crate::ca::ServingCertificate;
 use anyhow::Context as _;
-use sluice_xds::obtain::CertificatesServer;
-use sluice_xds::peers::PeersServer;
-use sluice_xds::server::DiscoveryServer;
+use sluice_xds::obtain::Obtain;
+use sluice_xds::peers::Watch;
+use sluice_xds::server::{Delta, Server};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::transport;
 use tonic::transport::server::Connected;
 
 /// Pause after a failed accept (no file descriptors left, for instance).
@@ -92,14 +92,14 @@ pub async fn serve(
         stop: stop.clone(),
     };
     let streams = Streams { distributor, authenticator, replica: options.replica, stop: stop.clone() };
-    let router = Server::builder()
+    let router = transport::Server::builder()
         .http2_keepalive_interval(Some(limits::PING_INTERVAL))
         .http2_keepalive_timeout(Some(limits::PING_TIME))
         .http2_max_header_list_size(limits::HEADER_BYTES)
         .max_concurrent_streams(limits::STREAMS)
-        .add_service(DiscoveryServer::new(Arc::new(streams), limits::REQUEST_BYTES))
-        .add_service(PeersServer::new(Arc::new(peers)))
-        .add_service(CertificatesServer::new(Arc::new(names)));
+        .add_service(Server::new(Delta::new(Arc::new(streams), limits::REQUEST_BYTES)))
+        .add_service(Server::new(Watch::new(Arc::new(peers))))
+        .add_service(Server::new(Obtain::new(Arc::new(names))));
     tokio::spawn(async move {
         let stopped = stop.clone();
         let served = router

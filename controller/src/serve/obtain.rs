@@ -1,8 +1,7 @@
 //! Names of handshakes: a data plane asks for its own Gateway; the replica that leads has the engine, the others pass the
 //! question on to it.
 
-use super::auth::{Authenticator, bearer};
-use super::distributor::Refused as NotAdmitted;
+use super::auth::{Authenticator, caller};
 use super::peers::{PeerIdentity, is};
 use super::{Distributor, ProxyIdentity, limits};
 use crate::acme::{NoCertificate, Offers};
@@ -104,11 +103,8 @@ pub(super) struct Answers {
 impl Certificates for Answers {
     fn obtain(self: Arc<Self>, request: Request<ObtainRequest>) -> Obtaining {
         Box::pin(async move {
-            let token = bearer(request.metadata())?;
+            let known = caller(&*self.authenticator, request.metadata()).await?;
             let request = request.into_inner();
-            let known = timeout(limits::AUTHENTICATION_TIME, self.authenticator.authenticate(&token)).await;
-            let known =
-                known.map_err(|_| Status::unavailable("the token could not be checked in time"))??;
             self.admit(&request, &known)?;
             let names =
                 self.names.as_ref().ok_or_else(|| Status::unimplemented("nobody orders certificates"))?;
@@ -132,10 +128,7 @@ impl Answers {
             return is_peer.then_some(()).ok_or_else(refused);
         }
         let gateway = GatewayKey::new(request.gateway.clone());
-        self.distributor.admit(&gateway, known).map_err(|refused| match refused {
-            NotAdmitted::Foreign(why) => Status::permission_denied(why),
-            NotAdmitted::Unknown => Status::unavailable(format!("Gateway {gateway} is not known yet")),
-        })
+        Ok(self.distributor.admit(&gateway, known)?)
     }
 
     async fn ask(&self, names: &Names, request: &ObtainRequest) -> Result<(), Status> {

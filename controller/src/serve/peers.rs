@@ -2,7 +2,7 @@
 //! statuses knows of all.
 
 use super::ProxyIdentity;
-use super::auth::{Authenticator, bearer};
+use super::auth::{Authenticator, caller};
 use super::{Distributor, limits};
 use sluice_xds::peers::{Peers, State, WatchRequest};
 use sluice_xds::server::{Answer, Responses};
@@ -38,10 +38,7 @@ pub(super) struct Answers {
 impl Peers for Answers {
     fn watch(self: Arc<Self>, request: Request<WatchRequest>) -> Answer<State> {
         Box::pin(async move {
-            let token = bearer(request.metadata())?;
-            let known = timeout(limits::AUTHENTICATION_TIME, self.authenticator.authenticate(&token)).await;
-            let known =
-                known.map_err(|_| Status::unavailable("the token could not be checked in time"))??;
+            let known = caller(&*self.authenticator, request.metadata()).await?;
             if !self.identity.as_ref().is_some_and(|peer| is(peer, &known)) {
                 return Err(Status::permission_denied("only replicas of the controller may ask"));
             }

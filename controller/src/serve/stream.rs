@@ -3,8 +3,8 @@
 //! A batch goes out as a row of responses in the order of making, removals last and the other way round. The next one
 //! is only made when the last response of the one before is answered, so that what changes meanwhile is sent once.
 
-use super::auth::{Authenticator, bearer};
-use super::distributor::{Batch, Distributor, Refused};
+use super::auth::{Authenticator, bearer, owner};
+use super::distributor::{Batch, Distributor};
 use super::hello::{Hello, Versions};
 use super::{ProxyIdentity, limits};
 use sluice_ir::{ResourceKey, ResourceKind};
@@ -38,7 +38,7 @@ impl Discovery for Streams {
         Box::pin(async move {
             // Before anything is read.
             let token = bearer(request.metadata())?;
-            let identity = authenticate(&*self.authenticator, &token).await?;
+            let identity = owner(&*self.authenticator, &token).await?;
             let (sender, receiver) = mpsc::channel(limits::RESPONSES_ON_THE_WAY);
             let stream = Stream { server: self, token, identity, requests: request.into_inner(), sender };
             tokio::spawn(stream.serve());
@@ -46,11 +46,6 @@ impl Discovery for Streams {
             Ok(Response::new(responses))
         })
     }
-}
-
-async fn authenticate(authenticator: &dyn Authenticator, token: &str) -> Result<ProxyIdentity, Status> {
-    let known = timeout(limits::AUTHENTICATION_TIME, authenticator.authenticate(token)).await;
-    known.map_err(|_| Status::unavailable("the token could not be checked in time"))?.map_err(Status::from)
 }
 
 /// How a stream ends.
@@ -119,10 +114,7 @@ impl Stream {
         {
             return Err(Status::permission_denied(format!("the token is that of pod {pod}")));
         }
-        self.server.distributor.admit(&hello.gateway, &self.identity).map_err(|refused| match refused {
-            Refused::Foreign(why) => Status::permission_denied(why),
-            Refused::Unknown => Status::unavailable(format!("Gateway {} is not known yet", hello.gateway)),
-        })
+        Ok(self.server.distributor.admit(&hello.gateway, &self.identity)?)
     }
 
     /// Batch after batch, until one side ends.
@@ -219,7 +211,7 @@ impl Stream {
                 () = tokio::time::sleep_until(clock.check) => {
                     clock.checked();
                     // A token that can't be checked now was valid; its end is known.
-                    if let Err(status) = authenticate(&*self.server.authenticator, &self.token).await
+                    if let Err(status) = owner(&*self.server.authenticator, &self.token).await
                         && status.code() == tonic::Code::Unauthenticated
                     {
                         return Err(End::Ours(status));

@@ -10,13 +10,12 @@
 //! all else is about the way there. A replica that does not lead passes the question on, marked as passed on.
 
 use crate::client::{self, GrpcService};
-use crate::server::unimplemented;
+use crate::server::Method;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use tonic::body::Body;
-use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
@@ -52,48 +51,40 @@ pub trait Certificates: Send + Sync + 'static {
     fn obtain(self: Arc<Self>, request: Request<ObtainRequest>) -> Obtaining;
 }
 
-/// The service. A clone is the same.
-pub struct CertificatesServer<T>(Arc<T>);
+/// The method of the service.
+pub struct Obtain<T>(Arc<T>);
 
-impl<T> Clone for CertificatesServer<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T: Certificates> CertificatesServer<T> {
+impl<T: Certificates> Obtain<T> {
     /// Of what answers.
     pub fn new(inner: Arc<T>) -> Self {
         Self(inner)
     }
 }
 
-impl<T> NamedService for CertificatesServer<T> {
-    const NAME: &'static str = "sluice.sync.v1.Certificates";
-}
-
-impl<T: Certificates> tower::Service<http::Request<Body>> for CertificatesServer<T> {
-    type Response = http::Response<Body>;
-    type Error = std::convert::Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request.uri().path() != OBTAIN_PATH {
-            return Box::pin(async { Ok(unimplemented()) });
-        }
-        let method = Obtain(self.0.clone());
-        Box::pin(async move {
-            let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MOST_BYTES);
-            Ok(grpc.unary(method, request).await)
-        })
+impl<T> Clone for Obtain<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 
-struct Obtain<T>(Arc<T>);
+impl<T: Certificates> Method for Obtain<T> {
+    const SERVICE: &'static str = "sluice.sync.v1.Certificates";
+    const PATH: &'static str = OBTAIN_PATH;
+    type Request = ObtainRequest;
+    type Response = ObtainResponse;
+
+    fn most_bytes(&self) -> usize {
+        MOST_BYTES
+    }
+
+    async fn call(
+        self,
+        mut grpc: Grpc<ProstCodec<ObtainResponse, ObtainRequest>>,
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
+        grpc.unary(self, request).await
+    }
+}
 
 impl<T: Certificates> UnaryService<ObtainRequest> for Obtain<T> {
     type Response = ObtainResponse;

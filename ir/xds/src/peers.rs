@@ -9,19 +9,18 @@
 //! and answers are only sent when something changed.
 
 use crate::client::{self, GrpcService};
-use crate::server::{Answer, Responses, unimplemented};
+use crate::server::{Answer, Method, Responses};
 use bytes::Bytes;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use tonic::body::Body;
-use tonic::server::{Grpc, NamedService, ServerStreamingService};
+use tonic::server::{Grpc, ServerStreamingService};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 /// Path of the one method.
 const WATCH_PATH: &str = "/sluice.sync.v1.Peers/Watch";
+/// Bytes of a question: one name.
+const MOST_BYTES: usize = 4096;
 
 /// Who asks.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -48,48 +47,40 @@ pub trait Peers: Send + Sync + 'static {
     fn watch(self: Arc<Self>, request: Request<WatchRequest>) -> Answer<State>;
 }
 
-/// The service. A clone is the same.
-pub struct PeersServer<T>(Arc<T>);
+/// The method of the service.
+pub struct Watch<T>(Arc<T>);
 
-impl<T> Clone for PeersServer<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T: Peers> PeersServer<T> {
+impl<T: Peers> Watch<T> {
     /// Of what answers.
     pub fn new(inner: Arc<T>) -> Self {
         Self(inner)
     }
 }
 
-impl<T> NamedService for PeersServer<T> {
-    const NAME: &'static str = "sluice.sync.v1.Peers";
-}
-
-impl<T: Peers> tower::Service<http::Request<Body>> for PeersServer<T> {
-    type Response = http::Response<Body>;
-    type Error = std::convert::Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request.uri().path() != WATCH_PATH {
-            return Box::pin(async { Ok(unimplemented()) });
-        }
-        let method = Watch(self.0.clone());
-        Box::pin(async move {
-            let mut grpc = Grpc::new(ProstCodec::default());
-            Ok(grpc.server_streaming(method, request).await)
-        })
+impl<T> Clone for Watch<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 
-struct Watch<T>(Arc<T>);
+impl<T: Peers> Method for Watch<T> {
+    const SERVICE: &'static str = "sluice.sync.v1.Peers";
+    const PATH: &'static str = WATCH_PATH;
+    type Request = WatchRequest;
+    type Response = State;
+
+    fn most_bytes(&self) -> usize {
+        MOST_BYTES
+    }
+
+    async fn call(
+        self,
+        mut grpc: Grpc<ProstCodec<State, WatchRequest>>,
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
+        grpc.server_streaming(self, request).await
+    }
+}
 
 impl<T: Peers> ServerStreamingService<WatchRequest> for Watch<T> {
     type Response = State;

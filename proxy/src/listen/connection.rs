@@ -276,7 +276,7 @@ async fn forwarded<A>(
 
 /// The ClientHello of the connection, which stays in the socket.
 async fn hello<A>(port: &Port<A>, socket: &TcpStream, peer: SocketAddr, deadline: Instant) -> Option<Hello> {
-    let looked = timeout_at(deadline, hello::peek(socket)).await;
+    let looked = timeout_at(deadline, hello::wait_for(socket)).await;
     match looked.unwrap_or_else(|_| Err(NoTls::Failed("no ClientHello in time".to_owned()))) {
         Ok(hello) => Some(hello),
         Err(failure) => {

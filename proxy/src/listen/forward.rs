@@ -5,13 +5,12 @@
 
 use super::connection::Port;
 use super::head::{self, HeadEnd, Refusal};
-use super::{PortConfig, answer};
+use super::{PortConfig, answer, peek};
 use crate::telemetry::Outcome;
-use rustix::net::RecvFlags;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -65,18 +64,7 @@ async fn look(socket: &mut TcpStream, config: &PortConfig) -> io::Result<First> 
     let mut buffer = vec![0; FIRST_BYTES.min(max.max(CONNECT.len()))];
     let mut seen = 0;
     loop {
-        let ended = socket.ready(Interest::READABLE).await?.is_read_closed();
-        let look = || {
-            let (_, len) = rustix::net::recv(&*socket, &mut buffer[..], RecvFlags::PEEK)?;
-            // Nothing new: waits for the next segment, unless there will be none.
-            if len <= seen && !ended { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(len) }
-        };
-        let len = match socket.try_io(Interest::READABLE, look) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-            Ok(len) if len <= seen => return Ok(First::Left),
-            Ok(len) => len,
-        };
+        let Some(len) = peek::more(socket, &mut buffer, seen).await? else { return Ok(First::Left) };
         seen = len;
         let bytes = &buffer[..len];
         if !bytes.starts_with(&CONNECT[..CONNECT.len().min(len)]) {

@@ -1,11 +1,9 @@
 //! Looks at a ClientHello without taking it from the socket, so that whoever the connection goes to finds it whole.
 
+use super::peek;
 use super::secure::{self, NoTls};
 use crate::acme::is_asked;
-use rustix::net::RecvFlags;
 use rustls::server::Acceptor;
-use std::io;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Bytes that are looked at first; most hellos are smaller.
@@ -28,21 +26,15 @@ pub(super) struct Hello {
 }
 
 /// The hello that waits in the socket. Give the connection up when the deadline passes.
-pub(super) async fn peek(socket: &TcpStream) -> Result<Hello, NoTls> {
+pub(super) async fn wait_for(socket: &TcpStream) -> Result<Hello, NoTls> {
     let mut buffer = vec![0; FIRST_BYTES];
     let (mut seen, mut looks) = (0, 0);
     loop {
-        let ended = socket.ready(Interest::READABLE).await?.is_read_closed();
-        let look = || {
-            let (_, len) = rustix::net::recv(socket, &mut buffer[..], RecvFlags::PEEK)?;
-            // Nothing new: waits for the next segment, unless there will be none.
-            if len <= seen && !ended { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(len) }
-        };
-        let len = match socket.try_io(Interest::READABLE, look) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(_) | Ok(0) => return Err(NoTls::Left),
-            Ok(len) if len <= seen => return Err(NoTls::Failed("ended within the ClientHello".to_owned())),
-            Ok(len) => len,
+        let Some(len) = peek::more(socket, &mut buffer, seen).await? else {
+            return Err(match seen {
+                0 => NoTls::Left,
+                _ => NoTls::Failed("ended within the ClientHello".to_owned()),
+            });
         };
         seen = len;
         if let Some(read) = read(&buffer[..len]) {
@@ -63,9 +55,9 @@ pub(super) async fn peek(socket: &TcpStream) -> Result<Hello, NoTls> {
     }
 }
 
-/// The server name of the hello that waits in the socket, as [`peek`] finds it, or why there is none.
+/// The server name of the hello that waits in the socket, as [`wait_for`] finds it, or why there is none.
 pub(crate) async fn server_name(socket: &TcpStream) -> Result<Option<String>, String> {
-    peek(socket).await.map(|hello| hello.server_name).map_err(|failure| match failure {
+    wait_for(socket).await.map(|hello| hello.server_name).map_err(|failure| match failure {
         NoTls::Failed(reason) => reason,
         NoTls::PlainHttp(_) | NoTls::Left | NoTls::Challenge(_) => "the client left".to_owned(),
     })
@@ -106,7 +98,7 @@ fn read(bytes: &[u8]) -> Option<Result<Hello, String>> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-    use super::{Hello, MOST_LOOKS, NoTls, peek, read};
+    use super::{Hello, MOST_LOOKS, NoTls, read, wait_for};
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, ClientConnection, RootCertStore};
     use std::sync::Arc;
@@ -167,7 +159,7 @@ mod tests {
             }
             client
         });
-        let seen = peek(&server).await.ok().and_then(|hello| hello.server_name);
+        let seen = wait_for(&server).await.ok().and_then(|hello| hello.server_name);
         assert_eq!(seen.as_deref(), Some("www.example.com"));
         let _client = sending.await.unwrap();
         let mut got = vec![0; hello.len()];
@@ -179,13 +171,13 @@ mod tests {
     async fn a_client_that_leaves_or_dawdles_is_given_up() {
         let (client, server) = pair().await;
         drop(client);
-        assert!(matches!(peek(&server).await, Err(NoTls::Left)));
+        assert!(matches!(wait_for(&server).await, Err(NoTls::Left)));
         let (mut client, server) = pair().await;
         client.write_all(&hello("a.test")[..50]).await.unwrap();
         drop(client);
-        assert!(matches!(peek(&server).await, Err(NoTls::Failed(_))));
+        assert!(matches!(wait_for(&server).await, Err(NoTls::Failed(_))));
         let (mut client, server) = pair().await;
-        let looking = tokio::spawn(async move { (peek(&server).await, server) });
+        let looking = tokio::spawn(async move { (wait_for(&server).await, server) });
         let dripping = in_records(&hello("a.test"), 3);
         for record in dripping.chunks(8).take(4 * MOST_LOOKS) {
             client.write_all(record).await.unwrap();

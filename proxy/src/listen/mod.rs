@@ -20,6 +20,7 @@ mod http2;
 mod io;
 mod limit;
 mod observer;
+mod peek;
 mod ports;
 mod proxy_header;
 mod resets;

@@ -7,6 +7,7 @@ use super::rule::{self, Backends};
 use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, Runtime};
 use super::streams::StreamTables;
 use super::tls::BackendTls;
+use super::touched::{Touched, names, names_any, removed_and_changed_routes};
 use crate::acme::{self, ByGateway};
 use crate::hosts::HostTable;
 use crate::listen::Carried;
@@ -17,9 +18,9 @@ use crate::tls::Certificates;
 use crate::upstream::{Affinity, Upstreams};
 use ahash::{AHashMap, AHashSet};
 use parking_lot::Mutex;
-use sluice_ir::{self as ir, Resource, ResourceKey};
+use sluice_ir::{self as ir, ResourceKey};
 use sluice_route::{RouteEntry, RouteTable};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,26 +62,6 @@ impl Backends for AHashMap<ir::BackendKey, Arc<BackendRuntime>> {
 /// Routes that were compiled for a delta.
 type Fresh = AHashMap<ir::RouteKey, Arc<RouteRuntime>>;
 
-/// What a delta touches, by kind.
-#[derive(Default)]
-struct Touched {
-    gateways: bool,
-    listeners: BTreeSet<ir::ListenerKey>,
-    certificates: HashSet<ir::CertificateKey, ahash::RandomState>,
-    challenges: bool,
-    endpoints: bool,
-    backends: AHashSet<ir::BackendKey>,
-    routes: BTreeSet<ir::RouteKey>,
-    streams: BTreeSet<ir::StreamRouteKey>,
-}
-
-impl Touched {
-    /// Whether ports may come, go or change hands.
-    fn ports(&self) -> bool {
-        self.gateways || !self.listeners.is_empty()
-    }
-}
-
 impl Compiler {
     /// An empty configuration.
     pub fn new(plan: BindPlan, upstreams: Arc<Upstreams>, metrics: Arc<Metrics>) -> Self {
@@ -111,7 +92,7 @@ impl Compiler {
             .filter_map(|key| self.snapshot.routes.get(key).cloned().map(|route| (key.clone(), route)))
             .collect();
         self.snapshot.apply(delta);
-        let mut touched = touched(delta);
+        let mut touched = Touched::by(delta);
         if touched.endpoints {
             self.upstreams.apply(&self.snapshot.endpoint_sets);
         }
@@ -452,54 +433,4 @@ fn same_hosts(before: &[Arc<ListenerRuntime>], now: &[Arc<ListenerRuntime>]) -> 
     // A table with hosts that are carried whole is made anew: it has more than these.
     before.len() == now.len()
         && before.iter().zip(now).all(|(before, now)| before.listener.hostname == now.listener.hostname)
-}
-
-fn removed_and_changed_routes(delta: &ir::Delta) -> impl Iterator<Item = &ir::RouteKey> {
-    let changed = delta.upserts.iter().filter_map(|resource| match resource {
-        Resource::Route(route) => Some(&route.key),
-        _ => None,
-    });
-    let removed = delta.removals.iter().filter_map(|key| match key {
-        ResourceKey::Route(key) => Some(key),
-        _ => None,
-    });
-    changed.chain(removed)
-}
-
-fn touched(delta: &ir::Delta) -> Touched {
-    let mut touched = Touched::default();
-    for key in delta.upserts.iter().map(Resource::key).chain(delta.removals.iter().cloned()) {
-        match key {
-            ResourceKey::Gateway(_) => touched.gateways = true,
-            ResourceKey::Listener(key) => drop(touched.listeners.insert(key)),
-            ResourceKey::Certificate(key) => drop(touched.certificates.insert(key)),
-            ResourceKey::Challenge(_) => touched.challenges = true,
-            ResourceKey::Route(key) => drop(touched.routes.insert(key)),
-            ResourceKey::StreamRoute(key) => drop(touched.streams.insert(key)),
-            ResourceKey::Backend(key) => drop(touched.backends.insert(key)),
-            ResourceKey::EndpointSet(_) => touched.endpoints = true,
-        }
-    }
-    touched
-}
-
-fn names(target: &ir::BackendTarget, backends: &AHashSet<ir::BackendKey>) -> bool {
-    match target {
-        ir::BackendTarget::Backend(key) => backends.contains(key),
-        ir::BackendTarget::Fail(_) => false,
-    }
-}
-
-fn names_any(route: &ir::Route, backends: &AHashSet<ir::BackendKey>) -> bool {
-    let named = |target: &ir::BackendTarget| names(target, backends);
-    let mirrored = |filters: &[ir::Filter]| {
-        filters.iter().any(|filter| match filter {
-            ir::Filter::Mirror(mirror) => named(&mirror.target),
-            _ => false,
-        })
-    };
-    route.rules.iter().any(|rule| {
-        mirrored(&rule.filters)
-            || rule.backends.iter().any(|backend| named(&backend.target) || mirrored(&backend.filters))
-    })
 }

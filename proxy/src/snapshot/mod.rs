@@ -11,6 +11,7 @@ mod rule;
 mod runtime;
 mod streams;
 mod tls;
+mod touched;
 
 pub use compiler::{Compiled, Compiler};
 pub use ports::{BindPlan, PlannedPort};

@@ -17,6 +17,7 @@ mod keyring;
 mod on_demand;
 mod placeholder;
 mod resolver;
+mod signatures;
 mod subject;
 mod terms;
 mod tickets;
@@ -27,6 +28,7 @@ pub use on_demand::{NotObtained, Obtain, OnDemand};
 
 pub(crate) use authorities::roots;
 pub(crate) use certified::certified;
+pub(crate) use signatures::checked_signatures;
 
 use crate::hosts::HostTable;
 use asked::Judge;
