@@ -1,6 +1,7 @@
 //! `sluice check`: every problem of a folder with file and line, and the conditions of its objects.
 
 use crate::finding::{Finding, Position, Severity};
+use crate::mesh::MeshArgs;
 use crate::output::{self, Format, counted};
 use crate::project::Project;
 use serde::Serialize;
@@ -34,11 +35,14 @@ pub struct CheckArgs {
     /// Namespace of objects that name none.
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
+    /// Names of the mesh.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
 }
 
 /// Checks and prints.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let (mut project, _) = Project::load(&args.dir, &args.namespace)?;
+    let (mut project, _) = Project::load_in(&args.dir, &args.namespace, &args.mesh)?;
     project.look_at_staples();
     let report = Report::of(&project);
     output::print_as(args.output, &report, Report::to_text)?;

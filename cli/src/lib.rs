@@ -13,6 +13,7 @@ pub mod explain;
 pub mod finding;
 pub mod folder;
 pub mod install;
+pub mod mesh;
 pub mod output;
 pub mod profile;
 pub mod project;

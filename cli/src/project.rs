@@ -2,9 +2,10 @@
 
 use crate::finding::{Finding, Severity};
 use crate::folder::Folder;
+use crate::mesh::MeshArgs;
 use anyhow::Context as _;
 use sluice_crds::ObjectRef;
-use sluice_translate::{Change, Options, Problem, Status, Translator, Update};
+use sluice_translate::{Change, Problem, Status, Translator, Update};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -26,8 +27,16 @@ impl Project {
     /// # Errors
     /// When the folder itself can't be read. What is wrong within it becomes a finding.
     pub fn load(root: &Path, namespace: &str) -> anyhow::Result<(Self, Update)> {
+        Self::load_in(root, namespace, &MeshArgs::default())
+    }
+
+    /// The same with names as in that mesh.
+    ///
+    /// # Errors
+    /// As for [`Project::load`].
+    pub fn load_in(root: &Path, namespace: &str, mesh: &MeshArgs) -> anyhow::Result<(Self, Update)> {
         let mut folder = Folder::new(root, namespace);
-        let mut translator = Translator::new(Options { standalone: true, ..Options::default() });
+        let mut translator = Translator::new(mesh.options());
         let changes = folder
             .load_lazily()
             .with_context(|| format!("can't read {}; name a folder of manifests", root.display()))?;

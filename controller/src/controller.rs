@@ -149,7 +149,12 @@ async fn start(
     running.start("the provisioner", worker.run(stop.clone()));
     running.start("the news of infrastructure", tell_facts(facts, sink.clone(), stop.clone()));
 
-    let options = Options { controller_name: settings.controller_name.clone(), standalone: false };
+    let options = Options {
+        controller_name: settings.controller_name.clone(),
+        standalone: false,
+        root_namespace: settings.root_namespace.clone(),
+        cluster_domain: settings.cluster_domain.clone(),
+    };
     let (wanted, of_engine) = channel::channel(Arc::default());
     let (offers, of_names) = channel::channel(Arc::default());
     let parts = Parts { distributor: distributor.clone(), provisioner, wanted, offers, tickets, stapler };
@@ -218,7 +223,7 @@ async fn authority(client: &Client, settings: &Settings) -> Authority {
     let name = settings.server_name();
     let names = vec![
         name.clone(),
-        format!("{name}.cluster.local"),
+        format!("{name}.{}", settings.cluster_domain),
         format!("{}.{}", settings.service, settings.namespace),
     ];
     let mut backoff = Backoff::of_api();

@@ -11,7 +11,7 @@ use crate::staple::Stapler;
 use crate::tickets::Tickets;
 use sluice_acme::WantedSet;
 use sluice_crds::ObjectRef;
-use sluice_ir::{Delta, GatewayKey, Resource};
+use sluice_ir::{Delta, GatewayKey, Locality, Resource};
 use sluice_translate::{GatewayPlan, Management, Orders};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -44,6 +44,10 @@ impl Outlets for Parts {
         let Delta { upserts, removals } = self.stapler.attach(delta);
         let upserts = upserts.iter().map(with_tickets).collect();
         self.distributor.publish(&Delta { upserts, removals });
+    }
+
+    fn place(&mut self, node: &str, place: Option<Locality>) {
+        self.distributor.place(node, place);
     }
 
     fn set_complete(&mut self) {

@@ -31,6 +31,12 @@ pub struct Settings {
         value_name = "NAME"
     )]
     pub controller_name: String,
+    /// Istio's root namespace: its exported DestinationRules hold where no others do.
+    #[arg(long, env = "SLUICE_ROOT_NAMESPACE", default_value = "istio-system", value_name = "NAMESPACE")]
+    pub root_namespace: String,
+    /// Domain of the cluster: where names of Services end, after `.svc.`.
+    #[arg(long, env = "SLUICE_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
+    pub cluster_domain: String,
     /// Token of this replica's service account for the audience sluice-controller: with it replicas tell each other
     /// which gateways have acknowledged what. Without the file each replica knows of its own gateways only.
     #[arg(

@@ -133,6 +133,9 @@ pub struct LoadBalancerSpec {
     /// Which places come first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locality_lb_setting: Option<LocalitySpec>,
+    /// A newer way to prefer the own zone (Istio 1.31).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone_aware_lb_setting: Option<serde_json::Value>,
     /// A new endpoint's share grows slowly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup: Option<WarmupSpec>,

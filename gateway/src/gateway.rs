@@ -28,12 +28,20 @@ pub struct GatewayOptions {
     pub cluster_ports: bool,
     /// Where the admin server listens; `None`: nowhere.
     pub admin: Option<SocketAddr>,
+    /// Where this process runs; `None`: not known, or a controller tells it.
+    pub locality: Option<ir::Locality>,
 }
 
 impl Default for GatewayOptions {
     /// Loopback, no offset, no admin server.
     fn default() -> Self {
-        Self { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port_offset: 0, cluster_ports: false, admin: None }
+        Self {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port_offset: 0,
+            cluster_ports: false,
+            admin: None,
+            locality: None,
+        }
     }
 }
 
@@ -58,6 +66,7 @@ impl Gateway {
         let plan = BindPlan { bind, port_offset, cluster_ports };
         let proxy =
             Proxy::new(ProxyOptions { plan, log: AccessLogger::stdout(), resolver: Resolver::system() })?;
+        proxy.set_locality(options.locality.clone());
         let readiness = Readiness::new("no configuration yet");
         let stop = CancellationToken::new();
         let admin = match options.admin {

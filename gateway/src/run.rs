@@ -8,7 +8,7 @@ use crate::signal::Termination;
 use crate::{Gateway, GatewayOptions, duration};
 use anyhow::{Context as _, Result};
 use http::Uri;
-use sluice_ir::GatewayKey;
+use sluice_ir::{GatewayKey, Locality};
 use sluice_proxy::sync::{SyncClient, SyncOptions, SyncState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -40,6 +40,10 @@ pub struct RunArgs {
     /// Name of this data plane. Default: the variable POD_NAME, else the name of the machine.
     #[arg(long, env = "SLUICE_NODE", value_name = "NAME")]
     pub node: Option<String>,
+    /// Where this data plane runs, for rules by which near endpoints come first. Default: what the controller knows of
+    /// the Kubernetes node that the variable NODE_NAME names.
+    #[arg(long, env = "SLUICE_LOCALITY", value_name = "REGION/ZONE/SUBZONE")]
+    pub locality: Option<Locality>,
     /// File with the token of the pod's service account, made for the audience sluice-controller.
     #[arg(
         long,
@@ -140,6 +144,7 @@ fn options(args: &RunArgs) -> GatewayOptions {
         bind: args.bind.unwrap_or_else(all_addresses),
         port_offset: 0,
         cluster_ports: args.cluster_ports,
+        locality: args.locality.clone(),
         admin: Some(match args.admin.ip() {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED) => SocketAddr::new(all_addresses(), args.admin.port()),
             _ => args.admin,
@@ -153,6 +158,7 @@ fn sync_options(args: &RunArgs) -> SyncOptions {
         server_name: args.controller_name.clone(),
         gateway: args.gateway.clone(),
         node: args.node.clone().unwrap_or_else(own_name),
+        host: host(args),
         token_file: args.token_file.clone(),
         ca_file: args.ca_file.clone(),
         snapshot_dir: args.snapshot_dir.clone(),
@@ -163,6 +169,12 @@ fn sync_options(args: &RunArgs) -> SyncOptions {
 fn all_addresses() -> IpAddr {
     let v6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0));
     if v6.is_ok() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
+}
+
+/// The Kubernetes node, unless the place is given.
+fn host(args: &RunArgs) -> Option<String> {
+    let named = std::env::var("NODE_NAME").ok().filter(|it| !it.is_empty());
+    named.filter(|_| args.locality.is_none())
 }
 
 fn own_name() -> String {

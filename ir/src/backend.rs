@@ -1,8 +1,9 @@
 //! Backends and the endpoints behind them.
 
-use crate::{BackendKey, BackendPolicy, EndpointSetKey, Origin, UpstreamTls};
+use crate::{BackendKey, BackendPolicy, EndpointSetKey, Origin, Topology, UpstreamTls};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// How to talk to one port of a service. Endpoints travel apart, so that a moved pod touches no backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,9 +75,9 @@ pub struct Endpoint {
     pub state: EndpointState,
     /// Relative share, at least 1.
     pub weight: u32,
-    /// Topology zone, if known.
+    /// Where it is, if anything is known of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
+    pub topology: Option<Arc<Topology>>,
 }
 
 /// An address, or a name that the data plane resolves and keeps fresh.

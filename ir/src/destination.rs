@@ -1,13 +1,13 @@
 //! How a backend is spoken to where a DestinationRule says so.
 
-use crate::{Balancing, Origin, duration};
+use crate::{Balancing, LocalityPolicy, Origin, duration};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What a DestinationRule says of one backend, TLS aside. What it leaves out is as the Gateway's settings have it.
+/// What a DestinationRule, or a Service's own `trafficDistribution`, says of one backend, TLS aside. What it leaves out is as the Gateway's settings have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendPolicy {
-    /// The DestinationRule.
+    /// The DestinationRule, or the Service.
     pub origin: Origin,
     /// How an endpoint is chosen; `None`: as the Gateway has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -18,6 +18,9 @@ pub struct BackendPolicy {
     /// A new endpoint's share grows slowly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Warmup>,
+    /// Which places come first; `None`: all are alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<LocalityPolicy>,
     /// Connections to endpoints.
     #[serde(default, skip_serializing_if = "is_default")]
     pub connections: ConnectionTerms,
@@ -30,6 +33,48 @@ pub struct BackendPolicy {
     /// Connections begin with the client's address, and carry one request each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_header: Option<ProxyVersion>,
+    /// Endpoints are proxies: each connection is made through one, and carries one request or one stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
+}
+
+/// Where proxies are asked to connect to, by CONNECT (RFC 9110 §9.3.6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Lower-case name or IP address, IPv6 in brackets. Empty: it can't be made.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Tunnel {
+    /// One that can't be made: nothing goes past the proxy, nor to it.
+    pub fn refused() -> Self {
+        Self { host: String::new(), port: 0 }
+    }
+
+    /// Whether it is such a one.
+    pub fn is_refused(&self) -> bool {
+        self.host.is_empty()
+    }
+}
+
+impl BackendPolicy {
+    /// One that asks for nothing.
+    pub fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            balancing: None,
+            affinity: None,
+            warmup: None,
+            locality: None,
+            connections: ConnectionTerms::default(),
+            circuit: CircuitLimits::default(),
+            ejection: None,
+            proxy_header: None,
+            tunnel: None,
+        }
+    }
 }
 
 /// Version of the PROXY protocol (haproxy.org proxy-protocol.txt).
@@ -131,6 +176,15 @@ pub struct ConnectionTerms {
     /// Requests that share an HTTP/2 connection, at least 2; `None`: 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<u32>,
+    /// How long a connection takes requests, or a stream may last; at least 1 ms. `None`: no bound.
+    #[serde(with = "duration::option_ms", skip_serializing_if = "Option::is_none")]
+    pub lives_for: Option<Duration>,
+    /// Requests that one connection carries in its life, at least 2; `None`: no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+    /// HTTP/2 is spoken for clients that speak it, HTTP/1.1 for the others, whatever the backend's own protocol.
+    #[serde(skip_serializing_if = "is_default")]
+    pub speaks_as_client: bool,
 }
 
 /// Probes of a silent connection (tcp(7)).

@@ -20,6 +20,7 @@ mod host;
 mod key;
 mod kind;
 mod listener;
+mod locality;
 mod matching;
 mod origin;
 mod port;
@@ -38,7 +39,7 @@ pub use challenge::{Challenge, ChallengeAnswer};
 pub use cipher::{CipherSuite, KeyExchangeGroup};
 pub use destination::{
     BackendPolicy, CircuitLimits, ConnectionTerms, Ejection, HashCookie, HashKey, HashPolicy, HashTable,
-    Keepalive, ProxyVersion, RetryBudget, Warmup,
+    Keepalive, ProxyVersion, RetryBudget, Tunnel, Warmup,
 };
 pub use filter::{
     Cors, CorsOrigin, Fail, Filter, HeaderEdit, HeaderField, Mirror, PathEdit, Ratio, Redirect, Rewrite,
@@ -51,6 +52,10 @@ pub use key::{
 };
 pub use kind::ResourceKind;
 pub use listener::{Listener, ListenerProtocol, Sharing, Tls, TlsVersion};
+pub use locality::{
+    Distribution, Failover, Locality, LocalityPattern, LocalityPolicy, NotALocality, REGION_LABEL,
+    SUBZONE_LABEL, Topology, WantedLabel, ZONE_LABEL,
+};
 pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 pub use origin::Origin;
 pub use port::{ADMIN_PORT, cluster_port, low_port};

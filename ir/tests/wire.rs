@@ -5,7 +5,7 @@
 
 mod traffic;
 
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -298,6 +298,9 @@ fn backend_policy() -> BoxedStrategy<Box<BackendPolicy>> {
             }),
             is_used_once,
             streams,
+            lives_for: kept_for,
+            requests: streams,
+            speaks_as_client: is_used_once,
         },
     );
     let connections = connections.boxed();
@@ -330,8 +333,10 @@ fn backend_policy() -> BoxedStrategy<Box<BackendPolicy>> {
         any::<u32>().prop_map(|size| HashTable::Maglev { size })
     ];
     let affinity = option::of((key, table).prop_map(|(key, table)| HashPolicy { key, table })).boxed();
-    (origin(), connections, circuit, option::of(ejection), affinity)
-        .prop_map(|(origin, connections, circuit, ejection, affinity)| {
+    let near = option::of(locality_policy()).boxed();
+    (origin(), connections, circuit, option::of(ejection), affinity, near)
+        .prop_map(|(origin, connections, circuit, ejection, affinity, locality)| {
+            let tunnel = locality.as_ref().map(|_| Tunnel { host: "a.test".to_owned(), port: 443 });
             let warmup = affinity.as_ref().map(|_| Warmup {
                 time: Duration::from_secs(30),
                 least_percent: 10,
@@ -348,6 +353,8 @@ fn backend_policy() -> BoxedStrategy<Box<BackendPolicy>> {
                 circuit,
                 ejection,
                 proxy_header,
+                locality,
+                tunnel,
             })
         })
         .boxed()
@@ -373,14 +380,33 @@ fn backend() -> impl Strategy<Value = Resource> {
     })
 }
 
+fn topology() -> impl Strategy<Value = Arc<Topology>> {
+    let place = (text(), text(), text());
+    let place = place.prop_map(|(region, zone, subzone)| Locality { region, zone, subzone });
+    (place, btree_map(text(), text(), 0..3))
+        .prop_map(|(locality, labels)| Arc::new(Topology { locality, labels }))
+}
+
+fn locality_policy() -> impl Strategy<Value = LocalityPolicy> {
+    let pattern = || vec(text(), 0..3).prop_map(LocalityPattern);
+    let label = (text(), option::of(text())).prop_map(|(name, value)| WantedLabel { name, value });
+    let to = vec((pattern(), 0..=100_u8), 0..3);
+    let distribution = (pattern(), to).prop_map(|(from, to)| Distribution { from, to });
+    prop_oneof![
+        (vec(label, 0..3), btree_map(text(), text(), 0..3))
+            .prop_map(|(labels, regions)| LocalityPolicy::Failover(Failover { labels, regions })),
+        vec(distribution, 0..3).prop_map(LocalityPolicy::Distribute),
+    ]
+}
+
 fn endpoint_set() -> impl Strategy<Value = Resource> {
     let address = prop_oneof![
         any::<(IpAddr, u16)>().prop_map(|(ip, port)| EndpointAddress::Socket(SocketAddr::new(ip, port))),
         (text(), any::<u16>()).prop_map(|(host, port)| EndpointAddress::Dns { host, port })
     ];
     let states = prop_oneof![Just(EndpointState::Ready), Just(EndpointState::Draining)];
-    let endpoint = (address, states, 1..100_u32, option::of(text()))
-        .prop_map(|(address, state, weight, zone)| Endpoint { address, state, weight, zone });
+    let endpoint = (address, states, 1..100_u32, option::of(topology()))
+        .prop_map(|(address, state, weight, topology)| Endpoint { address, state, weight, topology });
     (text(), origin(), vec(endpoint, 0..5)).prop_map(|(key, origin, endpoints)| {
         Resource::EndpointSet(Arc::new(EndpointSet {
             key: EndpointSetKey::new(key),

@@ -136,6 +136,17 @@ impl Proxy {
         self.on_demand.set_source(source);
     }
 
+    /// Sets where this data plane runs, for rules by which near endpoints come first; `None`: it does not know, and all
+    /// are alike.
+    pub fn set_locality(&self, own: Option<ir::Locality>) {
+        self.upstreams.set_locality(own);
+    }
+
+    /// Where this data plane runs, if it knows.
+    pub fn locality(&self) -> Option<Arc<ir::Locality>> {
+        self.upstreams.locality()
+    }
+
     /// Waits until names have been resolved once, or the time has passed.
     pub async fn wait_resolved(&self, time: Duration) {
         self.upstreams.wait_first(tokio::time::Instant::now() + time).await;

@@ -99,7 +99,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                     address: ir::EndpointAddress::Socket(endpoint),
                     state: ir::EndpointState::Ready,
                     weight: 1,
-                    zone: None,
+                    topology: None,
                 }],
             })),
             Resource::Backend(Arc::new(ir::Backend {

@@ -72,7 +72,7 @@ pub fn endpoints(name: &str, addresses: &[SocketAddr]) -> Arc<ir::EndpointSet> {
         address: ir::EndpointAddress::Socket(*address),
         state: ir::EndpointState::Ready,
         weight: 1,
-        zone: None,
+        topology: None,
     };
     let mut endpoints: Vec<_> = addresses.iter().map(endpoint).collect();
     endpoints.sort();

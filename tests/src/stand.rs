@@ -65,6 +65,7 @@ impl Stand {
         let translator = Translator::new(Options {
             controller_name: "sluice.dev/gateway-controller".to_owned(),
             standalone: true,
+            ..Options::default()
         });
         Self {
             gateway: Gateway::start(options).await.expect("a gateway"),
@@ -77,6 +78,11 @@ impl Stand {
             addresses: BTreeMap::new(),
             failures: Vec::new(),
         }
+    }
+
+    /// Says where the gateway runs.
+    pub fn set_locality(&self, place: &str) {
+        self.gateway.proxy().set_locality(Some(place.parse().expect("a place")));
     }
 
     /// Puts something of the test's own behind all endpoints of a service. Takes effect with the next change.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use futures::future::join_all;
-use sluice_tests::{Recorder, Stand, manifests};
+use sluice_tests::{Recorder, Reply, Stand, manifests};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -102,6 +102,114 @@ async fn a_connection_can_be_for_one_request_only() {
         }
         assert_eq!(backend.connections(), connections, "{policy}");
     }
+}
+
+/// The endpoint hears of the end with the last request, and closes as RFC 9112 §9.6 asks it to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_carries_as_many_requests_as_the_rule_says() {
+    let policy = "{connectionPool: {http: {maxRequestsPerConnection: 3}}}";
+    let backend = Recorder::scripted(|request| match request.values("connection").as_slice() {
+        ["close"] => {
+            Reply::SendAndClose(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+        }
+        _ => Reply::ok(""),
+    })
+    .await;
+    let mut stand = stand(1, policy).await;
+    stand.fix("cart", backend.address());
+    stand.apply(&[manifests::GATEWAY, &cart(1), &rule(policy)].concat()).await;
+    for _ in 0..7 {
+        assert_eq!(stand.get("http://a.example/").await.status, 200);
+    }
+    let carried: Vec<_> = backend.requests().iter().map(|it| it.connection).collect();
+    assert_eq!(carried, [0, 0, 0, 1, 1, 1, 2]);
+    let last: Vec<_> = backend.requests().iter().map(|it| !it.values("connection").is_empty()).collect();
+    assert_eq!(last, [false, false, true, false, false, true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_takes_requests_for_as_long_as_the_rule_says() {
+    let policy = "{connectionPool: {tcp: {maxConnectionDuration: 300ms}}}";
+    let backend = Recorder::start().await;
+    let mut stand = stand(1, policy).await;
+    stand.fix("cart", backend.address());
+    stand.apply(&[manifests::GATEWAY, &cart(1), &rule(policy)].concat()).await;
+    let begun = std::time::Instant::now();
+    let mut times = std::collections::BTreeMap::new();
+    while begun.elapsed() < Duration::from_millis(1_000) {
+        assert_eq!(stand.get("http://a.example/").await.status, 200);
+        let connection = backend.requests().last().unwrap().connection;
+        let now = begun.elapsed();
+        times.entry(connection).or_insert((now, now)).1 = now;
+    }
+    assert!((3..=5).contains(&times.len()), "{times:?}");
+    // Answers come a little later than requests went.
+    assert!(times.values().all(|(first, last)| *last - *first < Duration::from_millis(600)), "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_without_a_request_is_kept_as_long_as_the_rule_says() {
+    for (idle, connections) in [("150ms", 2), ("1m", 1)] {
+        let policy = format!("{{connectionPool: {{http: {{idleTimeout: {idle}}}}}}}");
+        let backend = Recorder::start().await;
+        let mut stand = stand(1, &policy).await;
+        stand.fix("cart", backend.address());
+        stand.apply(&[manifests::GATEWAY, &cart(1), &rule(&policy)].concat()).await;
+        assert_eq!(stand.get("http://a.example/").await.status, 200);
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(stand.get("http://a.example/").await.status, 200);
+        assert_eq!(backend.connections(), connections, "{idle}");
+    }
+}
+
+/// HTTP through a proxy: each request on a connection of its own, and nothing where the proxy refuses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_go_through_a_proxy_where_the_rule_says_so() {
+    let origin = Recorder::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (send, mut heads) = tokio::sync::mpsc::unbounded_channel();
+    let target = origin.address();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let send = send.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let is_known = head.starts_with("CONNECT app.test:80 ");
+                send.send(head).unwrap();
+                if !is_known {
+                    stream.write_all(b"HTTP/1.1 407 Who?\r\n\r\n").await.unwrap();
+                    return;
+                }
+                let mut target = tokio::net::TcpStream::connect(target).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut target).await;
+            });
+        }
+    });
+    let policy = "{tunnel: {targetHost: app.test, targetPort: 80}}";
+    let mut stand = stand(1, policy).await;
+    stand.fix("cart", address);
+    stand.apply(&[manifests::GATEWAY, &cart(1), &rule(policy)].concat()).await;
+    for count in 1..=2 {
+        let answer = stand.get("http://a.example/x").await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "GET /x HTTP/1.1"));
+        assert_eq!(heads.recv().await.unwrap(), "CONNECT app.test:80 HTTP/1.1\r\nHost: app.test:80\r\n\r\n");
+        assert_eq!(origin.connections(), count);
+    }
+    let policy = "{tunnel: {targetHost: other.test, targetPort: 80}}";
+    stand.apply(&[manifests::GATEWAY, &cart(1), &rule(policy)].concat()).await;
+    assert_eq!(stand.get("http://a.example/x").await.status, 502);
+    assert!(heads.recv().await.unwrap().starts_with("CONNECT other.test:80 "));
+    let policy = "{tunnel: {protocol: POST, targetHost: app.test, targetPort: 80}}";
+    stand.apply(&[manifests::GATEWAY, &cart(1), &rule(policy)].concat()).await;
+    assert_eq!(stand.get("http://a.example/x").await.status, 502);
+    assert!(heads.try_recv().is_err(), "the proxy is not asked at all");
+    assert_eq!(origin.connections(), 2, "nothing went past the proxy");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

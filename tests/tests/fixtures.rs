@@ -5,7 +5,8 @@
 //! out, and `delta.yaml` holds the keys that each step sent. With a file `cluster` beside it a case is translated as in
 //! a cluster: `infrastructure.yaml` (one document for each time something is told: Gateway to facts) is then told after
 //! the objects, and `plans.yaml` holds what each Gateway needs. `issuance.yaml` likewise tells what came of orders, and
-//! `orders.yaml` holds what issuers are to order. Every case is translated from scratch, object by object
+//! `orders.yaml` holds what issuers are to order. `mesh.yaml` has a root namespace and a cluster domain other than the usual
+//! ones. Every case is translated from scratch, object by object
 //! in two orders, and must come out the same each time.
 //!
 //! `UPDATE_FIXTURES=1 cargo test -p sluice-tests --test fixtures` rewrites the expectations.
@@ -247,7 +248,13 @@ fn plans(translator: &Translator) -> Value {
 
 /// A folder, unless `cluster` stands beside the input.
 fn options(case: &Path) -> Options {
-    Options { standalone: !case.join("cluster").exists(), ..Options::default() }
+    let mut options = Options { standalone: !case.join("cluster").exists(), ..Options::default() };
+    if let Ok(text) = fs::read_to_string(case.join("mesh.yaml")) {
+        let mesh: Value = serde_saphyr::from_str(&text).unwrap();
+        let name = |key: &str| mesh[key].as_str().unwrap().to_owned();
+        (options.root_namespace, options.cluster_domain) = (name("rootNamespace"), name("clusterDomain"));
+    }
+    options
 }
 
 /// The objects of a file, and those it asks to remove.

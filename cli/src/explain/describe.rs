@@ -136,8 +136,9 @@ pub(super) fn endpoint(it: &Endpoint) -> String {
         EndpointState::Draining => "draining",
     };
     let weight = if it.weight == 1 { String::new() } else { format!(", weight {}", it.weight) };
-    let zone = it.zone.as_ref().map(|zone| format!(", zone {zone}")).unwrap_or_default();
-    format!("{address} {state}{weight}{zone}")
+    let place = it.topology.as_ref().map(|it| it.locality.to_string()).filter(|it| !it.is_empty());
+    let place = place.map(|it| format!(", in {}", it.trim_start_matches('/'))).unwrap_or_default();
+    format!("{address} {state}{weight}{place}")
 }
 
 pub(super) fn timeouts(it: &Timeouts) -> Vec<String> {

@@ -3,7 +3,9 @@
 use super::describe::{balancing, duration};
 use super::places::Places;
 use super::report::Part;
-use sluice_ir::{Backend, BackendPolicy, HashKey, HashTable, Trust, UpstreamTls};
+use sluice_ir::{
+    Backend, BackendPolicy, HashKey, HashTable, LocalityPolicy, Trust, UpstreamTls, WantedLabel,
+};
 
 /// One line for each thing that it says.
 pub(super) fn parts(backend: &Backend, places: &mut Places<'_>) -> Vec<Part> {
@@ -29,6 +31,32 @@ fn tls(it: &UpstreamTls) -> String {
     format!("TLS to {:?}, {trust}{shown}", it.server_name)
 }
 
+fn locality_lines(it: &LocalityPolicy) -> Vec<String> {
+    match it {
+        LocalityPolicy::Distribute(all) => all
+            .iter()
+            .map(|it| {
+                let to: Vec<_> =
+                    it.to.iter().map(|(place, percent)| format!("{percent} % to {place}")).collect();
+                format!("from {}: {}", it.from, to.join(", "))
+            })
+            .collect(),
+        LocalityPolicy::Failover(failover) => {
+            let label = |it: &WantedLabel| match &it.value {
+                Some(value) => format!("{}={value}", it.name),
+                None => it.name.clone(),
+            };
+            let by = match failover.labels.as_slice() {
+                [] => "the same sub-zone, zone, region".to_owned(),
+                labels => labels.iter().map(label).collect::<Vec<_>>().join(", "),
+            };
+            let regions =
+                failover.regions.iter().map(|(from, to)| format!("region {to} stands in for {from}"));
+            std::iter::once(format!("near endpoints first: {by}")).chain(regions).collect()
+        }
+    }
+}
+
 fn policy_lines(it: &BackendPolicy) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(affinity) = &it.affinity {
@@ -48,6 +76,25 @@ fn policy_lines(it: &BackendPolicy) -> Vec<String> {
     }
     if let Some(warmup) = &it.warmup {
         lines.push(format!("a new endpoint warms up for {}", duration(warmup.time)));
+    }
+    if let Some(locality) = &it.locality {
+        lines.extend(locality_lines(locality));
+    }
+    if let Some(tunnel) = &it.tunnel {
+        lines.push(match tunnel.is_refused() {
+            true => "nothing is sent: the tunnel can't be made".to_owned(),
+            false => format!("through the endpoints, which are proxies, to {}:{}", tunnel.host, tunnel.port),
+        });
+    }
+    let terms = &it.connections;
+    if let Some(life) = terms.lives_for {
+        lines.push(format!("a connection is used for at most {}", duration(life)));
+    }
+    if let Some(most) = terms.requests {
+        lines.push(format!("a connection carries at most {most} requests"));
+    }
+    if terms.speaks_as_client {
+        lines.push("HTTP/2 for clients that speak it, HTTP/1.1 for the others".to_owned());
     }
     let circuit = &it.circuit;
     for (bound, what) in [

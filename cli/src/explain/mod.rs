@@ -19,6 +19,7 @@ mod traffic;
 pub use asked::Asked;
 pub use report::{Answer, BackendPart, Explanation, Part};
 
+use crate::mesh::MeshArgs;
 use crate::output::{self, Format};
 use crate::project::Project;
 use anyhow::Context as _;
@@ -66,13 +67,16 @@ pub struct ExplainArgs {
     /// Namespace of objects that name none.
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
+    /// Names of the mesh.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
 }
 
 /// Explains and prints.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let asked = Asked::new(&args.method, &args.url, &args.headers).context("can't read the request")?;
     let asked = Asked { port_offset: args.port_offset, address: args.address.or(asked.address), ..asked };
-    let (project, _) = Project::load(&args.dir, &args.namespace)?;
+    let (project, _) = Project::load_in(&args.dir, &args.namespace, &args.mesh)?;
     let explanation = explain(&project, &asked);
     output::print_as(args.output, &explanation, Explanation::to_text)?;
     Ok(if explanation.answer.is_served { ExitCode::SUCCESS } else { ExitCode::from(1) })

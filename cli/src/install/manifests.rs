@@ -183,6 +183,8 @@ fn arguments(settings: &Settings) -> Value {
         format!("--serve={bind}:15010"),
         format!("--admin={bind}:15014"),
         format!("--controller-name={}", settings.get(Key::ControllerName)),
+        format!("--root-namespace={}", settings.get(Key::RootNamespace)),
+        format!("--cluster-domain={}", settings.get(Key::ClusterDomain)),
         format!("--gateway-image={}", settings.get(Key::GatewayImage)),
         format!("--log-format={}", settings.get(Key::LogFormat)),
     ])
@@ -250,6 +252,8 @@ mod tests {
             Key::Bind => "0.0.0.0",
             Key::ControllerName => "example.com/other",
             Key::GatewayClass => "other",
+            Key::RootNamespace => "other-root",
+            Key::ClusterDomain => "other.example",
             Key::ImagePullPolicy => "Never",
             Key::ImagePullSecret => "credentials",
         };

@@ -40,6 +40,10 @@ pub enum Key {
     Bind,
     /// `GatewayClass.spec.controllerName`.
     ControllerName,
+    /// Istio's root namespace.
+    RootNamespace,
+    /// Domain of the cluster.
+    ClusterDomain,
     /// Name of the GatewayClass.
     GatewayClass,
     /// Image of gateways.
@@ -73,7 +77,7 @@ pub struct Facts {
 
 impl Key {
     /// Every key, in the order in which it is shown.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::ControllerImage,
         Self::Replicas,
         Self::PodDisruptionBudget,
@@ -85,6 +89,8 @@ impl Key {
         Self::LogFormat,
         Self::Bind,
         Self::ControllerName,
+        Self::RootNamespace,
+        Self::ClusterDomain,
         Self::GatewayClass,
         Self::GatewayImage,
         Self::GatewayReplicas,
@@ -161,6 +167,18 @@ impl Key {
                 Type::ControllerName,
                 "sluice.dev/gateway-controller",
                 "name by which a GatewayClass chooses this controller",
+            ),
+            Self::RootNamespace => facts(
+                "mesh.rootNamespace",
+                Type::Name,
+                "istio-system",
+                "namespace whose exported DestinationRules hold where no others do",
+            ),
+            Self::ClusterDomain => facts(
+                "mesh.clusterDomain",
+                Type::Name,
+                "cluster.local",
+                "domain of the cluster, in which names of Services end",
             ),
             Self::GatewayClass => {
                 facts("gatewayClass", Type::Name, "sluice", "name of the GatewayClass that is made")

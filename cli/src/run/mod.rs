@@ -10,6 +10,7 @@ mod summary;
 pub use acme::{REPORT, default_state};
 
 use crate::folder::Watcher;
+use crate::mesh::MeshArgs;
 use crate::project::Project;
 use crate::signal::Termination;
 use acme::Certificates;
@@ -17,6 +18,7 @@ use anyhow::Context as _;
 use reload::Reloader;
 use sluice_controller::staple::Stapler;
 use sluice_gateway::{Gateway, GatewayOptions};
+use sluice_ir::Locality;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,10 +62,16 @@ pub struct RunArgs {
     /// Namespace of objects that name none.
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
+    /// Names of the mesh.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
     /// Folder for accounts, keys and certificates of CertificateIssuers; made when the first issuer comes [default:
     /// $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice, else ~/.local/state/sluice].
     #[arg(long, env = "SLUICE_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Where this gateway runs, for rules by which near endpoints come first [default: not known, all are alike].
+    #[arg(long, env = "SLUICE_LOCALITY", value_name = "REGION/ZONE/SUBZONE")]
+    pub locality: Option<Locality>,
     /// Form of the messages on standard error; what is shown follows the variable SLUICE_LOG.
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -104,7 +112,8 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(error) = error {
         warn!(%error, "the system can't report changes of the folder: it is looked at twice a second");
     }
-    let (project, update) = tokio::task::block_in_place(|| Project::load(&args.dir, &args.namespace))?;
+    let (project, update) =
+        tokio::task::block_in_place(|| Project::load_in(&args.dir, &args.namespace, &args.mesh))?;
     let gateway = Gateway::start(options(&args)).await.context("can't start the gateway")?;
     let (stapler, stop) = (Stapler::default(), CancellationToken::new());
     tokio::spawn(stapler.clone().run(stop.clone()));
@@ -150,6 +159,7 @@ fn options(args: &RunArgs) -> GatewayOptions {
         bind: args.bind,
         port_offset: args.port_offset,
         admin: (!args.no_admin).then_some(args.admin),
+        locality: args.locality.clone(),
         ..GatewayOptions::default()
     }
 }

@@ -21,6 +21,9 @@ pub(crate) struct Cases {
     pub(crate) authority: Option<String>,
     /// Backends: `ADDRESS:PORT=NAME[,tls=FOLDER|,tcp|,udp]`.
     pub(crate) echo: Vec<String>,
+    /// Further arguments of the gateway.
+    #[serde(default)]
+    pub(crate) run: Vec<String>,
     pub(crate) requests: Vec<Case>,
 }
 
@@ -30,6 +33,10 @@ pub(crate) struct Cases {
 pub(crate) struct Case {
     /// The sentence that it proves.
     pub(crate) name: String,
+    /// Ends this backend of `echo` before the request.
+    pub(crate) stop: Option<String>,
+    /// Starts it again.
+    pub(crate) start: Option<String>,
     /// URL of a GET, with the port of the manifest.
     pub(crate) get: Option<String>,
     /// URL with `method`.

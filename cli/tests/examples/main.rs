@@ -12,7 +12,7 @@ mod support;
 
 use cases::{Case, Cases};
 use client::Client;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use support::{Program, examples, free_offset};
 
@@ -24,16 +24,31 @@ async fn example(name: &str) {
     let checked = checked.unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     let cases = Cases::read(&folder.join("requests.yaml"));
-    let _echo = Program::echo(&cases.echo);
+    let mut backends = start_backends(&cases);
     let ports: BTreeSet<_> = cases.requests.iter().map(Case::target).collect();
     let offset = free_offset(&ports.into_iter().collect::<Vec<_>>());
-    let gateway = Program::run(&folder, offset);
+    let arguments: Vec<_> = cases.run.iter().map(String::as_str).collect();
+    let gateway = Program::run_with(&folder, offset, &arguments);
     let client = Client::new(offset, &folder, cases.authority.as_deref());
     for case in &cases.requests {
+        if let Some(backend) = &case.stop {
+            assert!(backends.remove(backend).is_some(), "{backend} is not there");
+        }
+        if let Some(backend) = &case.start {
+            backends.insert(backend.clone(), Program::echo(std::slice::from_ref(backend)));
+        }
         if let Err(wrong) = special::run(&client, case).await {
             panic!("{name}: {}: {wrong}\ngateway: {}", case.name, gateway.told());
         }
     }
+}
+
+/// All backends in one process, or each in its own where some are ended.
+fn start_backends(cases: &Cases) -> BTreeMap<String, Program> {
+    if cases.requests.iter().all(|it| it.stop.is_none()) {
+        return BTreeMap::from([(String::new(), Program::echo(&cases.echo))]);
+    }
+    cases.echo.iter().map(|it| (it.clone(), Program::echo(std::slice::from_ref(it)))).collect()
 }
 
 /// Needs a cluster: tested there.

@@ -79,15 +79,25 @@ impl Program {
 
     /// Starts a gateway on a folder.
     pub(crate) fn run(folder: &Path, port_offset: u16) -> Self {
-        let mut gateway = Self::start_gateway(folder, port_offset);
+        Self::run_with(folder, port_offset, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn run_with(folder: &Path, port_offset: u16, further: &[&str]) -> Self {
+        let mut gateway = Self::start_gateway_with(folder, port_offset, further);
         gateway.wait_for("ready after");
         gateway
     }
 
     /// The same without waiting.
     pub(crate) fn start_gateway(folder: &Path, port_offset: u16) -> Self {
+        Self::start_gateway_with(folder, port_offset, &[])
+    }
+
+    fn start_gateway_with(folder: &Path, port_offset: u16, further: &[&str]) -> Self {
         let offset = port_offset.to_string();
-        Self::start(&["run", folder.to_str().unwrap(), "--port-offset", &offset, "--no-admin"])
+        let arguments = ["run", folder.to_str().unwrap(), "--port-offset", &offset, "--no-admin"];
+        Self::start(&[&arguments[..], further].concat())
     }
 
     /// Its process id.

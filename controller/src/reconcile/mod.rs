@@ -14,11 +14,11 @@ use crate::admin::{Metrics, Readiness};
 use crate::status::{Wanted, Writer};
 use crate::watch::Arrival;
 use serde::Serialize;
-use sluice_crds::{Kind, ObjectRef};
-use sluice_ir::{CertificateKey, Challenge, Delta, GatewayKey, Resource, ResourceKey, Snapshot};
+use sluice_crds::{Kind, Object, ObjectRef};
+use sluice_ir::{CertificateKey, Challenge, Delta, GatewayKey, Locality, Resource, ResourceKey, Snapshot};
 use sluice_translate::{
     Change, GatewayPlan, Infrastructure, Issuance, Options, Orders, Problem, StapleStanding, Translator,
-    Update,
+    Update, place_of_node,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ const MOST: usize = 4096;
 pub trait Outlets: Send + 'static {
     /// The configuration changed.
     fn publish(&mut self, delta: &Delta);
+    /// Where a Kubernetes node is; `None`: it does not say, or is gone.
+    fn place(&mut self, _node: &str, _place: Option<Locality>) {}
     /// What was published and planned is all there is.
     fn set_complete(&mut self);
     /// How the data planes of a Gateway stand.
@@ -190,6 +192,9 @@ impl<O: Outlets> Reconciler<O> {
         match arrival {
             Arrival::Upsert { object, seen } => {
                 let reference = object.reference();
+                if let Object::Node(node) = &object {
+                    self.outlets.place(&reference.name, place_of_node(node));
+                }
                 self.unreadable.is_good(&reference);
                 if let Some(seen) = seen {
                     self.writer.seen(&reference, seen);
@@ -208,6 +213,9 @@ impl<O: Outlets> Reconciler<O> {
             Arrival::Remove(reference) => {
                 self.unreadable.is_good(&reference);
                 self.writer.gone(&reference);
+                if reference.kind == Kind::Node {
+                    self.outlets.place(&reference.name, None);
+                }
                 batch.changes.push(Change::Remove(reference));
             }
             Arrival::Listed(kind) => {

@@ -40,6 +40,8 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) sessions: Sessions,
     accounts: HashMap<ir::GatewayKey, String>,
+    /// Where Kubernetes nodes are, of those that say so.
+    places: HashMap<String, ir::Locality>,
     peers: BTreeMap<String, Vec<Told>>,
     settling: bool,
     /// What statuses showed of each Gateway the last time.
@@ -150,6 +152,20 @@ impl Distributor {
                 inner.sessions.end(gateway);
             }
         }
+    }
+
+    /// Where a Kubernetes node is; `None`: nobody knows. Data planes there learn it with what they get next.
+    pub fn place(&self, node: &str, place: Option<ir::Locality>) {
+        let places = &mut self.0.inner.lock().places;
+        match place {
+            Some(place) => drop(places.insert(node.to_owned(), place)),
+            None => drop(places.remove(node)),
+        }
+    }
+
+    /// Where a Kubernetes node is, if it is known.
+    pub(super) fn place_of(&self, node: &str) -> Option<ir::Locality> {
+        self.0.inner.lock().places.get(node).cloned()
     }
 
     /// How the data planes of a Gateway stand, those of other replicas of the controller included.

@@ -1,7 +1,7 @@
 //! The first requests of a stream: who comes, what it wants to hear of, what it has.
 
 use sluice_ir::{self as ir, ResourceKey, ResourceKind};
-use sluice_xds::{DeltaDiscoveryRequest, Node, kind_of};
+use sluice_xds::{DeltaDiscoveryRequest, HOST, Node, kind_of};
 use std::collections::{BTreeSet, HashMap};
 use tonic::{Status, Streaming};
 
@@ -17,6 +17,8 @@ pub(super) struct Hello {
     pub(super) name: String,
     /// Its version of Sluice.
     pub(super) version: String,
+    /// The Kubernetes node that it runs on, if it says so.
+    pub(super) host: Option<String>,
     /// What it has.
     pub(super) has: Versions,
     wants: BTreeSet<ResourceKind>,
@@ -52,7 +54,9 @@ impl Hello {
         }
         let announced: BTreeSet<_> = node.client_features.iter().filter_map(|url| kind_of(url)).collect();
         let announced = if announced.is_empty() { ResourceKind::ALL.into() } else { announced };
+        let host = node.metadata.and_then(|mut it| it.fields.remove(HOST)).and_then(|it| it.string_value);
         let hello = Self {
+            host: host.filter(|it| is_name(it)),
             gateway: ir::GatewayKey::new(node.cluster),
             name: node.id,
             version: node.user_agent_version.chars().take(64).collect(),

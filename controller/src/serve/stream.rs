@@ -314,7 +314,11 @@ impl<'a> Plan<'a> {
         self.say_nothing = false;
         self.responses += 1;
         response.nonce = format!("{}.{}", self.number, self.responses);
-        response.control_plane = Some(ControlPlane { identifier: replica.to_owned() });
+        let place = self.hello.host.as_deref().and_then(|it| distributor.place_of(it));
+        response.control_plane = Some(ControlPlane {
+            identifier: replica.to_owned(),
+            data_plane_locality: place.map(|it| it.to_string()).unwrap_or_default(),
+        });
         debug_assert!(self.hello.wants(sluice_xds::kind_of(&response.type_url)?));
         Some(response)
     }

@@ -233,7 +233,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                         address: ir::EndpointAddress::Dns { host: "x".to_owned(), port: 1 },
                         state: ir::EndpointState::Ready,
                         weight: 1,
-                        zone: None,
+                        topology: None,
                     };
                     size
                 ],

@@ -37,7 +37,7 @@ pub use issuer::{
     OnDemandPlan, Orders, PreflightPlan, Rfc2136Plan, SolverPlan, SolverWay, WaitingFor, WantedCertificate,
     WebhookPlan,
 };
-pub use model::Transport;
+pub use model::{Transport, place_of_node};
 pub use problem::{Problem, Severity};
 pub use status::{
     Condition, ConditionStatus, DestinationStatus, Feature, GatewayAddress, GatewayClassStatus,

@@ -1,6 +1,6 @@
 //! The objects as they were last seen, in our own terms, with the indexes that computations look through.
 
-use crate::destination::{DestinationModel, service_of};
+use crate::destination::{DestinationModel, ServiceDomain};
 use crate::model::{BackendModel, Fault, FaultReason};
 use crate::model::{
     ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, IssuerModel, ParametersModel,
@@ -11,6 +11,7 @@ use crate::shared::{Shared, compact_map};
 use crate::status::ParentRef;
 use crate::translator::Unreadable;
 use sluice_crds::{Kind, Object, ObjectRef};
+use sluice_ir::Locality;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ type Map<T> = BTreeMap<ObjectRef, Arc<T>>;
 /// Every object that Sluice reads.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
+    /// How hosts name Services.
+    pub(crate) domain: ServiceDomain,
     pub(crate) classes: Map<ClassModel>,
     pub(crate) gateways: Map<GatewayModel>,
     pub(crate) sets: Map<SetModel>,
@@ -31,8 +34,8 @@ pub(crate) struct Store {
     pub(crate) policies: Map<PolicyModel>,
     pub(crate) streams: Map<StreamModel>,
     pub(crate) namespaces: Map<BTreeMap<String, String>>,
-    /// Zones of the nodes that have one.
-    pub(crate) zones: Map<String>,
+    /// Where nodes are, of those that say so.
+    pub(crate) places: Map<Locality>,
     pub(crate) entries: Map<EntryModel>,
     pub(crate) destinations: Map<DestinationModel>,
     pub(crate) parameters: Map<ParametersModel>,
@@ -140,13 +143,13 @@ impl Store {
                     touched.keys.extend([Key::Object(reference), Key::Topology]);
                 }
             }
-            Object::Node(it) => match crate::model::zone(&it) {
-                Some(zone) => {
-                    if put(&mut self.zones, &reference, zone).is_some() {
+            Object::Node(it) => match crate::model::place_of_node(&it) {
+                Some(place) => {
+                    if put(&mut self.places, &reference, place).is_some() {
                         touched.keys.push(Key::Object(reference));
                     }
                 }
-                None => touch_removed(self.zones.remove(&reference), reference, &mut touched),
+                None => touch_removed(self.places.remove(&reference), reference, &mut touched),
             },
             Object::ServiceEntry(it) => {
                 let model = EntryModel::read(&it);
@@ -157,7 +160,7 @@ impl Store {
                 }
             }
             Object::DestinationRule(it) => {
-                let old = put(&mut self.destinations, &reference, DestinationModel::read(&it));
+                let old = put(&mut self.destinations, &reference, DestinationModel::read(&it, &self.domain));
                 if let Some(old) = old {
                     self.move_destination(&reference, old.as_deref(), &mut touched);
                 }
@@ -265,7 +268,7 @@ impl Store {
                     touched.keys.extend([Key::Object(reference), Key::Topology]);
                 }
             }
-            Kind::Node => touch_removed(self.zones.remove(&reference), reference, &mut touched),
+            Kind::Node => touch_removed(self.places.remove(&reference), reference, &mut touched),
             Kind::ServiceEntry => {
                 if let Some(old) = self.entries.remove(&reference) {
                     self.move_entry(&reference, &old.hosts.clone(), &[], &mut touched);
@@ -428,7 +431,7 @@ impl Store {
             if host.starts_with('*') {
                 touched.wildcards.push(host);
             } else {
-                touched.keys.extend(service_of(&host).map(Key::Object));
+                touched.keys.extend(self.domain.service(&host).map(Key::Object));
                 touched.keys.push(Key::Host(host.into()));
             }
         }

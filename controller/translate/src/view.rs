@@ -1,7 +1,7 @@
 //! What a computation sees: the objects and the results of earlier computations. Every look is noted.
 
 use crate::backend::{BackendId, BackendOutcome};
-use crate::destination::DestinationModel;
+use crate::destination::{DestinationModel, ServiceDomain};
 use crate::gateway::{CertificateOutcome, Lost, Parent};
 use crate::issuer::{IssuerOutcome, OnDemandListener};
 use crate::model::{
@@ -13,7 +13,7 @@ use crate::status::Condition;
 use crate::store::Store;
 use crate::translator::Options;
 use sluice_crds::{Kind, Name, ObjectRef};
-use sluice_ir::{ListenerKey, OnDemandKey};
+use sluice_ir::{ListenerKey, Locality, OnDemandKey};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,6 +78,11 @@ impl<'a> View<'a> {
 
     pub(crate) fn options(&self) -> &'a Options {
         &self.state.options
+    }
+
+    /// How hosts name Services; it never changes.
+    pub(crate) fn domain(&self) -> &'a ServiceDomain {
+        &self.state.store.domain
     }
 
     /// Not noted: classes are run anew when it changes.
@@ -234,11 +239,11 @@ impl<'a> View<'a> {
         labels
     }
 
-    /// The zone of a node, if it is known.
-    pub(crate) fn zone_of(&self, node: &str) -> Option<String> {
-        let reference = ObjectRef::new(Kind::Node, "", node);
+    /// Where a node is, if its labels say so.
+    pub(crate) fn place_of(&self, node: &Name) -> Option<&'a Locality> {
+        let reference = ObjectRef::new(Kind::Node, "", node.clone());
         self.note_object(&reference);
-        self.state.store.zones.get(&reference).map(|it| (**it).clone())
+        self.state.store.places.get(&reference).map(|it| &**it)
     }
 
     pub(crate) fn lost(&self, gateway: &ObjectRef) -> Option<&'a Arc<Lost>> {

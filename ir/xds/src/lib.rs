@@ -10,6 +10,7 @@
 //!   may resume anywhere;
 //! * responses that belong together carry one [`BatchMark`] in `system_version_info`, and the data plane takes them
 //!   over at once, when the last has come;
+//! * a data plane names the Kubernetes node that it runs on ([`HOST`]), and learns where that is;
 //! * a refusal names its resources in the details of `error_detail` ([`Refusal`]): the others of the batch are served.
 //!
 //! [`peers`] is the small second service by which replicas of the controller tell each other what their data planes
@@ -28,9 +29,14 @@ pub mod server;
 
 pub use batch::BatchMark;
 pub use message::{
-    Any, ControlPlane, DeltaDiscoveryRequest, DeltaDiscoveryResponse, ErrorDetail, Node, Resource,
+    Any, ControlPlane, DeltaDiscoveryRequest, DeltaDiscoveryResponse, ErrorDetail, Node, Resource, Struct,
+    Value,
 };
 pub use resource::{Packed, Refusal, UnpackError, kind_of, type_url, unpack};
+
+/// Key of a node's metadata: the Kubernetes node that a data plane runs on. The controller answers with where that is
+/// (`ControlPlane.data_plane_locality`).
+pub const HOST: &str = "NODE_NAME";
 
 /// Path of the one method of the discovery service.
 pub const DELTA_PATH: &str =

@@ -87,6 +87,9 @@ pub struct Node {
     /// `NAMESPACE/NAME` of the Gateway.
     #[prost(string, tag = "2")]
     pub cluster: String,
+    /// See [`HOST`](crate::HOST).
+    #[prost(message, optional, tag = "3")]
+    pub metadata: Option<Struct>,
     /// `sluice-gateway`.
     #[prost(string, tag = "6")]
     pub user_agent_name: String,
@@ -105,6 +108,26 @@ pub struct ControlPlane {
     /// Name of the controller's pod.
     #[prost(string, tag = "1")]
     pub identifier: String,
+    /// Where the data plane runs that is answered, as `REGION/ZONE/SUBZONE`; empty: nobody knows. Envoy's message has no
+    /// such field: others skip it.
+    #[prost(string, tag = "1000")]
+    pub data_plane_locality: String,
+}
+
+/// `google.protobuf.Struct`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Struct {
+    /// By name.
+    #[prost(map = "string, message", tag = "1")]
+    pub fields: HashMap<String, Value>,
+}
+
+/// `google.protobuf.Value`; only texts are read.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Value {
+    /// A text.
+    #[prost(string, optional, tag = "3")]
+    pub string_value: Option<String>,
 }
 
 /// `google.rpc.Status`.

@@ -7,6 +7,7 @@ use crate::listen::ConnInfo;
 use crate::snapshot::RuleHandle;
 use crate::telemetry::Outcome;
 use crate::upstream::{Affinity, Choice, EjectPolicy, Key, Verdict, announced, for_upgrade, peer, shape};
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::ResponseHeader;
@@ -66,10 +67,11 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
     else {
         return Err(failure(context, Outcome::Internal));
     };
+    let spoken = target.spoken(session.is_http2());
     if context.attempts > 1 {
         rule.route().metrics(context.metrics()).retried();
     }
-    let Ok(client) = target.client(&port.gateway) else {
+    let Ok(client) = spoken.client(&port.gateway) else {
         return Err(failure(context, Outcome::UpstreamTls));
     };
     let settings = &port.gateway.settings;
@@ -96,17 +98,18 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
         .into_iter()
         .filter_map(|deadline| RequestContext::remaining(deadline, now))
         .min();
-    let mut peer = peer(picked.address, target.backend.protocol, &settings.limits, target.group);
+    let mut peer = peer(picked.address, spoken.backend.protocol, &settings.limits, spoken.group);
     let preface = context.connection.as_ref().and_then(|it| target.preface(it.peer, it.local));
-    if let Some(preface) = preface {
-        announced(&mut peer, client.map(Arc::as_ref), preface);
-    } else if session.is_upgrade_req() && target.backend.protocol == BackendProtocol::Http1 {
+    let tunnel = target.tunnel();
+    if preface.is_some() || tunnel.is_some() {
+        announced(&mut peer, client.map(Arc::as_ref), preface.unwrap_or_default(), tunnel.cloned());
+    } else if session.is_upgrade_req() && spoken.backend.protocol == BackendProtocol::Http1 {
         for_upgrade(&mut peer, client.map(Arc::as_ref));
     } else if let Some(client) = client {
         client.prepare(&mut peer);
     }
     if let Some(terms) = target.connections() {
-        shape(&mut peer, terms);
+        shape(&mut peer, terms, now, picked.number());
     }
     if let Some(left) = left {
         bound(&mut peer, left);
@@ -114,6 +117,19 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
     context.picked = Some(picked);
     context.try_started = Some(now);
     Ok(peer)
+}
+
+/// There is a connection, new or kept; whether the request is the last on it.
+pub(super) fn connected(digest: Option<&Digest>, peer: &HttpPeer, context: &mut RequestContext) {
+    context.is_last_use = false;
+    let target = context.target();
+    let (Some(target), Some(socket)) = (target, digest.and_then(|it| it.socket_digest.as_ref())) else {
+        return;
+    };
+    // Of HTTP/2 the peer's key has seen to it.
+    if let (Some((uses, most)), 0..=1) = (target.uses(), peer.options.max_h2_streams) {
+        context.is_last_use = uses.is_last(socket, most);
+    }
 }
 
 /// What of the request decides where it goes.

@@ -84,6 +84,8 @@ pub struct RequestContext {
     pub(super) grpc: bool,
     /// Whether the connection was switched to another protocol.
     pub(super) upgraded: bool,
+    /// Whether the connection to the endpoint carries no further request.
+    pub(super) is_last_use: bool,
 }
 
 impl RequestContext {
@@ -118,6 +120,7 @@ impl RequestContext {
             request_body_bytes: 0,
             grpc: false,
             upgraded: false,
+            is_last_use: false,
         }
     }
 

@@ -9,11 +9,14 @@ use crate::upstream::MirrorClient;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header::CONNECTION;
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,6 +89,19 @@ impl ProxyHttp for Engine {
         guard::contained("endpoint", || attempt::begin(session, context, Instant::now()))
     }
 
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        peer: &HttpPeer,
+        _socket: RawFd,
+        digest: Option<&Digest>,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        attempt::connected(digest, peer, context);
+        Ok(())
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -95,6 +111,9 @@ impl ProxyHttp for Engine {
         guard::contained("request filters", || {
             request::for_backend(session, header, context)?;
             request::start_mirrors(&self.mirrors, session, header, context);
+            if context.is_last_use {
+                header.insert_header(CONNECTION, "close")?;
+            }
             Ok(())
         })
     }

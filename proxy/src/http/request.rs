@@ -305,8 +305,9 @@ fn start_mirror(
     context: &RequestContext,
 ) -> Option<crate::upstream::MirrorBody> {
     let gateway = &context.port.as_ref()?.gateway;
-    // A backend that wants to be told of each client gets no copies: many share a connection.
-    if mirror.backend.backend.policy.as_deref().is_some_and(|it| it.proxy_header.is_some()) {
+    // A backend that wants to be told of each client, or is behind a proxy, gets no copies: many share a connection.
+    let policy = mirror.backend.backend.policy.as_deref();
+    if policy.is_some_and(|it| it.proxy_header.is_some() || it.tunnel.is_some()) {
         return None;
     }
     // A backend that can't be spoken to gets no copies; the log has said why.

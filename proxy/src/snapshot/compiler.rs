@@ -15,7 +15,7 @@ use crate::policy::Kept;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
 use crate::tls::Certificates;
-use crate::upstream::{Affinity, Upstreams};
+use crate::upstream::{Affinity, EndpointPool, Upstreams};
 use ahash::{AHashMap, AHashSet};
 use parking_lot::Mutex;
 use sluice_ir::{self as ir, ResourceKey};
@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// The result of a delta.
 pub struct Compiled {
@@ -49,6 +50,8 @@ pub struct Compiler {
     ports: Ports,
     challenges: ByGateway,
     policies: Mutex<Kept>,
+    /// Whether it was told that the place of this data plane is not known.
+    said_lost: AtomicBool,
     runtime: Arc<Runtime>,
     hasher: RandomState,
 }
@@ -76,6 +79,7 @@ impl Compiler {
             ports: Ports::default(),
             challenges: ByGateway::new(),
             policies: Mutex::default(),
+            said_lost: AtomicBool::new(false),
             runtime: Arc::default(),
             hasher: RandomState::new(),
         }
@@ -245,21 +249,63 @@ impl Compiler {
 
     fn backend(&self, backend: &Arc<ir::Backend>) -> Option<Arc<BackendRuntime>> {
         let pool = self.upstreams.pool(&backend.endpoints)?;
-        let affinity = backend.policy.as_deref().and_then(|it| it.affinity.as_ref());
-        pool.set_table(affinity.map(|it| &it.table));
-        Some(Arc::new(BackendRuntime {
+        let policy = backend.policy.as_deref();
+        let affinity = policy.and_then(|it| it.affinity.as_ref());
+        let locality = policy.and_then(|it| it.locality.as_ref());
+        pool.arrange(affinity.map(|it| &it.table), locality);
+        if locality.is_some() {
+            self.say_if_lost(backend, &pool);
+        }
+        let before = self.backends.get(&backend.key).map(Arc::as_ref);
+        let terms = policy.map(|it| &it.connections);
+        let counts = terms.is_some_and(|it| it.requests.is_some());
+        let mut runtime = BackendRuntime {
             pool,
             permits: self.upstreams.permits(&backend.key, self.pending_requests()),
             group: self.hasher.hash_one(backend.key.as_str()),
-            tls: BackendTls::compile(
-                backend,
-                &self.snapshot,
-                self.backends.get(&backend.key).map(Arc::as_ref),
-            ),
+            tls: BackendTls::compile(backend, &self.snapshot, before),
             circuit: self.upstreams.circuit(backend),
             affinity: affinity.and_then(|it| Affinity::new(&it.key)).map(Box::new),
             backend: backend.clone(),
+            uses: counts.then(|| before.and_then(|it| it.uses.clone()).unwrap_or_default()),
+            twin: None,
+        };
+        if terms.is_some_and(|it| it.speaks_as_client) {
+            runtime.twin = self.twin(&runtime, before.and_then(|it| it.twin.as_deref()));
+        }
+        Some(Arc::new(runtime))
+    }
+
+    /// The backend in the other version of HTTP: all is shared but the connections.
+    fn twin(&self, of: &BackendRuntime, before: Option<&BackendRuntime>) -> Option<Arc<BackendRuntime>> {
+        let protocol = match of.backend.protocol {
+            ir::BackendProtocol::Http1 => ir::BackendProtocol::H2c,
+            ir::BackendProtocol::H2c => ir::BackendProtocol::Http1,
+            ir::BackendProtocol::Tcp | ir::BackendProtocol::Udp => return None,
+        };
+        let backend = ir::Backend { protocol, ..ir::Backend::clone(&of.backend) };
+        Some(Arc::new(BackendRuntime {
+            pool: of.pool.clone(),
+            permits: of.permits.clone(),
+            group: of.group,
+            tls: BackendTls::compile(&backend, &self.snapshot, before),
+            circuit: of.circuit.clone(),
+            affinity: None,
+            backend: Arc::new(backend),
+            uses: of.uses.clone(),
+            twin: None,
         }))
+    }
+
+    /// Tells once that rules go by places and that nobody has said where this data plane runs.
+    fn say_if_lost(&self, backend: &ir::Backend, pool: &EndpointPool) {
+        let is_lost = self.upstreams.locality().is_none() && pool.knows_places();
+        if is_lost && !self.said_lost.swap(true, Relaxed) {
+            tracing::info!(
+                backend = %backend.key,
+                "near endpoints come first by a rule, but where this data plane runs is not known: all are alike; see --locality"
+            );
+        }
     }
 
     /// The bound on a backend's pending requests: the largest of the Gateways', since they share it.

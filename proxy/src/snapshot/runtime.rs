@@ -9,7 +9,7 @@ use crate::http::{CompiledFilters, Cors};
 use crate::policy::PolicyRuntime;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::upstream::{
-    Affinity, Choice, Circuit, EndpointPool, Permits, Sampler, Sessions, TlsClient, Weights, preface,
+    Affinity, Choice, Circuit, EndpointPool, Permits, Sampler, Sessions, TlsClient, Uses, Weights, preface,
 };
 use ::http::HeaderValue;
 use ahash::AHashMap;
@@ -276,6 +276,10 @@ pub struct BackendRuntime {
     pub circuit: Option<Arc<Circuit>>,
     /// What of a request decides where it goes; `None`: nothing.
     pub affinity: Option<Box<Affinity>>,
+    /// What its connections have carried; `None`: nobody counts.
+    pub(super) uses: Option<Arc<Uses>>,
+    /// The same in the other version of HTTP, where clients choose that.
+    pub(super) twin: Option<Arc<BackendRuntime>>,
 }
 
 impl BackendRuntime {
@@ -290,6 +294,24 @@ impl BackendRuntime {
                 warmup: policy.warmup.as_ref(),
             },
         }
+    }
+
+    /// The backend in the version of HTTP that a client speaks, where that matters; else itself.
+    pub fn spoken(&self, is_http2: bool) -> &Self {
+        match &self.twin {
+            Some(twin) if is_http2 == (twin.backend.protocol == ir::BackendProtocol::H2c) => twin,
+            _ => self,
+        }
+    }
+
+    /// What its connections have carried, and how many requests each may.
+    pub fn uses(&self) -> Option<(&Uses, u32)> {
+        Some((self.uses.as_deref()?, self.connections()?.requests?))
+    }
+
+    /// Where its endpoints are asked to connect to; `None`: they are what is spoken to.
+    pub fn tunnel(&self) -> Option<&ir::Tunnel> {
+        self.backend.policy.as_deref()?.tunnel.as_ref()
     }
 
     /// The detection of its rule; `None`: as the Gateway has it.

@@ -5,8 +5,8 @@ use super::relay::EndpointSide;
 use super::{StreamEngine, Way};
 use crate::snapshot::BackendRuntime;
 use crate::telemetry::Outcome;
-use crate::upstream::{Choice, EjectPolicy, Picked, TlsClient, Verdict, connect_after};
-use sluice_ir::ConnectionTerms;
+use crate::upstream::{Choice, EjectPolicy, Picked, TlsClient, Verdict, connect_after, open_tunnel};
+use sluice_ir::{ConnectionTerms, Tunnel};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -44,7 +44,7 @@ pub(super) async fn connect(
         let begun = Instant::now();
         record.attempts += 1;
         record.endpoint = Some(picked.address);
-        let opening = open(picked.address, tls, &preface, backend.connections());
+        let opening = open(picked.address, tls, &preface, backend);
         let opened = tokio::time::timeout(backend.connect_timeout(settings), opening).await;
         match opened.unwrap_or(Err(Outcome::ConnectFailed)) {
             Ok(side) => {
@@ -68,17 +68,27 @@ async fn open(
     address: SocketAddr,
     tls: Option<&Arc<TlsClient>>,
     preface: &[u8],
-    terms: Option<&ConnectionTerms>,
+    backend: &BackendRuntime,
 ) -> Result<EndpointSide, Outcome> {
+    let (terms, tunnel) = (backend.connections(), backend.tunnel());
+    if tunnel.is_some_and(Tunnel::is_refused) {
+        return Err(Outcome::ConnectFailed);
+    }
     match tls {
         None => {
-            let socket = connect_after(address, preface).await.map_err(|_| Outcome::ConnectFailed)?;
+            let mut socket = connect_after(address, preface).await.map_err(|_| Outcome::ConnectFailed)?;
             prepare(&socket, terms).map_err(|_| Outcome::ConnectFailed)?;
+            if let Some(tunnel) = tunnel {
+                open_tunnel(&mut socket, address, tunnel).await.map_err(|_| Outcome::ConnectFailed)?;
+            }
             Ok(EndpointSide::Plain(socket))
         }
         Some(client) => {
-            let stream = client.dial_after(address, preface).await.map_err(|_| Outcome::UpstreamTls)?;
+            let mut stream = client.dial_after(address, preface).await.map_err(|_| Outcome::UpstreamTls)?;
             prepare(stream.get_ref().0, terms).map_err(|_| Outcome::ConnectFailed)?;
+            if let Some(tunnel) = tunnel {
+                open_tunnel(&mut stream, address, tunnel).await.map_err(|_| Outcome::ConnectFailed)?;
+            }
             Ok(EndpointSide::Tls(stream))
         }
     }

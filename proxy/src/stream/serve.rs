@@ -59,8 +59,8 @@ impl Carrying {
         if matches!(slot, Some(None)) {
             return self.refuse(client, Outcome::Overflow).await;
         }
-        let tls = match self.is_passed_through() {
-            // The client's own TLS goes on to the endpoint.
+        // The client's own TLS goes on to the endpoint; through a proxy, with whom TLS may be spoken as well.
+        let tls = match self.is_passed_through() && backend.tunnel().is_none() {
             true => Ok(None),
             false => backend.client(&self.way.port.gateway),
         };
@@ -79,7 +79,11 @@ impl Carrying {
         let counts = record.counts.clone();
         let own = backend.connections().and_then(|it| it.silent_for);
         let idle = own.unwrap_or(self.way.settings().limits.stream_idle_timeout);
-        relay(client, endpoint, &self.engine.pipes, &counts, idle).await
+        let carried = relay(client, endpoint, &self.engine.pipes, &counts, idle);
+        match backend.connections().and_then(|it| it.lives_for) {
+            Some(life) => timeout(life, carried).await.unwrap_or(Outcome::Aged),
+            None => carried.await,
+        }
     }
 
     /// Whoever can't be carried is told so: by an answer who asked for a tunnel, by a reset anybody else.

@@ -12,7 +12,9 @@ use http::Uri;
 use serde::Serialize;
 use sluice_ir::{self as ir, ResourceKey, ResourceKind};
 use sluice_xds::connect::Connection;
-use sluice_xds::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, ErrorDetail, Node, client, type_url};
+use sluice_xds::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, ErrorDetail, HOST, Node, Struct, Value, client, type_url,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +49,9 @@ pub struct SyncOptions {
     pub token_file: PathBuf,
     /// Holds the certificates of the authorities that may vouch for the controller (PEM).
     pub ca_file: PathBuf,
+    /// The Kubernetes node that this data plane runs on, by which the controller knows its place; `None`: not known, or
+    /// of no interest because the place is told here.
+    pub host: Option<String>,
     /// Where the last good configuration rests; `None`: nowhere.
     pub snapshot_dir: Option<PathBuf>,
 }
@@ -218,6 +223,7 @@ impl SyncClient {
                 }
                 response = responses.message() => {
                     let response = response.map_err(refused)?.context("the controller has ended the stream")?;
+                    self.learn_place(&response);
                     if self.held.collect(&mut batch, response) {
                         self.take(std::mem::take(&mut batch), &requests).await?;
                     }
@@ -229,6 +235,20 @@ impl SyncClient {
                     self.bind_again(&requests).await?;
                 }
             }
+        }
+    }
+
+    /// Takes the controller's word on where this data plane runs. One that knows nothing takes nothing back.
+    fn learn_place(&self, response: &DeltaDiscoveryResponse) {
+        let told = response.control_plane.as_ref().map(|it| it.data_plane_locality.as_str());
+        let Some(told) = told.filter(|it| self.options.host.is_some() && !it.is_empty()) else { return };
+        match told.parse::<ir::Locality>() {
+            Ok(place) if self.proxy.locality().as_deref() != Some(&place) => {
+                tracing::info!(%place, "the controller says where this data plane runs");
+                self.proxy.set_locality(Some(place));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the controller's word on the place of this data plane"),
         }
     }
 
@@ -245,6 +265,9 @@ impl SyncClient {
             first.node = Some(Node {
                 id: self.options.node.clone(),
                 cluster: self.options.gateway.to_string(),
+                metadata: self.options.host.as_ref().map(|host| Struct {
+                    fields: [(HOST.to_owned(), Value { string_value: Some(host.clone()) })].into(),
+                }),
                 user_agent_name: "sluice-gateway".to_owned(),
                 user_agent_version: env!("CARGO_PKG_VERSION").to_owned(),
                 client_features: ResourceKind::ALL.map(type_url).into(),

@@ -105,6 +105,8 @@ outcomes! {
         "The client left before the answer was complete; a stream's client reset its connection.";
     Idle "idle" None, 14,
         "Nothing moved on a stream for the stream idle timeout, and it was closed.";
+    Aged "aged" None, 14,
+        "A stream was as old as its DestinationRule lets it become, and was closed.";
     Cut "cut" None, 14,
         "A stream was still there when its listener went, or at the drain deadline.";
     Internal "internal" Some(500), 13,

@@ -45,6 +45,8 @@ pub(super) struct Endpoint {
     failures: AtomicU32,
     /// What a rule counts in place of `failures`.
     tally: Tally,
+    /// Requests that were sent there.
+    number: AtomicU64,
     /// Rests that followed each other closely.
     rests: AtomicU32,
     /// On the clock of [`millis`]; 0: never rested.
@@ -63,6 +65,7 @@ impl Endpoint {
             in_flight: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             tally: Tally::default(),
+            number: AtomicU64::new(0),
             rests: AtomicU32::new(0),
             rest_ends_ms: AtomicU64::new(0),
             forget_at_ms: AtomicU64::new(0),
@@ -139,6 +142,11 @@ impl Picked {
     pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
         endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
         Self { address: endpoint.address, endpoint }
+    }
+
+    /// The number of a request among those of the endpoint; each call is one more.
+    pub fn number(&self) -> u64 {
+        self.endpoint.number.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The endpoint answered: its consecutive failures are forgotten.

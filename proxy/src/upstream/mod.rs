@@ -17,12 +17,16 @@ mod peer;
 mod permits;
 mod pool;
 mod preface;
+mod priority;
 mod public;
 mod random;
 mod registry;
 mod session;
 mod socket;
+mod tier;
 mod tls;
+mod tunnel;
+mod uses;
 mod warmup;
 mod weights;
 
@@ -40,9 +44,11 @@ pub use preface::preface;
 pub use registry::Upstreams;
 pub use session::{SessionId, Sessions};
 pub use tls::{ClientError, TlsClient};
+pub use uses::Uses;
 pub use weights::{Sampler, Weights};
 
 pub(crate) use patient::connect_after;
 pub(crate) use tls::{TlsConnector, TlsStream};
+pub(crate) use tunnel::open as open_tunnel;
 
 use socket::{keep_alive, kind_of, socket_option};

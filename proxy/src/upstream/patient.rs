@@ -6,8 +6,8 @@
 //! first bytes only after a few polls of the task, in which the end of the body is always taken. The delay is a few
 //! microseconds, once a connection; the connection is Pingora's in everything else, but it is never used again.
 
-use super::socket_option;
 use super::tls::{DialError, Dialer, TlsClient, TlsStream, new_key};
+use super::{open_tunnel, socket_option};
 use async_trait::async_trait;
 use pingora_core::connectors::l4::Connect;
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -15,6 +15,7 @@ use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
+use sluice_ir::Tunnel;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -32,23 +33,25 @@ const KEPT: Duration = Duration::from_millis(100);
 
 /// Makes the peer one for a request that asks for an upgrade; `tls`: over TLS.
 pub fn for_upgrade(peer: &mut HttpPeer, tls: Option<&TlsClient>) {
-    announced(peer, tls, Vec::new());
+    announced(peer, tls, Vec::new(), None);
 }
 
-/// Makes the peer one whose connection begins with these bytes, before TLS.
-pub fn announced(peer: &mut HttpPeer, tls: Option<&TlsClient>, preface: Vec<u8>) {
+/// Makes the peer one whose connection begins with these bytes, before TLS, and perhaps leads through a proxy, which is
+/// then whom TLS is spoken with.
+pub fn announced(peer: &mut HttpPeer, tls: Option<&TlsClient>, preface: Vec<u8>, tunnel: Option<Tunnel>) {
     // Plain connections are kept by a hash of the backend instead.
     peer.options.second_keyshare = false;
     peer.group_key = new_key();
     peer.options.idle_timeout = Some(KEPT);
     peer.options.custom_l4 =
-        Some(Arc::new(Connector { tls: tls.map(|client| client.dialer().clone()), preface }));
+        Some(Arc::new(Connector { tls: tls.map(|client| client.dialer().clone()), preface, tunnel }));
 }
 
 #[derive(Debug)]
 struct Connector {
     tls: Option<Arc<Dialer>>,
     preface: Vec<u8>,
+    tunnel: Option<Tunnel>,
 }
 
 #[async_trait]
@@ -58,13 +61,32 @@ impl Connect for Connector {
         let Some(address) = address.as_inet() else {
             return Error::e_explain(ErrorType::ConnectError, "not an address of the internet family");
         };
+        if self.tunnel.as_ref().is_some_and(Tunnel::is_refused) {
+            return Error::e_explain(ErrorType::ConnectError, "a tunnel that can't be made");
+        }
         let opened = match &self.tls {
-            Some(dialer) => dialer.dial_after(*address, &self.preface).await.map(Patient::socket),
-            None => {
-                connect_after(*address, &self.preface).await.map(Patient::socket).map_err(DialError::Connect)
-            }
+            Some(dialer) => self.tls(dialer, *address).await.map(Patient::socket),
+            None => self.plain(*address).await.map(Patient::socket).map_err(DialError::Connect),
         };
         opened.map(Stream::from).map_err(DialError::into_pingora)
+    }
+}
+
+impl Connector {
+    async fn plain(&self, address: std::net::SocketAddr) -> io::Result<TcpStream> {
+        let mut socket = connect_after(address, &self.preface).await?;
+        if let Some(tunnel) = &self.tunnel {
+            open_tunnel(&mut socket, address, tunnel).await?;
+        }
+        Ok(socket)
+    }
+
+    async fn tls(&self, dialer: &Dialer, address: std::net::SocketAddr) -> Result<Box<TlsStream>, DialError> {
+        let mut stream = dialer.dial_after(address, &self.preface).await?;
+        if let Some(tunnel) = &self.tunnel {
+            open_tunnel(&mut stream, address, tunnel).await.map_err(DialError::Connect)?;
+        }
+        Ok(stream)
     }
 }
 

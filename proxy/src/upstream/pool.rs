@@ -9,13 +9,16 @@ use super::hash_table::Table;
 use super::outlier;
 use super::random;
 use super::session::SessionId;
+use super::tier::{Arrangement, Tier};
 use super::warmup::Warming;
 use super::weights::Weights;
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::Serialize;
-use sluice_ir::{Balancing, Ejection, EndpointSetKey, EndpointState, HashTable, Warmup};
+use sluice_ir::{
+    Balancing, Ejection, EndpointSetKey, EndpointState, HashTable, Locality, LocalityPolicy, Topology, Warmup,
+};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -30,6 +33,7 @@ pub(super) struct Member {
     pub(super) address: SocketAddr,
     pub(super) state: EndpointState,
     pub(super) weight: u32,
+    pub(super) topology: Option<Arc<Topology>>,
 }
 
 /// The endpoints of one port with their load and health.
@@ -44,8 +48,8 @@ pub struct EndpointPool {
     ejections: AtomicU64,
     /// When the newest endpoint came; 0 while nobody has asked for warm-up.
     newest_ms: AtomicU64,
-    /// Held by whoever changes the list or sends an endpoint to rest; what tables the list has.
-    changing: Mutex<Option<HashTable>>,
+    /// Held by whoever changes the list or sends an endpoint to rest; what the list is arranged by.
+    changing: Mutex<Arrangement>,
 }
 
 /// How an endpoint is chosen for a backend.
@@ -70,29 +74,32 @@ impl Choice<'_> {
 
 #[derive(Debug, Default)]
 struct List {
-    ready: Group,
-    draining: Group,
+    ready: Tier,
+    draining: Tier,
     by_session: AHashMap<SessionId, Arc<Endpoint>>,
 }
 
-/// Endpoints of one state.
+/// Endpoints to choose among.
 #[derive(Debug, Default)]
-struct Group {
-    places: Vec<Place>,
+pub(super) struct Group {
+    pub(super) places: Vec<Place>,
     weights: Weights,
     /// Who belongs to which hash; where a rule asks for it.
     table: Option<Table>,
 }
 
+/// An endpoint among others.
 #[derive(Debug)]
-struct Place {
-    endpoint: Arc<Endpoint>,
+pub(super) struct Place {
+    pub(super) endpoint: Arc<Endpoint>,
     weight: u32,
+    pub(super) topology: Option<Arc<Topology>>,
 }
 
 impl Place {
-    fn again(&self) -> Self {
-        Self { endpoint: self.endpoint.clone(), weight: self.weight }
+    pub(super) fn again(&self) -> Self {
+        let Self { endpoint, weight, topology } = self;
+        Self { endpoint: endpoint.clone(), weight: *weight, topology: topology.clone() }
     }
 }
 
@@ -105,7 +112,7 @@ impl EndpointPool {
             rests_until_ms: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
             newest_ms: AtomicU64::new(0),
-            changing: Mutex::new(None),
+            changing: Mutex::default(),
         })
     }
 
@@ -113,7 +120,8 @@ impl EndpointPool {
     ///
     /// `sticky` wins while its endpoint is there, healthy and not among `tried`. Otherwise `how` decides among the
     /// ready endpoints, or among the draining ones when none is ready: those that neither rest nor were tried, else
-    /// those that were not tried, else all.
+    /// those that were not tried, else all. Where places come in an order, each of these is looked for in the level that
+    /// health says, then in the others.
     pub fn pick(&self, how: Balancing, tried: &[SocketAddr], sticky: Option<&SessionId>) -> Option<Picked> {
         self.pick_at(Choice::plain(how), tried, sticky, Instant::now)
     }
@@ -146,21 +154,27 @@ impl EndpointPool {
         if let Some(endpoint) = session.filter(|endpoint| untried(endpoint) && healthy(endpoint)) {
             return Some(Picked::new(endpoint.clone()));
         }
-        let group = if list.ready.places.is_empty() { &list.draining } else { &list.ready };
+        let tier = if list.ready.is_empty() { &list.draining } else { &list.ready };
+        let looked_at: Option<&dyn Fn(&Endpoint) -> bool> = match now_ms {
+            Some(_) => Some(&healthy),
+            None => None,
+        };
+        let start = tier.start(looked_at, choice.rule, choice.key);
+        let any = |fits: &dyn Fn(&Endpoint) -> bool| tier.find(start.level, |group| group.choose(how, fits));
         let fits = |endpoint: &Endpoint| untried(endpoint) && healthy(endpoint);
-        let belongs = choice.key.and_then(|key| group.by_hash(key, fits));
         let warm = |endpoint: &Endpoint| warming.is_none_or(|it| it.takes(endpoint.came_ms()));
-        let best = belongs
-            .or_else(|| warming.and_then(|_| group.choose(how, |endpoint| fits(endpoint) && warm(endpoint))))
-            .or_else(|| group.choose(how, fits));
+        let best = || {
+            tier.find(start.level, |group| {
+                let belongs = choice.key.and_then(|key| group.by_hash(key, fits));
+                let warmed =
+                    || warming.and_then(|_| group.choose(how, |endpoint| fits(endpoint) && warm(endpoint)));
+                belongs.or_else(warmed).or_else(|| group.choose(how, fits))
+            })
+        };
         let place = match (now_ms, choice.rule) {
-            (Some(now_ms), Some(rule))
-                if !outlier::uses_all(rule, group.healthy(now_ms), group.places.len()) =>
-            {
-                best.or_else(|| group.choose(how, healthy))?
-            }
-            (Some(_), Some(_)) => group.choose(how, untried).or_else(|| group.choose(how, |_| true))?,
-            _ => best.or_else(|| group.choose(how, untried)).or_else(|| group.choose(how, |_| true))?,
+            (Some(_), Some(_)) if start.uses_all => any(&untried).or_else(|| any(&|_| true))?,
+            (Some(_), Some(_)) => best().or_else(|| any(&healthy))?,
+            _ => best().or_else(|| any(&untried)).or_else(|| any(&|_| true))?,
         };
         Some(Picked::new(place.endpoint.clone()))
     }
@@ -173,7 +187,7 @@ impl EndpointPool {
     /// Endpoints, draining ones included.
     pub fn len(&self) -> usize {
         let list = self.list.load();
-        list.ready.places.len() + list.draining.places.len()
+        list.ready.all.places.len() + list.draining.all.places.len()
     }
 
     /// Whether there is no endpoint at all.
@@ -183,7 +197,13 @@ impl EndpointPool {
 
     /// Endpoints that take new requests; resting ones included.
     pub fn ready(&self) -> usize {
-        self.list.load().ready.places.len()
+        self.list.load().ready.all.places.len()
+    }
+
+    /// Whether it is known where any endpoint is.
+    pub fn knows_places(&self) -> bool {
+        let list = self.list.load();
+        list.ready.knows_places() || list.draining.knows_places()
     }
 
     /// Which endpoints these are.
@@ -199,37 +219,59 @@ impl EndpointPool {
     /// The pool as it is now, for `/debug`.
     pub fn snapshot(&self) -> PoolSnapshot {
         let (list, now_ms) = (self.list.load(), millis(Instant::now()));
-        let show = |group: &Group, state| {
-            let places = group.places.iter();
-            places.map(|place| EndpointSnapshot::new(place, state, now_ms)).collect::<Vec<_>>()
+        let show = |tier: &Tier, state| {
+            let places = tier.all.places.iter();
+            let levels = tier.levels();
+            let shown = |place: &Place| EndpointSnapshot {
+                level: levels.get(&place.endpoint.address).copied(),
+                ..EndpointSnapshot::new(place, state, now_ms)
+            };
+            places.map(shown).collect::<Vec<_>>()
         };
         let mut endpoints = show(&list.ready, EndpointState::Ready);
         endpoints.extend(show(&list.draining, EndpointState::Draining));
         PoolSnapshot { key: self.key.clone(), ejections: self.ejections(), endpoints }
     }
 
-    /// Sets how hashes find endpoints; `None`: they don't. Builds the tables when that changed.
-    pub fn set_table(&self, table: Option<&HashTable>) {
+    /// Sets how hashes find endpoints (`None`: they don't) and which places come first (`None`: all are alike). Builds
+    /// what that needs when it changed.
+    pub fn arrange(&self, table: Option<&HashTable>, locality: Option<&LocalityPolicy>) {
+        self.rearrange(|now| Arrangement {
+            table: table.cloned(),
+            locality: locality.cloned(),
+            own: now.own.clone(),
+        });
+    }
+
+    /// Sets where this data plane runs; `None`: it does not know, and all places are alike.
+    pub(super) fn set_own_locality(&self, own: Option<Arc<Locality>>) {
+        self.rearrange(|now| Arrangement { own, ..now.clone() });
+    }
+
+    fn rearrange(&self, change: impl FnOnce(&Arrangement) -> Arrangement) {
         let mut changing = self.changing.lock();
-        if changing.as_ref() == table {
+        let wanted = change(&changing);
+        if *changing == wanted {
             return;
         }
-        *changing = table.cloned();
         let old = self.list.load();
-        let mut list = List { by_session: old.by_session.clone(), ..List::default() };
-        for (from, to) in [(&old.ready, &mut list.ready), (&old.draining, &mut list.draining)] {
-            to.places = from.places.iter().map(Place::again).collect();
-            to.weigh(from.weights.picks());
-            to.tabulate(table);
-        }
-        self.list.store(Arc::new(list));
+        let again =
+            |tier: &Tier| Tier::build(tier.all.places.iter().map(Place::again).collect(), &wanted, tier);
+        let by_session = old.by_session.clone();
+        self.list.store(Arc::new(List {
+            ready: again(&old.ready),
+            draining: again(&old.draining),
+            by_session,
+        }));
+        *changing = wanted;
     }
 
     /// Replaces the members. Endpoints that stay keep their state, whatever else changes.
     pub(super) fn update(&self, members: &[Member]) {
         let changing = self.changing.lock();
         let old = self.list.load();
-        let mut list = List::default();
+        let (mut ready, mut draining) = (Vec::new(), Vec::new());
+        let mut by_session = AHashMap::with_capacity(members.len());
         for member in members {
             let session = SessionId::of(&self.key, member.address);
             let endpoint = old
@@ -237,21 +279,22 @@ impl EndpointPool {
                 .get(&session)
                 .cloned()
                 .unwrap_or_else(|| Arc::new(Endpoint::new(member.address, session, self.me.clone())));
-            if list.by_session.insert(session, endpoint.clone()).is_none() {
-                let group = match member.state {
-                    EndpointState::Ready => &mut list.ready,
-                    EndpointState::Draining => &mut list.draining,
+            if by_session.insert(session, endpoint.clone()).is_none() {
+                let places = match member.state {
+                    EndpointState::Ready => &mut ready,
+                    EndpointState::Draining => &mut draining,
                 };
-                group.places.push(Place { endpoint, weight: member.weight.max(1) });
+                let (weight, topology) = (member.weight.max(1), member.topology.clone());
+                places.push(Place { endpoint, weight, topology });
             }
         }
-        list.ready.weigh(old.ready.weights.picks());
-        list.draining.weigh(old.draining.weights.picks());
-        list.ready.tabulate(changing.as_ref());
-        list.draining.tabulate(changing.as_ref());
-        let newest = list.ready.places.iter().map(|place| place.endpoint.came_ms()).max();
+        let newest = ready.iter().map(|place| place.endpoint.came_ms()).max();
         self.newest_ms.store(newest.unwrap_or(0), Ordering::Relaxed);
-        self.list.store(Arc::new(list));
+        self.list.store(Arc::new(List {
+            ready: Tier::build(ready, &changing, &old.ready),
+            draining: Tier::build(draining, &changing, &old.draining),
+            by_session,
+        }));
     }
 
     /// The warm-up at this moment; `None` when every endpoint is through.
@@ -267,7 +310,8 @@ impl EndpointPool {
         let _changing = self.changing.lock();
         endpoint.forget_failures();
         let (list, now_ms) = (self.list.load(), millis(now));
-        let Some(group) = [&list.ready, &list.draining].into_iter().find(|group| group.has(endpoint)) else {
+        let Some(group) = [&list.ready.all, &list.draining.all].into_iter().find(|group| group.has(endpoint))
+        else {
             return;
         };
         let resting = group.places.iter().filter(|place| place.endpoint.rests_at(now_ms)).count();
@@ -286,7 +330,8 @@ impl EndpointPool {
         let _changing = self.changing.lock();
         endpoint.forget_failures();
         let (list, now_ms) = (self.list.load(), millis(now));
-        let Some(group) = [&list.ready, &list.draining].into_iter().find(|group| group.has(endpoint)) else {
+        let Some(group) = [&list.ready.all, &list.draining.all].into_iter().find(|group| group.has(endpoint))
+        else {
             return;
         };
         let (all, healthy) = (group.places.len(), group.healthy(now_ms));
@@ -316,22 +361,30 @@ impl EndpointPool {
 }
 
 impl Group {
-    fn weigh(&mut self, picks: u64) {
-        let weights: Vec<_> = self.places.iter().map(|place| place.weight).collect();
-        self.weights = Weights::continuing(&weights, picks);
-    }
-
-    fn tabulate(&mut self, kind: Option<&HashTable>) {
-        self.table = kind.map(|kind| {
-            let places = self.places.iter().map(|place| (place.endpoint.address, place.weight));
+    /// Turns go on from that many.
+    pub(super) fn build(places: Vec<Place>, kind: Option<&HashTable>, turns: u64) -> Self {
+        let weights: Vec<_> = places.iter().map(|place| place.weight).collect();
+        let table = kind.map(|kind| {
+            let places = places.iter().map(|place| (place.endpoint.address, place.weight));
             Table::build(kind, &places.collect::<Vec<_>>())
         });
+        Self { weights: Weights::continuing(&weights, turns), table, places }
+    }
+
+    /// Turns that were taken.
+    pub(super) fn turns(&self) -> u64 {
+        self.weights.picks()
     }
 
     /// Whom a key belongs to, among those that fit.
     fn by_hash(&self, key: u64, fits: impl Fn(&Endpoint) -> bool) -> Option<&Place> {
         let fits = |index: usize| self.places.get(index).is_some_and(|place| fits(&place.endpoint));
         self.places.get(self.table.as_ref()?.find(key, fits)?)
+    }
+
+    /// How many fit. Costs a look at each.
+    pub(super) fn count(&self, fits: &dyn Fn(&Endpoint) -> bool) -> usize {
+        self.places.iter().filter(|place| fits(&place.endpoint)).count()
     }
 
     /// How many do not rest. Costs a look at each.
@@ -405,6 +458,12 @@ pub struct EndpointSnapshot {
     pub failures: u32,
     /// How much longer it rests; 0: it does not.
     pub rests_ms: u64,
+    /// Its place, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locality: Option<String>,
+    /// Its level where places come in an order, 0 the nearest; where they have shares, which of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<usize>,
 }
 
 impl EndpointSnapshot {
@@ -416,6 +475,8 @@ impl EndpointSnapshot {
             in_flight: place.endpoint.in_flight(),
             failures: place.endpoint.failures(),
             rests_ms: place.endpoint.rest_ends_ms().saturating_sub(now_ms),
+            locality: place.topology.as_ref().map(|it| it.locality.to_string()).filter(|it| !it.is_empty()),
+            level: None,
         }
     }
 }

@@ -21,7 +21,7 @@ fn address(number: u16) -> SocketAddr {
 }
 
 fn member(number: u16) -> Member {
-    Member { address: address(number), state: EndpointState::Ready, weight: 1 }
+    Member { address: address(number), state: EndpointState::Ready, weight: 1, topology: None }
 }
 
 fn draining(number: u16) -> Member {
@@ -331,7 +331,7 @@ fn with_too_few_healthy_endpoints_all_are_used() {
 fn a_key_stays_at_its_endpoint_while_that_is_healthy_and_others_come_and_go() {
     for table in [HashTable::Ring { least: 1_024 }, HashTable::Maglev { size: 1_021 }] {
         let pool = pool(4);
-        pool.set_table(Some(&table));
+        pool.arrange(Some(&table), None);
         let rule = rule(100, 0);
         let pick = |key: u64| {
             let choice = Choice { key: Some(key), rule: Some(&rule), ..by(Balancing::Random) };
@@ -352,7 +352,7 @@ fn a_key_stays_at_its_endpoint_while_that_is_healthy_and_others_come_and_go() {
             now != **before && now != address(5) && **before != address(2)
         });
         assert!(moved.count() <= 20, "a new endpoint takes keys, and hardly any goes elsewhere");
-        pool.set_table(None);
+        pool.arrange(None, None);
         let spread: std::collections::BTreeSet<_> = (0..100).map(|_| pick(keys[0])).collect();
         assert!(spread.len() > 1, "without a table a key means nothing");
     }

@@ -10,9 +10,9 @@ use super::permits::Permits;
 use super::pool::{EndpointPool, Member, PoolSnapshot};
 use super::public::is_public;
 use ahash::{AHashMap, AHashSet};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
-use sluice_ir::{Backend, BackendKey, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState};
+use sluice_ir::{Backend, BackendKey, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState, Locality};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
@@ -29,6 +29,8 @@ pub struct Upstreams {
     permits: Mutex<AHashMap<BackendKey, Weak<Permits>>>,
     circuits: Mutex<AHashMap<BackendKey, Arc<Counters>>>,
     state: Mutex<State>,
+    /// Where this data plane runs, if it knows.
+    own: ArcSwapOption<Locality>,
     /// How many names have had no answer yet, neither a good nor a bad one.
     unanswered: watch::Sender<usize>,
 }
@@ -59,6 +61,7 @@ impl Upstreams {
             permits: Mutex::default(),
             circuits: Mutex::default(),
             state: Mutex::default(),
+            own: ArcSwapOption::empty(),
             unanswered: watch::Sender::new(0),
         })
     }
@@ -87,6 +90,20 @@ impl Upstreams {
             self.fill(&state, set);
         }
         self.count_unanswered(&state);
+    }
+
+    /// Sets where this data plane runs; `None`: it does not know. Pools that go by places are arranged anew.
+    pub fn set_locality(&self, own: Option<Locality>) {
+        let own = own.filter(|it| !it.is_empty()).map(Arc::new);
+        // So that no pool is made by the old word meanwhile.
+        let _state = self.state.lock();
+        self.own.store(own.clone());
+        self.pools.load().values().for_each(|pool| pool.set_own_locality(own.clone()));
+    }
+
+    /// Where this data plane runs, if it knows.
+    pub fn locality(&self) -> Option<Arc<Locality>> {
+        self.own.load_full()
     }
 
     /// The pool of that key. Costs one hash look-up; keep the result in what is compiled from the snapshot.
@@ -185,10 +202,15 @@ impl Upstreams {
         if old.len() == sets.len() && sets.keys().all(|key| old.contains_key(key)) {
             return;
         }
-        let pool =
-            |key: &EndpointSetKey| old.get(key).cloned().unwrap_or_else(|| EndpointPool::new(key.clone()));
+        let pool = |key: &EndpointSetKey| old.get(key).cloned().unwrap_or_else(|| self.new_pool(key));
         let new = sets.keys().map(|key| (key.clone(), pool(key))).collect();
         self.pools.store(Arc::new(new));
+    }
+
+    fn new_pool(&self, key: &EndpointSetKey) -> Arc<EndpointPool> {
+        let pool = EndpointPool::new(key.clone());
+        pool.set_own_locality(self.own.load_full());
+        pool
     }
 
     fn fill(&self, state: &State, set: &EndpointSet) {
@@ -224,8 +246,14 @@ impl State {
     fn members(&self, set: &EndpointSet) -> Vec<Member> {
         let mut members = Vec::with_capacity(set.endpoints.len());
         for endpoint in &set.endpoints {
-            let mut add =
-                |address| members.push(Member { address, state: endpoint.state, weight: endpoint.weight });
+            let mut add = |address| {
+                members.push(Member {
+                    address,
+                    state: endpoint.state,
+                    weight: endpoint.weight,
+                    topology: endpoint.topology.clone(),
+                });
+            };
             match &endpoint.address {
                 EndpointAddress::Socket(address) => add(*address),
                 EndpointAddress::Dns { host, port } => {

@@ -63,7 +63,7 @@ impl Wanted {
             address: ir::EndpointAddress::Socket(*address),
             state: ir::EndpointState::Ready,
             weight: 1,
-            zone: None,
+            topology: None,
         };
         let origin = ir::Origin::new("Service", "default", name);
         let set = ir::EndpointSet {

@@ -47,6 +47,7 @@ impl Trust {
             server_name: Some(NAME.to_owned()),
             gateway: ir::GatewayKey::new(gateway),
             node: format!("{name}-0"),
+            host: None,
             token_file,
             ca_file: self.folder().join("ca.crt"),
             snapshot_dir: None,

@@ -10,6 +10,7 @@ mod kills;
 mod law;
 mod obtain;
 mod peers;
+mod places;
 mod process;
 mod raw;
 mod refusals;

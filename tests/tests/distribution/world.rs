@@ -80,7 +80,7 @@ pub(crate) fn endpoints(name: &str, addresses: &[SocketAddr]) -> Arc<ir::Endpoin
         address: ir::EndpointAddress::Socket(*address),
         state: ir::EndpointState::Ready,
         weight: 1,
-        zone: None,
+        topology: None,
     };
     Arc::new(ir::EndpointSet {
         is_external: false,

@@ -5,6 +5,7 @@
 mod records;
 mod tcp;
 mod tls;
+mod tunnel;
 mod udp;
 
 use sluice_tests::{Endpoints, Stand, soon};

@@ -112,6 +112,7 @@ fn container(making: &Making<'_>, workload: &Workload) -> Value {
         "env": [
             {"name": "POD_NAME", "valueFrom": from_field("metadata.name")},
             {"name": "POD_NAMESPACE", "valueFrom": from_field("metadata.namespace")},
+            {"name": "NODE_NAME", "valueFrom": from_field("spec.nodeName")},
         ],
         "ports": [{"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"}],
         "startupProbe": probe("/healthz/live", 1, 60),

@@ -5,9 +5,12 @@ use crate::model::{EntryPort, Transport, host_name, port};
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
 use sluice_crds::{ObjectRef, ServiceEntryEndpoint};
-use sluice_ir::{Endpoint, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState, Origin};
+use sluice_ir::{
+    Endpoint, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState, Locality, Origin, Topology,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Computes the endpoints; what is wrong with them is a problem of the object they come from.
 pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) -> (EndpointSet, Vec<Problem>) {
@@ -46,12 +49,17 @@ fn of_service(
     let found = view.service(reference).and_then(|it| service::find(it, number, transport));
     let name = found.map(|it| it.name.as_str()).unwrap_or_default();
     let mut has_slices = false;
+    let mut places = BTreeMap::new();
     for slice in view.slices(reference) {
         has_slices = true;
         let Some(target) = slice.port(name, transport) else { continue };
         for it in &slice.endpoints {
             let state = if it.is_ready { EndpointState::Ready } else { EndpointState::Draining };
-            let zone = it.zone.clone().or_else(|| view.zone_of(it.node.as_deref()?));
+            // Few places, many endpoints.
+            let place = (it.zone.as_deref(), it.node.as_ref());
+            let topology = places
+                .entry(place)
+                .or_insert_with(|| topology(place.0, place.1.and_then(|it| view.place_of(it))));
             let is_meant = |it: &&String| chosen.as_ref().is_none_or(|chosen| chosen.contains(it.as_str()));
             for address in it.addresses.iter().filter(is_meant) {
                 let address = address_of(address, target, slice.is_fqdn);
@@ -59,7 +67,7 @@ fn of_service(
                     address,
                     state,
                     weight: 1,
-                    zone: zone.clone(),
+                    topology: topology.clone(),
                 }));
             }
         }
@@ -102,7 +110,19 @@ fn of_entry(
     for (index, it) in entry.spec.endpoints.iter().enumerate().filter(|(_, it)| is_meant(it)) {
         let field = format!("spec.endpoints[{index}]");
         match entry_endpoint(it, found, is_dns) {
-            Ok(endpoint) => endpoints.push(endpoint),
+            Ok(endpoint) => {
+                let place = it.locality.as_deref().filter(|it| !it.is_empty()).map(str::parse::<Locality>);
+                if let Some(Err(error)) = place {
+                    let next_step = "correct it: the endpoint counts as one whose place is not known";
+                    problems.add(
+                        Severity::Warning,
+                        format!("{field}.locality"),
+                        error.to_string(),
+                        next_step,
+                    );
+                }
+                endpoints.push(endpoint);
+            }
             Err(message) => problems.error(field, message, "the endpoint is left out until it is corrected"),
         }
     }
@@ -112,7 +132,7 @@ fn of_entry(
                 address: EndpointAddress::Dns { host: host.to_owned(), port },
                 state: EndpointState::Ready,
                 weight: 1,
-                zone: None,
+                topology: None,
             }),
             None => problems.error("spec.ports", "targetPort is no port", "use 1 to 65535"),
         }
@@ -123,6 +143,15 @@ fn of_entry(
     }
     let section = if found.name.is_empty() { number.to_string() } else { found.name.clone() };
     (origin.section(section), endpoints, problems.into_list())
+}
+
+/// The slice's own word on the zone comes first; the rest is the node's.
+fn topology(zone: Option<&str>, node: Option<&Locality>) -> Option<Arc<Topology>> {
+    let mut locality = node.cloned().unwrap_or_default();
+    if let Some(zone) = zone.filter(|it| **it != locality.zone) {
+        locality = Locality { zone: zone.to_owned(), subzone: String::new(), region: locality.region };
+    }
+    (!locality.is_empty()).then(|| Arc::new(Topology { locality, ..Topology::default() }))
 }
 
 /// Where the endpoints of a Service are.
@@ -141,12 +170,13 @@ fn entry_endpoint(it: &ServiceEntryEndpoint, found: &EntryPort, is_dns: bool) ->
     }
     let address =
         address_of(&it.address, target, true).ok_or_else(|| format!("{:?} is no host name", it.address))?;
-    let zone = it.locality.as_deref().and_then(|it| it.split('/').nth(1)).filter(|it| !it.is_empty());
+    let locality = it.locality.as_deref().and_then(|it| it.parse().ok()).unwrap_or_default();
+    let topology = Topology { locality, labels: it.labels.clone() };
     Ok(Endpoint {
         address,
         state: EndpointState::Ready,
         weight: it.weight.unwrap_or(1).max(1),
-        zone: zone.map(str::to_owned),
+        topology: (topology != Topology::default()).then(|| Arc::new(topology)),
     })
 }
 

@@ -1,7 +1,7 @@
 //! What a backendRef names, as far as its text alone says.
 
 use super::RefFailure;
-use crate::destination::{service_host, service_of};
+use crate::destination::ServiceDomain;
 use crate::model::{BackendReference, Transport, host_name, kind_name, port};
 use sluice_crds::{ISTIO_GROUP, Kind, Name, ObjectRef};
 use std::borrow::Cow;
@@ -65,6 +65,7 @@ pub(crate) fn identify(
     reference: &BackendReference,
     namespace: &Name,
     caller: Caller,
+    domain: &ServiceDomain,
 ) -> Result<BackendId, RefFailure> {
     let name = &reference.name;
     let port_of = |what: &str| match reference.port {
@@ -99,7 +100,7 @@ pub(crate) fn identify(
         }
         (ISTIO_GROUP, "Subset") => {
             let port = port_of(&format!("Subset {name:?}"))?;
-            let (part, target) = of_subset(reference, namespace, port)?;
+            let (part, target) = of_subset(reference, namespace, port, domain)?;
             subset = Some(part);
             target
         }
@@ -124,6 +125,7 @@ fn of_subset(
     reference: &BackendReference,
     namespace: &Name,
     port: u16,
+    domain: &ServiceDomain,
 ) -> Result<(Name, Target), RefFailure> {
     let name = host_name(&reference.name);
     let Some((subset, host)) = name.split_once('.').filter(|it| !it.0.is_empty() && !it.1.is_empty()) else {
@@ -135,7 +137,7 @@ fn of_subset(
         ));
     };
     let named = reference.namespace.as_ref();
-    let service = match service_of(host) {
+    let service = match domain.service(host) {
         None if !host.contains('.') => Some(ObjectRef::new(Kind::Service, named.unwrap_or(namespace), host)),
         whole => whole,
     };
@@ -157,9 +159,9 @@ fn of_subset(
 
 impl BackendId {
     /// The host by which rules name it.
-    pub(crate) fn host(&self) -> Cow<'_, str> {
+    pub(crate) fn host(&self, domain: &ServiceDomain) -> Cow<'_, str> {
         match &self.target {
-            Target::Service { service, .. } => Cow::Owned(service_host(service)),
+            Target::Service { service, .. } => Cow::Owned(domain.host(service)),
             Target::Hostname { host, .. } => Cow::Borrowed(host),
         }
     }

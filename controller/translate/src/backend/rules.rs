@@ -2,9 +2,10 @@
 
 use super::{BackendId, Caller, RefFailure};
 use crate::destination::{self, Governing};
+use crate::model::ServiceModel;
 use crate::view::View;
 use sluice_crds::{Name, ObjectRef};
-use sluice_ir::{BackendPolicy, BackendProtocol, SubjectName, UpstreamTls};
+use sluice_ir::{BackendPolicy, BackendProtocol, Failover, LocalityPolicy, Origin, SubjectName, UpstreamTls};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,11 +20,30 @@ pub(super) struct Ruled {
     pub(super) policy: Option<Box<BackendPolicy>>,
     /// Labels of the subset's endpoints; `None`: all endpoints.
     pub(super) labels: Option<BTreeMap<String, String>>,
+    /// Whether a rule says how places count.
+    says_locality: bool,
     /// Whether HTTP/2 is spoken where the port says HTTP/1.1.
     is_upgraded: bool,
 }
 
 impl Ruled {
+    /// The rules, with near places first where only the Service asks for that (`trafficDistribution`).
+    pub(super) fn policy_of(&self, service: &ServiceModel) -> Option<Box<BackendPolicy>> {
+        if !service.prefers_near || self.says_locality {
+            return self.policy.clone();
+        }
+        let own = || {
+            BackendPolicy::new(Origin::new(
+                "Service",
+                service.reference.namespace.clone(),
+                service.reference.name.clone(),
+            ))
+        };
+        let mut policy = self.policy.clone().unwrap_or_else(|| Box::new(own()));
+        policy.locality = Some(LocalityPolicy::Failover(Failover::default()));
+        Some(policy)
+    }
+
     /// What is spoken where the port says so.
     ///
     /// # Errors
@@ -33,16 +53,24 @@ impl Ruled {
             BackendProtocol::Http1 if self.is_upgraded => BackendProtocol::H2c,
             other => other,
         };
-        let names_client = self.policy.as_ref().is_some_and(|it| it.proxy_header.is_some());
-        match protocol {
-            // Requests of many clients share a connection, which can begin with the address of one.
-            BackendProtocol::H2c if names_client => Err(RefFailure::new(
+        let policy = self.policy.as_deref();
+        let may_be_http2 =
+            protocol == BackendProtocol::H2c || policy.is_some_and(|it| it.connections.speaks_as_client);
+        let is_request = matches!(protocol, BackendProtocol::Http1 | BackendProtocol::H2c);
+        // Requests of many clients share a connection, which can begin with what is for one.
+        let field = match policy {
+            Some(policy) if policy.proxy_header.is_some() => Some("proxyProtocol"),
+            Some(policy) if policy.tunnel.is_some() => Some("tunnel"),
+            _ => None,
+        };
+        match field.filter(|_| is_request && may_be_http2) {
+            Some(field) => Err(RefFailure::new(
                 "UnsupportedProtocol",
                 "port",
-                "HTTP/2 with proxyProtocol of a DestinationRule is not supported",
-                "remove proxyProtocol, or speak HTTP/1.1 to the port",
+                format!("HTTP/2 with {field} of a DestinationRule is not supported"),
+                format!("remove {field}, or speak HTTP/1.1 to the port"),
             )),
-            protocol => Ok(protocol),
+            None => Ok(protocol),
         }
     }
 }
@@ -56,7 +84,7 @@ pub(super) fn ruled(
     port: u16,
     names: &[SubjectName],
 ) -> Result<Ruled, RefFailure> {
-    let (host, client) = (id.host(), id.client());
+    let (host, client) = (id.host(view.domain()), id.client());
     let governing = match id.caller {
         Caller::Udp => Governing::default(),
         Caller::Http | Caller::Grpc | Caller::Tcp => destination::find(view, &host, home, client),
@@ -77,6 +105,7 @@ pub(super) fn ruled(
         tls: terms.tls.and_then(|it| destination::upstream_tls(view, it, client, &host, names)),
         policy: terms.policy(),
         labels,
+        says_locality: terms.says_locality(),
         is_upgraded: terms.is_upgraded(),
     })
 }

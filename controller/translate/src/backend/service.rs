@@ -48,7 +48,7 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId, reference: &ObjectRef, po
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
     let key = format!("Service/{}/{}:{port}{}", reference.namespace, reference.name, ruled.suffix);
     Ok(Resolved {
-        backend: backend(key, origin.section(section), caller, protocol, (tls, ruled.policy)),
+        backend: backend(key, origin.section(section), caller, protocol, (tls, ruled.policy_of(service))),
         source: Source::Service { service: reference.clone(), port, transport: caller.transport(), subset },
         rules: ruled.rules,
     })

@@ -3,14 +3,14 @@
 //! Namespaces are looked through in an order: the client's, the host's, the root. The first that has a rule for the host
 //! decides alone, by its most specific host. Rules of the same host there are merged: the oldest comes first.
 
-use super::model::{Blocks, DestinationModel, Load, Pool, SubsetModel, TlsModel, Traffic};
+use super::model::{Blocks, DestinationModel, Load, Near, Pool, SubsetModel, TlsModel, Traffic, Way};
 use crate::view::View;
 use sluice_crds::ObjectRef;
-use sluice_ir::{BackendPolicy, CircuitLimits, Ejection, Origin, ProxyVersion, RetryBudget};
+use sluice_ir::{
+    BackendPolicy, CircuitLimits, Ejection, Failover, LocalityPolicy, Origin, ProxyVersion, RetryBudget,
+    Tunnel,
+};
 use std::sync::Arc;
-
-/// Namespace whose exported rules hold where no other does (Istio's root namespace).
-pub(crate) const ROOT_NAMESPACE: &str = "istio-system";
 
 /// Rules of one namespace and host, merged; the first comes first. Empty: nothing is asked for.
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ pub(crate) struct Terms<'a> {
     ejection: Option<&'a Ejection>,
     budget: Option<&'a RetryBudget>,
     proxy_header: Option<ProxyVersion>,
+    tunnel: Option<&'a Way>,
 }
 
 /// The hosts by which rules may name `host`, the most specific first.
@@ -63,8 +64,9 @@ pub(crate) fn find<'a>(view: &View<'a>, host: &str, home: &str, client: &str) ->
         })
     };
     // In the root namespace only private rules are the client's own.
-    let is_own = |it: &DestinationModel| client != ROOT_NAMESPACE || it.export_to == ["."];
-    let found = of(client, &is_own).or_else(|| of(home, &|_| true)).or_else(|| of(ROOT_NAMESPACE, &|_| true));
+    let root = view.options().root_namespace.as_str();
+    let is_own = |it: &DestinationModel| client != root || it.export_to == ["."];
+    let found = of(client, &is_own).or_else(|| of(home, &|_| true)).or_else(|| of(root, &|_| true));
     Governing { rules: merged(found.unwrap_or_default()) }
 }
 
@@ -96,19 +98,21 @@ impl<'a> Governing<'a> {
             terms.lay(rule, traffic.ports.get(&port).unwrap_or(&traffic.all));
             terms.budget = traffic.budget.as_ref();
             terms.proxy_header = traffic.proxy_header;
+            terms.tunnel = traffic.tunnel.as_ref();
         }
         let of_subset = subset.and_then(|it| self.subset(it));
         if let Some((rule, traffic)) = of_subset.and_then(|(rule, it)| Some((rule, it.traffic.as_ref()?))) {
             match traffic.ports.get(&port) {
                 Some(blocks) => {
-                    let Terms { budget, proxy_header, .. } = terms;
-                    terms = Terms { budget, proxy_header, ..Terms::default() };
+                    let Terms { budget, proxy_header, tunnel, .. } = terms;
+                    terms = Terms { budget, proxy_header, tunnel, ..Terms::default() };
                     terms.lay(rule, blocks);
                 }
                 None => terms.lay(rule, &traffic.all),
             }
             terms.budget = traffic.budget.as_ref().or(terms.budget);
             terms.proxy_header = traffic.proxy_header.or(terms.proxy_header);
+            terms.tunnel = traffic.tunnel.as_ref().or(terms.tunnel);
         }
         terms
     }
@@ -150,17 +154,40 @@ impl<'a> Terms<'a> {
             balancing: self.load.map(|it| it.how),
             affinity: self.load.and_then(|it| it.affinity.clone()),
             warmup: self.load.and_then(|it| it.warmup.clone()),
+            locality: self.locality(),
             connections: pool.connections,
             circuit: CircuitLimits { retry_budget: self.budget.cloned(), ..pool.circuit },
             ejection: self.ejection.cloned(),
             proxy_header: self.proxy_header,
+            tunnel: self.tunnel.map(|it| match it {
+                Way::Through(tunnel) => tunnel.clone(),
+                Way::Refused => Tunnel::refused(),
+            }),
         };
         let says_something = policy.balancing.is_some()
             || policy.proxy_header.is_some()
+            || policy.tunnel.is_some()
             || policy.ejection.is_some()
+            || policy.locality.is_some()
             || policy.connections != Default::default()
             || !policy.circuit.is_open();
         says_something.then(|| Box::new(policy))
+    }
+
+    /// Which places come first. Near ones do by themselves where endpoints are left out (Istio); without that nothing
+    /// could ever fail over.
+    fn locality(&self) -> Option<LocalityPolicy> {
+        match self.load.and_then(|it| it.near.as_ref()) {
+            Some(Near::Off) => None,
+            Some(Near::On(shares @ LocalityPolicy::Distribute(_))) => Some(shares.clone()),
+            Some(Near::On(failover)) => self.ejection.map(|_| failover.clone()),
+            None => self.ejection.map(|_| LocalityPolicy::Failover(Failover::default())),
+        }
+    }
+
+    /// Whether a rule says in as many words how places count.
+    pub(crate) fn says_locality(&self) -> bool {
+        self.load.is_some_and(|it| it.near.is_some())
     }
 
     /// Whether a Secret of the client's namespace is needed.

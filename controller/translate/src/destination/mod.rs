@@ -10,6 +10,7 @@ mod lookup;
 mod model;
 mod read;
 mod read_load;
+mod read_locality;
 mod read_outlier;
 mod read_pool;
 mod read_tls;
@@ -23,19 +24,40 @@ pub(crate) use status::{Users, compute as status};
 pub(crate) use tls::upstream_tls;
 pub(crate) use values::subject_name;
 
+use crate::model::host_name;
 use sluice_crds::{Kind, ObjectRef};
+use std::sync::Arc;
 
-/// Where names of Services end.
-const SERVICE_DOMAIN: &str = ".svc.cluster.local";
+/// How Services are named: `NAME.NAMESPACE.svc.` and the cluster's domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceDomain(Arc<str>);
 
-/// The host by which rules name a Service.
-pub(crate) fn service_host(service: &ObjectRef) -> String {
-    format!("{}.{}{SERVICE_DOMAIN}", service.name, service.namespace)
+impl Default for ServiceDomain {
+    fn default() -> Self {
+        Self::of("cluster.local")
+    }
 }
 
-/// The Service that a host names, if it is one's.
-pub(crate) fn service_of(host: &str) -> Option<ObjectRef> {
-    let (name, namespace) = host.strip_suffix(SERVICE_DOMAIN)?.split_once('.')?;
-    let is_one = !name.is_empty() && name != "*" && !namespace.is_empty() && !namespace.contains('.');
-    is_one.then(|| ObjectRef::new(Kind::Service, namespace, name))
+impl ServiceDomain {
+    /// Of a cluster with this domain.
+    pub(crate) fn of(cluster: &str) -> Self {
+        Self(format!(".svc.{}", host_name(cluster)).into())
+    }
+
+    /// The host by which rules name a Service.
+    pub(crate) fn host(&self, service: &ObjectRef) -> String {
+        self.host_in(&service.name, &service.namespace)
+    }
+
+    /// The same by name and namespace.
+    pub(crate) fn host_in(&self, name: &str, namespace: &str) -> String {
+        format!("{name}.{namespace}{}", self.0)
+    }
+
+    /// The Service that a host names, if it is one's.
+    pub(crate) fn service(&self, host: &str) -> Option<ObjectRef> {
+        let (name, namespace) = host.strip_suffix(&*self.0)?.split_once('.')?;
+        let is_one = !name.is_empty() && name != "*" && !namespace.is_empty() && !namespace.contains('.');
+        is_one.then(|| ObjectRef::new(Kind::Service, namespace, name))
+    }
 }

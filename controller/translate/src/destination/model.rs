@@ -4,8 +4,8 @@ use crate::model::Meta;
 use crate::problem::Severity;
 use sluice_crds::Name;
 use sluice_ir::{
-    Balancing, CircuitLimits, ConnectionTerms, Ejection, HashPolicy, ProxyVersion, RetryBudget, SubjectName,
-    Warmup,
+    Balancing, CircuitLimits, ConnectionTerms, Ejection, HashPolicy, LocalityPolicy, ProxyVersion,
+    RetryBudget, SubjectName, Tunnel, Warmup,
 };
 use std::collections::BTreeMap;
 
@@ -33,6 +33,16 @@ pub(crate) struct Traffic {
     pub(crate) ports: BTreeMap<u16, Blocks>,
     pub(crate) budget: Option<RetryBudget>,
     pub(crate) proxy_header: Option<ProxyVersion>,
+    pub(crate) tunnel: Option<Way>,
+}
+
+/// What `tunnel` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Through the endpoints to there.
+    Through(Tunnel),
+    /// It asks for what can't be done: nothing is sent past the proxy instead.
+    Refused,
 }
 
 /// The parts that a port or a subset has of its own.
@@ -50,6 +60,17 @@ pub(crate) struct Load {
     pub(crate) how: Balancing,
     pub(crate) affinity: Option<HashPolicy>,
     pub(crate) warmup: Option<Warmup>,
+    /// Which places come first; `None`: the rule does not say.
+    pub(crate) near: Option<Near>,
+}
+
+/// What `localityLbSetting` says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Near {
+    /// All places are alike.
+    Off,
+    /// They are not.
+    On(LocalityPolicy),
 }
 
 /// Bounds, and what connections are like.

@@ -1,8 +1,9 @@
 //! From the object to the model: each field is taken, or noted as a fault.
 
-use super::SERVICE_DOMAIN;
-use super::model::{Blocks, DestinationModel, SubsetModel, Traffic};
+use super::ServiceDomain;
+use super::model::{Blocks, DestinationModel, SubsetModel, Traffic, Way};
 use super::read_load::load;
+use super::read_locality::check;
 use super::read_outlier::ejection;
 use super::read_pool::{budget, pool};
 use super::read_tls::tls;
@@ -11,17 +12,18 @@ use crate::model::{Meta, host_name, port};
 use crate::syntax;
 use sluice_crds::{
     ClientTlsSpec, ConnectionPoolSpec, DestinationPolicySpec, DestinationRule, Kind, LoadBalancerSpec,
-    OutlierDetectionSpec, SubsetSpec,
+    OutlierDetectionSpec, SubsetSpec, TunnelSpec,
 };
-use sluice_ir::ProxyVersion;
+use sluice_ir::{ProxyVersion, Tunnel};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 impl DestinationModel {
-    pub(crate) fn read(it: &DestinationRule) -> Self {
+    pub(crate) fn read(it: &DestinationRule, domain: &ServiceDomain) -> Self {
         let meta = Meta::read(Kind::DestinationRule, &it.metadata);
         let spec = &it.spec;
         let mut faults = Faults::default();
-        let host = host(&spec.host, &meta.reference.namespace, &mut faults);
+        let host = host(&spec.host, &meta.reference.namespace, domain, &mut faults);
         if spec.workload_selector.is_some() {
             faults.refuse(
                 "spec.workloadSelector",
@@ -29,9 +31,17 @@ impl DestinationModel {
                 "remove it, and name the namespaces of the routes in exportTo",
             );
         }
-        let top = spec.traffic_policy.as_ref().map(|it| traffic(it, "spec.trafficPolicy", &mut faults));
+        let is_service = domain.service(&host).is_some();
+        let read = |it: &DestinationPolicySpec, field: &str, faults: &mut Faults| {
+            traffic(it, is_service, field, faults)
+        };
+        let top = spec.traffic_policy.as_ref().map(|it| read(it, "spec.trafficPolicy", &mut faults));
+        if let Some(top) = &top {
+            check(top, None, "spec.trafficPolicy", &mut faults);
+        }
         let subsets = spec.subsets.iter().enumerate();
-        let subsets = subsets.map(|(index, it)| subset(it, index, &mut faults)).collect();
+        let subsets =
+            subsets.map(|(index, it)| subset(it, index, top.as_ref(), is_service, &mut faults)).collect();
         let mut export_to = spec.export_to.clone();
         export_to.sort();
         export_to.dedup();
@@ -48,12 +58,12 @@ impl DestinationModel {
 }
 
 /// The whole name: one without a dot is a Service's of the rule's namespace.
-fn host(text: &str, namespace: &str, faults: &mut Faults) -> String {
+fn host(text: &str, namespace: &str, domain: &ServiceDomain, faults: &mut Faults) -> String {
     let name = host_name(text);
     if name == "*" {
         return name;
     }
-    let whole = if name.contains('.') { name } else { format!("{name}.{namespace}{SERVICE_DOMAIN}") };
+    let whole = if name.contains('.') { name } else { domain.host_in(&name, namespace) };
     match syntax::hostname(&whole, true) {
         Ok(()) => whole,
         Err(message) => {
@@ -63,7 +73,13 @@ fn host(text: &str, namespace: &str, faults: &mut Faults) -> String {
     }
 }
 
-fn subset(it: &SubsetSpec, index: usize, faults: &mut Faults) -> SubsetModel {
+fn subset(
+    it: &SubsetSpec,
+    index: usize,
+    top: Option<&Traffic>,
+    is_service: bool,
+    faults: &mut Faults,
+) -> SubsetModel {
     let field = format!("spec.subsets[{index}]");
     let is_label = !it.name.contains(['.', '*']) && syntax::hostname(&it.name, false).is_ok();
     if !is_label {
@@ -71,27 +87,20 @@ fn subset(it: &SubsetSpec, index: usize, faults: &mut Faults) -> SubsetModel {
         faults.refuse(format!("{field}.name"), message, "use small letters, digits and '-'");
     }
     let inner = format!("{field}.trafficPolicy");
-    SubsetModel {
-        name: it.name.clone(),
-        labels: it.labels.clone(),
-        traffic: it.traffic_policy.as_ref().map(|it| traffic(it, &inner, faults)),
+    let traffic = it.traffic_policy.as_ref().map(|it| traffic(it, is_service, &inner, faults));
+    if let Some(traffic) = &traffic {
+        check(traffic, top, &inner, faults);
     }
+    SubsetModel { name: it.name.clone(), labels: it.labels.clone(), traffic }
 }
 
-fn traffic(it: &DestinationPolicySpec, field: &str, faults: &mut Faults) -> Traffic {
-    if it.tunnel.is_some() {
-        let message = "connections through another proxy are not made";
-        faults.refuse(
-            format!("{field}.tunnel"),
-            message,
-            "name the proxy as the host of the route's backend",
-        );
-    }
+fn traffic(it: &DestinationPolicySpec, is_service: bool, field: &str, faults: &mut Faults) -> Traffic {
     let all = Parts {
         load_balancer: it.load_balancer.as_ref(),
         connection_pool: it.connection_pool.as_ref(),
         outlier_detection: it.outlier_detection.as_ref(),
         tls: it.tls.as_ref(),
+        is_service,
     };
     let proxy_header = it.proxy_protocol.as_ref().and_then(|it| match it.version.as_deref() {
         None | Some("V1") => Some(ProxyVersion::V1),
@@ -106,6 +115,7 @@ fn traffic(it: &DestinationPolicySpec, field: &str, faults: &mut Faults) -> Traf
         all: all.read(field, faults),
         ports: BTreeMap::new(),
         proxy_header,
+        tunnel: it.tunnel.as_ref().map(|it| tunnel(it, &format!("{field}.tunnel"), faults)),
         budget: it.retry_budget.as_ref().map(|it| budget(it, &format!("{field}.retryBudget"), faults)),
     };
     for (index, it) in it.port_level_settings.iter().enumerate() {
@@ -115,6 +125,7 @@ fn traffic(it: &DestinationPolicySpec, field: &str, faults: &mut Faults) -> Traf
             connection_pool: it.connection_pool.as_ref(),
             outlier_detection: it.outlier_detection.as_ref(),
             tls: it.tls.as_ref(),
+            is_service,
         };
         let blocks = parts.read(&field, faults);
         let number = it.port.as_ref().map_or(0, |it| it.number);
@@ -129,18 +140,54 @@ fn traffic(it: &DestinationPolicySpec, field: &str, faults: &mut Faults) -> Traf
     traffic
 }
 
+fn tunnel(it: &TunnelSpec, field: &str, faults: &mut Faults) -> Way {
+    let mut is_good = true;
+    let mut refuse = |part: &str, message: String, next_step: &str| {
+        is_good = false;
+        let message = format!("{message}; requests get 502 meanwhile");
+        faults.refuse(format!("{field}.{part}"), message, next_step);
+    };
+    match it.protocol.as_deref() {
+        None | Some("CONNECT") => {}
+        Some("POST") => refuse("protocol", "tunnels by POST are not made".to_owned(), "use CONNECT"),
+        Some(other) => refuse("protocol", format!("{other:?} is not known"), "use CONNECT"),
+    }
+    let port = port(it.target_port);
+    if port.is_none() {
+        refuse("targetPort", format!("{} is no port", it.target_port), "use 1 to 65535");
+    }
+    let host = host_name(&it.target_host);
+    let host = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        Ok(IpAddr::V4(_)) => host,
+        Err(_) => {
+            if let Err(message) = syntax::hostname(&host, false) {
+                refuse("targetHost", message, "name the host that the proxy is to connect to");
+            }
+            host
+        }
+    };
+    match port {
+        Some(port) if is_good => Way::Through(Tunnel { host, port }),
+        _ => Way::Refused,
+    }
+}
+
 /// What destinations and their ports have alike.
 struct Parts<'a> {
     load_balancer: Option<&'a LoadBalancerSpec>,
     connection_pool: Option<&'a ConnectionPoolSpec>,
     outlier_detection: Option<&'a OutlierDetectionSpec>,
     tls: Option<&'a ClientTlsSpec>,
+    is_service: bool,
 }
 
 impl Parts<'_> {
     fn read(&self, field: &str, faults: &mut Faults) -> Blocks {
         Blocks {
-            load: self.load_balancer.map(|it| load(it, &format!("{field}.loadBalancer"), faults)),
+            load: self
+                .load_balancer
+                .map(|it| load(it, self.is_service, &format!("{field}.loadBalancer"), faults)),
             pool: self.connection_pool.map(|it| pool(it, &format!("{field}.connectionPool"), faults)),
             ejection: self
                 .outlier_detection

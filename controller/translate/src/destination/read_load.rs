@@ -1,6 +1,7 @@
 //! `loadBalancer` of a DestinationRule.
 
 use super::model::Load;
+use super::read_locality::locality;
 use super::values::{Faults, count, duration};
 use crate::syntax;
 use sluice_crds::{ConsistentHashSpec, HashCookieSpec, LoadBalancerSpec, WarmupSpec};
@@ -16,14 +17,17 @@ const MOST_SLOTS: u32 = 5_000_011;
 /// Share of a new endpoint where the rule does not say.
 const LEAST_PERCENT: f64 = 10.0;
 
-pub(super) fn load(it: &LoadBalancerSpec, field: &str, faults: &mut Faults) -> Load {
-    if it.locality_lb_setting.as_ref().is_some_and(|it| it.enabled != Some(false)) {
+/// `is_service`: whether the rule is for a Service.
+pub(super) fn load(it: &LoadBalancerSpec, is_service: bool, field: &str, faults: &mut Faults) -> Load {
+    if it.zone_aware_lb_setting.is_some() {
         faults.refuse(
-            format!("{field}.localityLbSetting"),
-            "has no effect: a gateway does not know in which place it runs",
-            "use outlierDetection: endpoints that fail are left out wherever they are",
+            format!("{field}.zoneAwareLbSetting"),
+            "has no effect: requests are not balanced between zones by their load",
+            "use localityLbSetting",
         );
     }
+    let near = it.locality_lb_setting.as_ref();
+    let near = near.map(|it| locality(it, is_service, &format!("{field}.localityLbSetting"), faults));
     let affinity = it.consistent_hash.as_ref().and_then(|it| {
         let field = format!("{field}.consistentHash");
         Some(HashPolicy { key: hash_key(it, &field, faults)?, table: hash_table(it, &field, faults) })
@@ -45,7 +49,7 @@ pub(super) fn load(it: &LoadBalancerSpec, field: &str, faults: &mut Faults) -> L
         );
     }
     let warmup = warmup.filter(|_| affinity.is_none() && how != Balancing::Random);
-    Load { how, affinity, warmup }
+    Load { how, affinity, warmup, near }
 }
 
 fn simple(text: Option<&str>, field: &str, faults: &mut Faults) -> Balancing {

@@ -43,13 +43,9 @@ fn read_tcp(it: &TcpPoolSpec, field: &str, pool: &mut Pool, faults: &mut Faults)
     pool.connections.connect_timeout = connect_timeout.filter(|it| !it.is_zero());
     pool.connections.silent_for = duration(it.idle_timeout.as_ref(), &format!("{field}.idleTimeout"), faults)
         .map(|it| zero_is(it, A_YEAR));
-    if it.max_connection_duration.is_some() {
-        faults.refuse(
-            format!("{field}.maxConnectionDuration"),
-            "connections end by their idleness, not by their age",
-            "use idleTimeout, or http.maxRequestsPerConnection: 1",
-        );
-    }
+    let duration =
+        duration(it.max_connection_duration.as_ref(), &format!("{field}.maxConnectionDuration"), faults);
+    pool.connections.lives_for = duration.filter(|it| !it.is_zero()).map(|it| it.min(A_YEAR));
     if let Some(keepalive) = &it.tcp_keepalive {
         pool.connections.keepalive =
             Some(read_keepalive(keepalive, &format!("{field}.tcpKeepalive"), faults));
@@ -79,7 +75,7 @@ fn read_http(it: &HttpPoolSpec, field: &str, pool: &mut Pool, faults: &mut Fault
     match limit(it.max_requests_per_connection, &requests, faults) {
         None => {}
         Some(1) => pool.connections.is_used_once = true,
-        Some(_) => faults.refuse(requests, "a connection carries one request, or any number", "use 1, or 0"),
+        Some(number) => pool.connections.requests = Some(number),
     }
     let streams = format!("{field}.maxConcurrentStreams");
     match limit(it.max_concurrent_streams, &streams, faults) {
@@ -96,11 +92,12 @@ fn read_http(it: &HttpPoolSpec, field: &str, pool: &mut Pool, faults: &mut Fault
             faults.refuse(format!("{field}.h2UpgradePolicy"), message, "use UPGRADE or DO_NOT_UPGRADE");
         }
     }
-    if it.use_client_protocol == Some(true) {
+    pool.connections.speaks_as_client = it.use_client_protocol == Some(true);
+    if pool.connections.speaks_as_client && pool.is_upgraded {
         faults.refuse(
-            format!("{field}.useClientProtocol"),
-            "a backend is spoken to in one protocol, whatever clients speak",
-            "use h2UpgradePolicy, or appProtocol of the Service",
+            format!("{field}.h2UpgradePolicy"),
+            "has no effect beside useClientProtocol",
+            "keep one of them",
         );
     }
 }

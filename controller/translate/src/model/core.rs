@@ -2,15 +2,18 @@
 
 use super::{Meta, Transport};
 use sluice_crds::{
-    ConfigMap, EndpointSlice, Kind, Node, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec,
+    ConfigMap, EndpointSlice, Kind, Name, Node, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec,
 };
+use sluice_ir::{Locality, REGION_LABEL, SUBZONE_LABEL, ZONE_LABEL};
 use std::collections::BTreeMap;
 
 /// Where the authorities are in a ConfigMap or Secret (Gateway API `caCertificateRefs`).
 const AUTHORITIES_KEY: &str = "ca.crt";
 
-/// Label of a Node (Kubernetes, well-known labels).
-const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+/// Values of `trafficDistribution` for which near endpoints come first.
+const NEAR: [&str; 3] = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+/// Annotation that says the same where the API server does not know the field (Istio).
+const DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
 
 /// Label of Secrets that an issuer's certificates are kept in.
 const ISSUED: &str = "sluice.dev/certificate";
@@ -32,6 +35,8 @@ pub(crate) struct ServiceModel {
     pub(crate) ports: Vec<ServicePort>,
     /// Labels of its pods.
     pub(crate) selector: BTreeMap<String, String>,
+    /// Whether near endpoints come first (`trafficDistribution`).
+    pub(crate) prefers_near: bool,
 }
 
 /// A port of a Service.
@@ -69,8 +74,8 @@ pub(crate) struct SliceEndpoint {
     pub(crate) addresses: Vec<String>,
     pub(crate) is_ready: bool,
     pub(crate) zone: Option<String>,
-    /// Where it runs, when the slice does not name the zone itself.
-    pub(crate) node: Option<String>,
+    /// Where it runs.
+    pub(crate) node: Option<Name>,
 }
 
 /// A Secret, as far as it can be a certificate or authorities.
@@ -122,6 +127,8 @@ impl ServiceModel {
     pub(crate) fn read(it: &Service) -> Self {
         let spec = it.spec.as_ref();
         let ports = spec.and_then(|it| it.ports.as_ref());
+        let annotation = it.metadata.annotations.as_ref().and_then(|it| it.get(DISTRIBUTION));
+        let distribution = spec.and_then(|it| it.traffic_distribution.as_ref()).or(annotation);
         Self {
             reference: Meta::read(Kind::Service, &it.metadata).reference,
             is_external_name: spec.and_then(|it| it.type_.as_deref()) == Some("ExternalName"),
@@ -136,6 +143,7 @@ impl ServiceModel {
                 })
                 .collect(),
             selector: spec.and_then(|it| it.selector.clone()).unwrap_or_default(),
+            prefers_near: distribution.is_some_and(|it| NEAR.contains(&it.as_str())),
         }
     }
 }
@@ -155,7 +163,7 @@ impl SliceModel {
                 addresses: it.addresses.clone(),
                 is_ready,
                 zone: it.zone.clone(),
-                node: if it.zone.is_none() { it.node_name.clone() } else { None },
+                node: it.node_name.as_deref().map(Name::from),
             })
         });
         Self {
@@ -265,9 +273,13 @@ impl EntryModel {
     }
 }
 
-/// The zone of a node: its label `topology.kubernetes.io/zone`.
-pub(crate) fn zone(it: &Node) -> Option<String> {
-    it.metadata.labels.as_ref()?.get(ZONE_LABEL).filter(|it| !it.is_empty()).cloned()
+/// Where a node is, by its labels; `None`: they say nothing.
+pub fn place_of_node(it: &Node) -> Option<Locality> {
+    let labels = it.metadata.labels.as_ref()?;
+    let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+    let place =
+        Locality { region: label(REGION_LABEL), zone: label(ZONE_LABEL), subzone: label(SUBZONE_LABEL) };
+    (!place.is_empty()).then_some(place)
 }
 
 /// Lower case, without trailing dot.

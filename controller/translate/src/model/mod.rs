@@ -15,9 +15,10 @@ mod traffic;
 mod transport;
 
 pub(crate) use client_tls::{ClientTlsModel, ValidationModel};
+pub use core::place_of_node;
 pub(crate) use core::{
     ConfigMapModel, EntryModel, EntryPort, SecretModel, ServiceModel, ServicePort, SliceModel, host_name,
-    port, zone,
+    port,
 };
 pub(crate) use gateway::{
     AddressModel, ClassModel, GatewayModel, IssuerModel, ParametersModel, ParametersReference, SetModel,

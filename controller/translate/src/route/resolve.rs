@@ -4,6 +4,7 @@
 
 use super::attach::{self, Applicant, Named, Taken};
 use crate::backend::{self, BackendId, Caller, RefFailure, Target};
+use crate::destination::ServiceDomain;
 use crate::model::{BackendReference, Fault, FaultReason, FilterModel, Meta, RouteModel, RuleModel};
 use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, ParentRef, RouteParentStatus, RouteStatus};
@@ -29,14 +30,17 @@ pub(crate) struct RouteOutput {
 }
 
 /// The backends that a route names, as far as the text of the references allows.
-pub(crate) fn backend_ids(route: &RouteModel) -> impl Iterator<Item = BackendId> + '_ {
+pub(crate) fn backend_ids<'a>(
+    route: &'a RouteModel,
+    domain: &'a ServiceDomain,
+) -> impl Iterator<Item = BackendId> + 'a {
     let namespace = &route.meta.reference.namespace;
     let caller = Caller::of(route.meta.reference.kind);
     route
         .rules
         .iter()
         .flat_map(references)
-        .filter_map(move |it| backend::identify(it, namespace, caller).ok())
+        .filter_map(move |it| backend::identify(it, namespace, caller, domain).ok())
 }
 
 fn references(rule: &RuleModel) -> impl Iterator<Item = &BackendReference> {
@@ -386,7 +390,7 @@ impl Resolver<'_, '_> {
 
     fn resolve(&self, reference: &BackendReference) -> Result<BackendTarget, RefFailure> {
         let from = &self.meta.reference;
-        let id = backend::identify(reference, &from.namespace, Caller::of(from.kind))?;
+        let id = backend::identify(reference, &from.namespace, Caller::of(from.kind), self.view.domain())?;
         if let Target::Service { service, .. } = &id.target {
             check_grant(self.view, from, service)?;
         }

@@ -3,6 +3,7 @@
 use super::attach::Applicant;
 use super::resolve::{self, Placed, Resolver, judge, origin, place, report};
 use crate::backend::{self, BackendId, Caller};
+use crate::destination::ServiceDomain;
 use crate::model::StreamModel;
 use crate::problem::{Problem, Problems};
 use crate::status::RouteStatus;
@@ -23,11 +24,14 @@ pub(crate) struct StreamOutput {
 }
 
 /// The backends that a stream route names, as far as the text of the references allows.
-pub(crate) fn backend_ids(route: &StreamModel) -> impl Iterator<Item = BackendId> + '_ {
+pub(crate) fn backend_ids<'a>(
+    route: &'a StreamModel,
+    domain: &'a ServiceDomain,
+) -> impl Iterator<Item = BackendId> + 'a {
     let reference = &route.meta.reference;
     let caller = Caller::of(reference.kind);
     let references = route.backends.iter().map(|it| &it.reference);
-    references.filter_map(move |it| backend::identify(it, &reference.namespace, caller).ok())
+    references.filter_map(move |it| backend::identify(it, &reference.namespace, caller, domain).ok())
 }
 
 /// The backends that a finished stream route calls, as often as it names them.

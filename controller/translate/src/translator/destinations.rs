@@ -17,7 +17,7 @@ impl Translator {
             return;
         }
         for id in self.state.backends.keys() {
-            let host = id.host();
+            let host = id.host(&self.state.store.domain);
             if wildcards.iter().any(|it| destination::matches(it, &host)) {
                 self.dirty.insert(Node::Backend(id.clone()));
             }

@@ -12,6 +12,7 @@ mod routes;
 mod traffic;
 
 use crate::backend::BackendId;
+use crate::destination::ServiceDomain;
 use crate::egress::Ways;
 use crate::gateway::{GatewayOutput, GatewayPlan, Infrastructure, StapleStanding};
 use crate::issuer::{Issuance, WantedCertificate};
@@ -35,11 +36,20 @@ pub struct Options {
     /// Whether the objects come from a folder: GatewayClass `sluice` needs no object, and all Gateways share one
     /// host's ports.
     pub standalone: bool,
+    /// Istio's root namespace: its exported DestinationRules hold where no others do. Default `istio-system`.
+    pub root_namespace: String,
+    /// Where names of Services end, after `.svc.`. Default `cluster.local`.
+    pub cluster_domain: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { controller_name: "sluice.dev/gateway-controller".to_owned(), standalone: false }
+        Self {
+            controller_name: "sluice.dev/gateway-controller".to_owned(),
+            standalone: false,
+            root_namespace: "istio-system".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+        }
     }
 }
 
@@ -144,9 +154,9 @@ impl Translator {
             state: State {
                 good_route: crate::status::good_route(),
                 controller_name: options.controller_name.as_str().into(),
+                store: Store { domain: ServiceDomain::of(&options.cluster_domain), ..Store::default() },
                 options,
                 release: None,
-                store: Store::default(),
                 lost: BTreeMap::new(),
                 certificates: BTreeMap::new(),
                 issuers: BTreeMap::new(),

@@ -15,7 +15,8 @@ impl Translator {
     pub(super) fn run_route(&mut self, node: &Node, reference: &ObjectRef) {
         let used = self.route_use(node, reference);
         let model = self.state.store.routes.get(reference);
-        let ids = model.into_iter().flat_map(|it| route::backend_ids(it)).collect();
+        let domain = &self.state.store.domain;
+        let ids = model.into_iter().flat_map(|it| route::backend_ids(it, domain)).collect();
         let ids = self.prepare_backends(ids);
         let view = View::new(&self.state);
         let model = view.route(reference);
@@ -99,7 +100,8 @@ impl Translator {
     pub(super) fn run_stream(&mut self, node: &Node, reference: &ObjectRef) {
         let used = self.route_use(node, reference);
         let model = self.state.store.streams.get(reference);
-        let ids = model.into_iter().flat_map(|it| route::stream_backend_ids(it)).collect();
+        let domain = &self.state.store.domain;
+        let ids = model.into_iter().flat_map(|it| route::stream_backend_ids(it, domain)).collect();
         let ids = self.prepare_backends(ids);
         let view = View::new(&self.state);
         let model = view.stream(reference);

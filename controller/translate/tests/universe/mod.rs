@@ -248,8 +248,17 @@ fn backends() -> Vec<Slot> {
             "EndpointSlice",
             "shop",
             "cart-b",
-            vec![slice("cart", "10.0.0.2", "http")],
+            vec![
+                slice("cart", "10.0.0.2", "http"),
+                json!({"metadata": {"labels": {"kubernetes.io/service-name": "cart"}}, "addressType": "IPv4",
+                       "ports": [{"name": "http", "port": 8080}],
+                       "endpoints": [{"addresses": ["10.0.0.3"], "nodeName": "one"}]}),
+            ],
         ),
+        rule("shop", "cart", "cart"),
+        rule("shop", "late", "cart.shop.svc.cluster.local"),
+        rule("other", "all", "*"),
+        rule("istio-system", "root", "*.svc.cluster.local"),
         slot(
             "networking.istio.io/v1",
             "ServiceEntry",
@@ -265,6 +274,29 @@ fn backends() -> Vec<Slot> {
             vec![entry(json!([]), "10.1.0.5"), old, entry(json!(["blog"]), "10.1.0.6")],
         ),
     ]
+}
+
+/// A DestinationRule that says different things of a host.
+fn rule(namespace: &'static str, name: &'static str, host: &str) -> Slot {
+    let of = |policy: Value| json!({"spec": {"host": host, "trafficPolicy": policy}});
+    slot(
+        "networking.istio.io/v1",
+        "DestinationRule",
+        namespace,
+        name,
+        vec![
+            of(json!({"outlierDetection": {}})),
+            of(json!({"loadBalancer": {"localityLbSetting": {"enabled": false}}, "outlierDetection": {}})),
+            of(
+                json!({"loadBalancer": {"localityLbSetting": {"distribute": [{"from": "*", "to": {"eu": 100}}]}}}),
+            ),
+            of(json!({"tunnel": {"targetHost": "db.example.com", "targetPort": 443}})),
+            of(json!({"tunnel": {"protocol": "POST", "targetHost": "db.example.com", "targetPort": 443}})),
+            of(json!({"tls": {"mode": "SIMPLE"}, "portLevelSettings": [{"port": {"number": 80}}]})),
+            json!({"spec": {"host": host, "exportTo": ["."], "subsets": [{"name": "v1"}]}}),
+            json!({"spec": {"host": host, "workloadSelector": {"matchLabels": {}}}}),
+        ],
+    )
 }
 
 fn others() -> Vec<Slot> {
@@ -335,7 +367,7 @@ fn others() -> Vec<Slot> {
             "one",
             vec![
                 json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "a"}}}),
-                json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "b"}}}),
+                json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "b", "topology.kubernetes.io/region": "eu"}}}),
                 json!({}),
             ],
         ),

@@ -125,7 +125,7 @@ async fn endpoints_are_read_from_the_pools() {
         address: EndpointAddress::Socket(([127, 0, 0, 1], port).into()),
         state,
         weight: 1,
-        zone: None,
+        topology: None,
     };
     let set = EndpointSet {
         is_external: false,

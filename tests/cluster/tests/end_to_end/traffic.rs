@@ -57,6 +57,25 @@ fn a_gateway_is_made_serves_a_route_and_takes_everything_with_it_when_it_goes() 
 }
 
 #[test]
+fn a_gateway_learns_from_the_controller_where_its_node_is() {
+    installed(async |space| {
+        space.apply(GATEWAY).await;
+        programmed(&space, "edge", 80).await;
+        let pods = gateway_pods(&space, "edge").await;
+        assert!(!pods.is_empty());
+        for pod in pods {
+            let node = pod.spec.as_ref().and_then(|it| it.node_name.clone()).unwrap();
+            let place = node.replace("node-", "region/zone-");
+            eventually("the place is told", async || {
+                let log = space.cluster.log(&space.namespace, &pod.name_any());
+                if log.contains(&place) { Ok(()) } else { bail!("{place} is not in {log}") }
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
 fn routes_come_and_go_and_attached_routes_are_counted_exactly() {
     installed(async |space| {
         space.apply(&format!("{GATEWAY}{}", echo("web", 1))).await;

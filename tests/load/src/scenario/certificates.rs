@@ -263,7 +263,7 @@ fn service(backend: SocketAddr) -> [ir::Resource; 2] {
         address: ir::EndpointAddress::Socket(backend),
         state: ir::EndpointState::Ready,
         weight: 1,
-        zone: None,
+        topology: None,
     };
     let endpoints = ir::EndpointSetKey::new("Service/load/app:80");
     let set = ir::EndpointSet {
