@@ -20,6 +20,7 @@ mod service_entry;
 mod stream_routes;
 mod suggest;
 mod traffic;
+mod traffic_content;
 mod traffic_faults;
 mod traffic_rate;
 mod traffic_status;
@@ -79,6 +80,9 @@ pub use suggest::closest;
 pub use traffic::{
     ClientsSpec, RequestLimitsSpec, TRAFFIC_CRD_YAML, TrafficPolicy, TrafficPolicySpec, TrafficTargetRef,
     TrafficTimeoutsSpec,
+};
+pub use traffic_content::{
+    CodingSpec, CompressionAlgorithmSpec, CompressionSpec, DecompressionSpec, OtherEncodings,
 };
 pub use traffic_faults::{
     FaultAbortSpec, FaultDelaySpec, FaultsSpec, FractionSpec, HeaderMatchKind, HeaderMatchSpec,

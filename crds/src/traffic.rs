@@ -2,6 +2,7 @@
 //! treated (a policy as GEP-713 has them). The CRD in `yaml/` is generated from this file
 //! (`UPDATE_CRDS=1 cargo test -p sluice-crds`).
 
+use crate::traffic_content::{CompressionSpec, DecompressionSpec};
 use crate::traffic_faults::FaultsSpec;
 use crate::traffic_rate::RateLimitSpec;
 use crate::traffic_status::TrafficPolicyStatus;
@@ -49,6 +50,12 @@ pub struct TrafficPolicySpec {
     /// Faults on purpose, to see how clients and services bear them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultsSpec>,
+    /// How request bodies that are compressed are unpacked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decompression: Option<DecompressionSpec>,
+    /// How answers are compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<CompressionSpec>,
 }
 
 /// Something of the policy's namespace that is governed.

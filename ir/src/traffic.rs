@@ -6,7 +6,7 @@
 //! over each other when it compiles a configuration.
 
 use crate::duration;
-use crate::{HeaderMatch, Origin, Ratio, Timeouts};
+use crate::{Compression, Decompression, HeaderMatch, Origin, Ratio, Timeouts};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -65,6 +65,10 @@ settings! {
     timeouts: Timeouts = "timeouts",
     /// Requests that are delayed or answered with an error on purpose.
     faults: Faults = "faults",
+    /// Request bodies that are unpacked.
+    decompression: Decompression = "decompression",
+    /// Answers that are compressed.
+    compression: Compression = "compression",
 }
 
 impl TrafficSettings {

@@ -2,7 +2,7 @@
 
 use super::describe;
 use sluice_ir::{
-    ClientRules, FaultSelector, Faults, Origin, RateKey, RateLimits, RequestLimits, Rule, Timeouts,
+    ClientRules, Coding, Compression, Decompression, FaultSelector, Faults, Origin, RateKey, RateLimits, RequestLimits, Rule, Timeouts,
     TrafficSettings,
 };
 
@@ -17,6 +17,8 @@ pub(super) fn lines<'a>(
             "limits" => limits(&settings.limits.as_ref()?.value),
             "rateLimit" => rates(&settings.rate_limit.as_ref()?.value),
             "faults" => faults(&settings.faults.as_ref()?.value),
+            "decompression" => decompression(&settings.decompression.as_ref()?.value),
+            "compression" => compression(&settings.compression.as_ref()?.value),
             "timeouts" => timeouts(&settings.timeouts.as_ref()?.value, rule),
             _ => return None,
         })
@@ -86,6 +88,33 @@ fn faults(it: &Faults) -> Vec<String> {
     let delay = delay.map(|it| format!("fault: {} wait {}", of(&it.of), describe::duration(it.duration)));
     let abort = it.abort.as_ref().map(|it| format!("fault: {} get {}", of(&it.of), it.status));
     delay.into_iter().chain(abort).collect()
+}
+
+fn decompression(it: &Decompression) -> Vec<String> {
+    let (bytes, ratio) = (it.most_bytes, it.most_ratio);
+    let others = if it.refuses_others { "others get 415" } else { "others are forwarded" };
+    vec![format!(
+        "request bodies in {} are unpacked, up to {bytes} bytes and {ratio} times their size; {others}",
+        tokens(it.codings.iter().copied())
+    )]
+}
+
+fn compression(it: &Compression) -> Vec<String> {
+    let codings = tokens(it.codings.iter().map(|it| it.coding));
+    let below = match it.exempt_paths.is_empty() {
+        true => String::new(),
+        false => format!(", not below {}", it.exempt_paths.join(", ")),
+    };
+    vec![format!(
+        "answers of {} from {} bytes on are compressed by {codings}{below}",
+        ranges(&it.types),
+        it.least_bytes
+    )]
+}
+
+fn tokens(codings: impl Iterator<Item = Coding>) -> String {
+    let tokens: Vec<_> = codings.map(Coding::token).collect();
+    tokens.join(", ")
 }
 
 /// What the rule does not say itself.

@@ -52,6 +52,8 @@ pub(crate) struct Case {
     pub(crate) messages: Vec<String>,
     /// URL of the forward proxy that the client asks, with the port of the manifest.
     pub(crate) proxy: Option<String>,
+    /// By curl, which asks for an answer in a coding and unpacks it.
+    pub(crate) compressed: bool,
     pub(crate) headers: BTreeMap<String, String>,
     /// Who vouches for the certificate that comes, instead of the file's `authority`.
     pub(crate) authority: Option<String>,

@@ -4,6 +4,7 @@
 
 mod cases;
 mod client;
+mod compressed;
 mod proxied;
 mod special;
 mod streams;
@@ -88,6 +89,7 @@ examples! {
     many_gateways: "many-gateways",
     circuit_breaking: "circuit-breaking",
     failover: "failover",
+    compression: "compression",
     limits: "limits",
     custom_domains: "custom-domains",
     client_certificates: "client-certificates",

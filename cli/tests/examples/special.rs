@@ -3,7 +3,7 @@
 use crate::cases::{Case, Expect, Session};
 use crate::client::{Answer, Client};
 use crate::support::DEADLINE;
-use crate::{proxied, streams};
+use crate::{compressed, proxied, streams};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderName};
@@ -20,6 +20,9 @@ type Check = Result<(), String>;
 pub(crate) async fn run(client: &Client, case: &Case) -> Check {
     if case.proxy.is_some() {
         return proxied::run(client, case).await;
+    }
+    if case.compressed {
+        return compressed::run(client, case).await;
     }
     if case.stream.is_some() {
         return streams::run(client, case).await;

@@ -11,13 +11,18 @@ use std::time::Duration;
 /// The settings of one level, mostly none.
 pub(crate) fn settings() -> impl Strategy<Value = Option<Box<TrafficSettings>>> {
     let some = (given(clients()), given(limits()), given(rates()), given(timeouts()), given(faults()));
-    let some = some.prop_map(|(clients, limits, rate_limit, timeouts, faults)| TrafficSettings {
-        clients,
-        limits,
-        rate_limit,
-        timeouts,
-        faults,
-    });
+    let bodies = (given(decompression()), given(compression()));
+    let some = (some, bodies).prop_map(
+        |((clients, limits, rate_limit, timeouts, faults), (decompression, compression))| TrafficSettings {
+            clients,
+            limits,
+            rate_limit,
+            timeouts,
+            faults,
+            decompression,
+            compression,
+        },
+    );
     prop_oneof![3 => Just(None), 1 => some.prop_map(TrafficSettings::boxed)]
 }
 
@@ -90,4 +95,34 @@ fn faults() -> impl Strategy<Value = Faults> {
 fn timeouts() -> impl Strategy<Value = Timeouts> {
     let time = || option::of((0..10_000_000_u64).prop_map(Duration::from_millis));
     (time(), time()).prop_map(|(request, backend_request)| Timeouts { request, backend_request })
+}
+
+fn coding() -> impl Strategy<Value = Coding> {
+    prop_oneof![Just(Coding::Gzip), Just(Coding::Brotli), Just(Coding::Zstd)]
+}
+
+fn decompression() -> impl Strategy<Value = Decompression> {
+    (vec(coding(), 1..4), any::<u64>(), any::<u32>(), any::<bool>(), any::<u32>()).prop_map(
+        |(codings, most_bytes, most_ratio, refuses_others, most_at_once)| Decompression {
+            codings,
+            most_bytes,
+            most_ratio,
+            refuses_others,
+            most_at_once,
+        },
+    )
+}
+
+fn compression() -> impl Strategy<Value = Compression> {
+    let codings = (coding(), 1..13_u8).prop_map(|(coding, level)| CodingLevel { coding, level });
+    let words = || vec("[a-z]{1,5}", 0..3);
+    (vec(codings, 1..4), words(), any::<u64>(), words(), any::<u32>()).prop_map(
+        |(codings, types, least_bytes, exempt_paths, most_at_once)| Compression {
+            codings,
+            types,
+            least_bytes,
+            exempt_paths,
+            most_at_once,
+        },
+    )
 }

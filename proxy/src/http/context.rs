@@ -1,7 +1,8 @@
 //! What one request remembers between its phases.
 
+use super::decompression::Unpacking;
 use crate::listen::ConnInfo;
-use crate::policy::{PolicyRuntime, Told};
+use crate::policy::{Compressing, PolicyRuntime, Told};
 use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
 use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::{Admission, MirrorBody, Permit, Picked, SessionId, Slot};
@@ -80,6 +81,10 @@ pub struct RequestContext {
     pub(super) mirrors: Vec<MirrorBody>,
     /// Bytes of the request body so far.
     pub(super) request_body_bytes: u64,
+    /// The request's body, where it is unpacked.
+    pub(super) unpacking: Option<Box<Unpacking>>,
+    /// The answer's body, where it is compressed.
+    pub(super) compressing: Option<Box<Compressing>>,
     /// Whether failures are answered as gRPC statuses.
     pub(super) grpc: bool,
     /// Whether the connection was switched to another protocol.
@@ -118,6 +123,8 @@ impl RequestContext {
             session: None,
             mirrors: Vec::new(),
             request_body_bytes: 0,
+            unpacking: None,
+            compressing: None,
             grpc: false,
             upgraded: false,
             is_last_use: false,

@@ -2,13 +2,16 @@
 
 use super::context::{InFlight, RequestContext};
 use super::failure::outcome_of;
-use super::{answer, attempt, failure, guard, policy, record, request, response};
+use super::{
+    answer, attempt, compression, failure, guard, policy, record, request, response,
+};
 use crate::snapshot::Runtime;
 use crate::telemetry::{AccessLogger, Metrics, Outcome};
 use crate::upstream::MirrorClient;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::CONNECTION;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -40,7 +43,7 @@ impl ProxyHttp for Engine {
         RequestContext::new(Instant::now(), InFlight::new(&self.metrics))
     }
 
-    /// None: Pingora would add a compression module to every request.
+    /// None: Pingora's compression would cost every request, and knows no policies.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
@@ -125,7 +128,7 @@ impl ProxyHttp for Engine {
         end_of_stream: bool,
         context: &mut RequestContext,
     ) -> Result<()> {
-        request::body(body.as_ref(), end_of_stream, context)
+        guard::contained("request body", || request::body(body, end_of_stream, context))
     }
 
     async fn upstream_response_filter(
@@ -149,12 +152,22 @@ impl ProxyHttp for Engine {
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
         context: &mut RequestContext,
     ) -> Result<Option<Duration>> {
         response::body(context)?;
+        guard::contained("response body", || compression::body(body, end_of_stream, context))?;
         Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        context: &mut RequestContext,
+    ) -> Result<Option<Bytes>> {
+        guard::contained("response trailers", || compression::trailers(context))
     }
 
     fn fail_to_connect(

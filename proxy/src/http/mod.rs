@@ -6,10 +6,12 @@
 mod answer;
 mod attempt;
 mod client_certificate;
+mod compression;
 mod context;
 mod cookies;
 mod cors;
 mod decide;
+mod decompression;
 mod engine;
 mod failure;
 mod filters;

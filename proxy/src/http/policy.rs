@@ -2,6 +2,7 @@
 //! how often, how large a head; then, where a request may have to wait, faults on purpose.
 
 use super::context::RequestContext;
+use super::decompression;
 use super::forwarded;
 use super::request::Next;
 use crate::listen::ConnInfo;
@@ -33,7 +34,10 @@ pub(super) fn refusal(
         }
     }
     let too_large = policy.limits().is_some_and(|limits| head_too_large(limits, header));
-    too_large.then_some(Next::Answer(Outcome::HeadTooLarge))
+    if too_large {
+        return Some(Next::Answer(Outcome::HeadTooLarge));
+    }
+    decompression::refusal(policy, header, context)
 }
 
 fn too_often(refused: Refused) -> Next {

@@ -6,7 +6,7 @@ use super::failure::failure;
 use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
-use super::{Cors, client_certificate, cookies, forwarded, policy};
+use super::{Cors, client_certificate, cookies, decompression, forwarded, policy};
 use crate::listen::ConnInfo;
 use crate::snapshot::{MirrorRuntime, Port, RuleHandle, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
@@ -238,7 +238,7 @@ fn choose_backend(rule: &RuleRuntime, header: &RequestHeader, context: &mut Requ
 
 /// Applies the filters of rule and backendRef and tells the backend of the client.
 pub(super) fn for_backend(
-    session: &Session,
+    session: &mut Session,
     header: &mut RequestHeader,
     context: &mut RequestContext,
 ) -> Result<()> {
@@ -269,7 +269,7 @@ pub(super) fn for_backend(
     for filters in rule.filters().into_iter().chain(of_backend) {
         filters.request(header, context.matched_prefix)?;
     }
-    Ok(())
+    decompression::begin(session, header, context)
 }
 
 /// Whether the client named its destination itself.
@@ -324,20 +324,29 @@ fn start_mirror(
     }))
 }
 
-/// Counts and bounds the body and feeds the copies. Runs again with the buffered body on a retry: the copies have
-/// it already.
-pub(super) fn body(body: Option<&Bytes>, end_of_stream: bool, context: &mut RequestContext) -> Result<()> {
+/// Counts, bounds and unpacks the body and feeds the copies. Runs again with the buffered body on a retry: it is counted,
+/// and the copies have it already.
+pub(super) fn body(
+    body: &mut Option<Bytes>,
+    end_of_stream: bool,
+    context: &mut RequestContext,
+) -> Result<()> {
     if let Some(overdue) = context.overdue(Instant::now()) {
         return Err(failure(context, overdue));
     }
-    if context.attempts > 1 {
-        return Ok(());
-    }
-    if let Some(bytes) = body {
+    if context.attempts <= 1
+        && let Some(bytes) = body
+    {
         context.request_body_bytes += bytes.len() as u64;
         if !context.upgraded && context.body_limit.is_some_and(|limit| context.request_body_bytes > limit) {
             return Err(failure(context, Outcome::BodyTooLarge));
         }
+    }
+    decompression::body(body, end_of_stream, context)?;
+    if context.attempts > 1 {
+        return Ok(());
+    }
+    if let Some(bytes) = body {
         for mirror in &mut context.mirrors {
             mirror.send(bytes.clone());
         }

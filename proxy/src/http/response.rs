@@ -1,5 +1,6 @@
 //! The way back: hop-by-hop fields go, filters apply, the session's token is set.
 
+use super::compression;
 use super::context::RequestContext;
 use super::failure::failure;
 use http::header::{self, HeaderName};
@@ -49,7 +50,7 @@ pub(super) fn filter(
             header.append_header(name, value)?;
         }
     }
-    Ok(())
+    compression::head(session, header, context)
 }
 
 /// RFC 9110 §7.6.1: fields for this hop only, and those that `Connection` names. Trailers and framing are Pingora's.

@@ -6,11 +6,17 @@
 //! together.
 
 mod clients;
+mod coding;
+mod compression;
+mod decompression;
 mod faults;
 mod kept;
 mod rates;
 
 pub(crate) use clients::Clients;
+pub(crate) use coding::{Decoder, Undecodable};
+pub(crate) use compression::{Compressing, Compression, OF_THE_BYTES};
+pub(crate) use decompression::{Decompression, Plan};
 pub(crate) use faults::Faults;
 pub(crate) use kept::Kept;
 pub(crate) use rates::{Asking, LocalRates, Refused, Told, whole_seconds};
@@ -25,6 +31,8 @@ pub struct PolicyRuntime {
     pub(crate) clients: Option<Arc<Clients>>,
     pub(crate) rates: Option<Arc<LocalRates>>,
     pub(crate) faults: Option<Arc<Faults>>,
+    pub(crate) decompression: Option<Arc<Decompression>>,
+    pub(crate) compression: Option<Arc<Compression>>,
 }
 
 impl PolicyRuntime {
@@ -34,6 +42,14 @@ impl PolicyRuntime {
             clients: settings.clients.as_ref().map(|it| kept.clients.get(it, |it, _| Clients::compile(it))),
             rates: settings.rate_limit.as_ref().map(|it| kept.rates.get(it, LocalRates::compile)),
             faults: settings.faults.as_ref().map(|it| kept.faults.get(it, |it, _| Faults::compile(it))),
+            decompression: settings
+                .decompression
+                .as_ref()
+                .map(|it| kept.decompression.get(it, Decompression::compile)),
+            compression: settings
+                .compression
+                .as_ref()
+                .map(|it| kept.compression.get(it, Compression::compile)),
             settings,
         }
     }

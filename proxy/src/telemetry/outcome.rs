@@ -57,6 +57,10 @@ outcomes! {
         "The head is larger than the limits allow.";
     BodyTooLarge "body_too_large" Some(413), 8,
         "The body is larger than the limits allow.";
+    BodyUndecodable "body_undecodable" Some(400), 13,
+        "The body is not in the coding that the request names, or is cut off, or goes on after its end (decompression).";
+    UnsupportedEncoding "unsupported_encoding" Some(415), 12,
+        "The body is in a coding that a TrafficPolicy does not take, or in several (decompression.otherEncodings).";
     BodyTimeout "body_timeout" Some(408), 4,
         "The body stalled.";
     MethodRefused "method_refused" Some(405), 12,

@@ -30,6 +30,7 @@ impl Collector for View {
         streams(&self.0, &mut out)?;
         ports(&self.0, &mut out)?;
         backends(&self.0, &mut out)?;
+        bodies(&self.0, &mut out)?;
         events(&self.0, &mut out)?;
         config(&self.0, &mut out)?;
         access_log(&self.0, &mut out)?;
@@ -144,6 +145,24 @@ fn backends(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
     })?;
     out.family(&names::EJECTIONS, |series| {
         pools.iter().try_for_each(|pool| series.int(&[pool.key.as_str()], pool.ejections))
+    })
+}
+
+fn bodies(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    let read = state.bodies.read();
+    out.family(&names::COMPRESSED, |series| {
+        read.iter().try_for_each(|it| series.int(&[it.coding.token()], it.answers))
+    })?;
+    out.family(&names::COMPRESSION_BYTES, |series| {
+        for it in &read {
+            series.int(&[it.coding.token(), "in"], it.taken)?;
+            series.int(&[it.coding.token(), "out"], it.given)?;
+        }
+        Ok(())
+    })?;
+    out.family(&names::COMPRESSION_SKIPPED, |series| series.int(&[], state.bodies.skipped()))?;
+    out.family(&names::UNPACKED, |series| {
+        read.iter().try_for_each(|it| series.int(&[it.coding.token()], it.unpacked))
     })
 }
 

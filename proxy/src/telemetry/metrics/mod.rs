@@ -4,6 +4,7 @@
 //! few atomic additions, without look-up or lock. Handles of objects that are gone are retired, so that the
 //! exposition is as large as the configuration, not as its history. All names stand in [`names`].
 
+mod bodies;
 mod by_outcome;
 mod encode;
 mod histogram;
@@ -13,6 +14,7 @@ mod process;
 mod route;
 mod stream;
 
+pub use bodies::BodyMetrics;
 pub use port::PortMetrics;
 pub use route::RouteMetrics;
 pub use stream::StreamMetrics;
@@ -52,6 +54,7 @@ struct State {
     in_flight: StripedGauge,
     mirrors: Mutex<Option<MirrorClient>>,
     panics: AtomicU64,
+    bodies: BodyMetrics,
     config: Mutex<Config>,
     access_log: Mutex<Option<Arc<AccessLogCounts>>>,
 }
@@ -174,6 +177,11 @@ impl Metrics {
     /// Shows how the copies of this client ended, from now on.
     pub fn set_mirrors(&self, mirrors: &MirrorClient) {
         *self.state.mirrors.lock() = Some(mirrors.clone());
+    }
+
+    /// Bodies that change their coding.
+    pub fn bodies(&self) -> &BodyMetrics {
+        &self.state.bodies
     }
 
     /// A fault of ours ended a request or connection.

@@ -85,6 +85,14 @@ metrics! {
     MIRRORS: Counter "sluice_mirrors_total" ["result"]
         "Copies of requests, by result: completed; refused because too many were on their way; overflowed because the \
          receiver was slower than the client; abandoned because the request itself ended early; or failed";
+    COMPRESSED: Counter "sluice_compressed_responses_total" ["encoding"]
+        "Answers that were compressed, by coding";
+    COMPRESSION_BYTES: Counter "sluice_compression_bytes_total" ["encoding", "side"]
+        "Bytes of their bodies, by side: in, as backends sent them, and out, as clients got them";
+    COMPRESSION_SKIPPED: Counter "sluice_compression_skipped_total" []
+        "Answers that went as they were because as many as allowed were being compressed";
+    UNPACKED: Counter "sluice_decompressed_requests_total" ["encoding"]
+        "Requests whose body was unpacked, by coding";
     PANICS: Counter "sluice_panics_total" []
         "Faults of ours that ended a request or connection; always worth a report";
     CONFIG_APPLIES: Counter "sluice_config_applies_total" ["result"]

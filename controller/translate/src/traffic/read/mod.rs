@@ -1,6 +1,7 @@
 //! From a TrafficPolicy to settings of the IR, or to what is wrong with it.
 
 mod access;
+mod content;
 mod faults;
 mod rate;
 mod values;
@@ -33,6 +34,14 @@ pub(crate) fn read(it: &TrafficPolicy) -> TrafficModel {
         rate_limit: given(&policy, spec.rate_limit.as_ref().map(|it| rate::limits(it, &mut values))),
         timeouts: given(&policy, spec.timeouts.as_ref().map(|it| access::timeouts(it, &mut values))),
         faults: given(&policy, spec.faults.as_ref().map(|it| faults::read(it, &mut values))),
+        decompression: given(
+            &policy,
+            spec.decompression.as_ref().map(|it| content::decompression(it, &mut values)),
+        ),
+        compression: given(
+            &policy,
+            spec.compression.as_ref().map(|it| content::compression(it, &mut values)),
+        ),
     };
     if !values.faults.is_empty() {
         let clients = spec.clients.as_ref().map(|_| access::nobody());
