@@ -20,6 +20,7 @@ mod service_entry;
 mod stream_routes;
 mod suggest;
 mod traffic;
+mod traffic_cache;
 mod traffic_content;
 mod traffic_faults;
 mod traffic_rate;
@@ -81,6 +82,7 @@ pub use traffic::{
     ClientsSpec, RequestLimitsSpec, TRAFFIC_CRD_YAML, TrafficPolicy, TrafficPolicySpec, TrafficTargetRef,
     TrafficTimeoutsSpec,
 };
+pub use traffic_cache::{CacheHeaders, CacheSpec};
 pub use traffic_content::{
     CodingSpec, CompressionAlgorithmSpec, CompressionSpec, DecompressionSpec, OtherEncodings,
 };

@@ -2,6 +2,7 @@
 //! treated (a policy as GEP-713 has them). The CRD in `yaml/` is generated from this file
 //! (`UPDATE_CRDS=1 cargo test -p sluice-crds`).
 
+use crate::traffic_cache::CacheSpec;
 use crate::traffic_content::{CompressionSpec, DecompressionSpec};
 use crate::traffic_faults::FaultsSpec;
 use crate::traffic_rate::RateLimitSpec;
@@ -53,6 +54,9 @@ pub struct TrafficPolicySpec {
     /// How request bodies that are compressed are unpacked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decompression: Option<DecompressionSpec>,
+    /// Answers that are kept for those who ask again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheSpec>,
     /// How answers are compressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<CompressionSpec>,

@@ -14,7 +14,7 @@ const VARIABLE: &str = "SLUICE_LOG";
 
 /// Crates that speak on the request path, or of what is no trouble. A filter applies to every target that begins with
 /// its name.
-const QUIET: &str = "pingora=error,h2=error,hyper=error,rustls=error,hickory=error,notify=error";
+const QUIET: &str = "pingora=error,pingora_proxy::proxy_cache=off,pingora_cache=off,h2=error,hyper=error,rustls=error,hickory=error,notify=error";
 
 /// Sends events of this process to standard error, as JSON or as text for people, filtered by `SLUICE_LOG` or else by
 /// `default_filter`. Once for each process.

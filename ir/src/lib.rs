@@ -28,6 +28,7 @@ mod route;
 mod snapshot;
 mod stream;
 mod traffic;
+mod traffic_cache;
 mod traffic_content;
 mod trust;
 pub mod wire;
@@ -70,5 +71,6 @@ pub use traffic::{
     ClientRules, FaultAbort, FaultDelay, FaultSelector, Faults, Given, RateKey, RateLimits, RateRule,
     RequestLimits, RouteTraffic, Setting, TrafficSettings,
 };
+pub use traffic_cache::Cache;
 pub use traffic_content::{Coding, CodingLevel, Compression, Decompression};
 pub use trust::{ClientValidation, ClientValidationMode, SubjectName, Trust, UpstreamTls};

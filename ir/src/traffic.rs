@@ -6,7 +6,7 @@
 //! over each other when it compiles a configuration.
 
 use crate::duration;
-use crate::{Compression, Decompression, HeaderMatch, Origin, Ratio, Timeouts};
+use crate::{Cache, Compression, Decompression, HeaderMatch, Origin, Ratio, Timeouts};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -67,6 +67,8 @@ settings! {
     faults: Faults = "faults",
     /// Request bodies that are unpacked.
     decompression: Decompression = "decompression",
+    /// Answers that are kept for those who ask again.
+    cache: Cache = "cache",
     /// Answers that are compressed.
     compression: Compression = "compression",
 }

@@ -114,7 +114,8 @@ async fn an_answer_is_the_same_in_every_coding_and_version() {
         stand.apply(&yaml("compression: {}")).await;
         for token in TOKENS {
             for http in [1, 2] {
-                let answer = ask(&stand, http, &Ask::get("http://a.test/").header("accept-encoding", token)).await;
+                let answer =
+                    ask(&stand, http, &Ask::get("http://a.test/").header("accept-encoding", token)).await;
                 let what = format!("{token} HTTP/{http} chunks {chunk:?}");
                 assert_eq!(answer.header("content-encoding"), Some(token), "{what}");
                 assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{what}");
@@ -175,7 +176,8 @@ async fn a_stream_of_events_is_not_held_back() {
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(stream.read_u8().await.unwrap());
             }
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let head =
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
             stream.write_all(head.as_bytes()).await.unwrap();
             stream.write_all(b"e\r\ndata: first\n\n \r\n").await.unwrap();
             released.await.unwrap();
@@ -261,7 +263,10 @@ async fn the_backend_sees_what_a_compressed_request_holds() {
         wire.send(request).await;
         assert!(wire.answer().await.body == body, "{token} in chunks");
         let metrics = stand.gateway().proxy().metrics().encode();
-        assert!(metrics.contains(&format!("sluice_decompressed_requests_total{{encoding=\"{token}\"}} 5")), "{metrics}");
+        assert!(
+            metrics.contains(&format!("sluice_decompressed_requests_total{{encoding=\"{token}\"}} 5")),
+            "{metrics}"
+        );
     }
 }
 
@@ -287,7 +292,9 @@ async fn what_unfolds_to_too_much_is_refused() {
     for token in TOKENS {
         for http in [1, 2] {
             let post = |body: &[u8]| {
-                Ask::new("POST", "http://a.test/").header("content-encoding", token).body(compressed(token, body))
+                Ask::new("POST", "http://a.test/")
+                    .header("content-encoding", token)
+                    .body(compressed(token, body))
             };
             assert_eq!(ask(&stand, http, &post(&text(100_000))).await.status, 200, "{token}");
             let large = ask(&stand, http, &post(&text(100_001))).await;
@@ -295,7 +302,11 @@ async fn what_unfolds_to_too_much_is_refused() {
             // 90,000 zeros are few enough, but not of so few bytes.
             let bomb = ask(&stand, http, &post(&vec![0; 90_000])).await;
             assert_eq!((bomb.status, bomb.text().trim()), (413, "body_too_large"), "{token}");
-            assert_eq!(ask(&stand, http, &post(&vec![0; 60_000])).await.status, 200, "{token}: small ones are free");
+            assert_eq!(
+                ask(&stand, http, &post(&vec![0; 60_000])).await.status,
+                200,
+                "{token}: small ones are free"
+            );
         }
     }
     assert!(backend.requests().iter().all(|it| it.body.len() <= 100_000));
@@ -307,7 +318,9 @@ async fn the_bound_on_bodies_holds_for_what_is_unpacked() {
     let stand = Stand::start(&yaml(policy)).await;
     for token in TOKENS {
         let post = |bytes| {
-            Ask::new("POST", "http://a.test/").header("content-encoding", token).body(compressed(token, &vec![b'x'; bytes]))
+            Ask::new("POST", "http://a.test/")
+                .header("content-encoding", token)
+                .body(compressed(token, &vec![b'x'; bytes]))
         };
         assert_eq!(stand.request(&post(1000)).await.status, 200, "{token}");
         assert_eq!(stand.request(&post(1001)).await.status, 413, "{token}");
@@ -321,9 +334,14 @@ async fn bodies_that_are_cut_off_or_go_on_are_refused() {
         let body = compressed(token, &text(2_000));
         for wrong in [body[..body.len() - 1].to_vec(), [&body[..], b"more"].concat()] {
             for http in [1, 2] {
-                let post = Ask::new("POST", "http://a.test/").header("content-encoding", token).body(wrong.clone());
+                let post =
+                    Ask::new("POST", "http://a.test/").header("content-encoding", token).body(wrong.clone());
                 let answer = ask(&stand, http, &post).await;
-                assert_eq!((answer.status, answer.text().trim()), (400, "body_undecodable"), "{token} HTTP/{http}");
+                assert_eq!(
+                    (answer.status, answer.text().trim()),
+                    (400, "body_undecodable"),
+                    "{token} HTTP/{http}"
+                );
             }
         }
     }

@@ -335,6 +335,15 @@ spec:
   targetRefs: [{kind: HTTPRoute, name: shop, sectionName: cart}]
   rateLimit: {local: {rules: [{name: slow, requests: 3, per: 1m, key: [{type: ClientAddress}]}]}}
   faults: {abort: {percent: 5}}
+---
+apiVersion: sluice.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {name: bodies}
+spec:
+  targetRefs: [{kind: HTTPRoute, name: shop}]
+  decompression: {otherEncodings: Refuse}
+  cache: {defaultTtl: 90s}
+  compression: {types: [text/*], exemptPaths: [/account]}
 ";
 
 #[test]
@@ -353,6 +362,10 @@ fn each_setting_of_a_policy_is_told_with_its_policy_and_place() {
         "fault: 5 % of the requests get 503 (TrafficPolicy default/cart)",
         "timeout 1s for the request",
         "timeout 700ms for each try (TrafficPolicy default/everywhere)",
+        "request bodies in zstd, br, gzip are unpacked, up to 10485760 bytes and 100 times their size; others get 415 \
+         (TrafficPolicy default/bodies)",
+        "answers are kept as long as they allow, 1m30s where they do not say: 67108864 bytes in all, 1048576 of one",
+        "answers of text/* from 1024 bytes on are compressed by zstd, br, gzip, not below /account",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }

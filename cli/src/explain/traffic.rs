@@ -2,8 +2,8 @@
 
 use super::describe;
 use sluice_ir::{
-    ClientRules, Coding, Compression, Decompression, FaultSelector, Faults, Origin, RateKey, RateLimits, RequestLimits, Rule, Timeouts,
-    TrafficSettings,
+    Cache, ClientRules, Coding, Compression, Decompression, FaultSelector, Faults, Origin, RateKey,
+    RateLimits, RequestLimits, Rule, Timeouts, TrafficSettings,
 };
 
 /// A line for each setting that holds for a rule: its name, the policy, the words.
@@ -18,6 +18,7 @@ pub(super) fn lines<'a>(
             "rateLimit" => rates(&settings.rate_limit.as_ref()?.value),
             "faults" => faults(&settings.faults.as_ref()?.value),
             "decompression" => decompression(&settings.decompression.as_ref()?.value),
+            "cache" => cache(&settings.cache.as_ref()?.value),
             "compression" => compression(&settings.compression.as_ref()?.value),
             "timeouts" => timeouts(&settings.timeouts.as_ref()?.value, rule),
             _ => return None,
@@ -96,6 +97,15 @@ fn decompression(it: &Decompression) -> Vec<String> {
     vec![format!(
         "request bodies in {} are unpacked, up to {bytes} bytes and {ratio} times their size; {others}",
         tokens(it.codings.iter().copied())
+    )]
+}
+
+fn cache(it: &Cache) -> Vec<String> {
+    let (bytes, object) = (it.most_bytes, it.most_object_bytes);
+    let default = it.default_ttl.map(|ttl| format!(", {} where they do not say", describe::duration(ttl)));
+    vec![format!(
+        "answers are kept as long as they allow{}: {bytes} bytes in all, {object} of one",
+        default.unwrap_or_default()
     )]
 }
 

@@ -11,16 +11,19 @@ use std::time::Duration;
 /// The settings of one level, mostly none.
 pub(crate) fn settings() -> impl Strategy<Value = Option<Box<TrafficSettings>>> {
     let some = (given(clients()), given(limits()), given(rates()), given(timeouts()), given(faults()));
-    let bodies = (given(decompression()), given(compression()));
+    let bodies = (given(decompression()), given(cache()), given(compression()));
     let some = (some, bodies).prop_map(
-        |((clients, limits, rate_limit, timeouts, faults), (decompression, compression))| TrafficSettings {
-            clients,
-            limits,
-            rate_limit,
-            timeouts,
-            faults,
-            decompression,
-            compression,
+        |((clients, limits, rate_limit, timeouts, faults), (decompression, cache, compression))| {
+            TrafficSettings {
+                clients,
+                limits,
+                rate_limit,
+                timeouts,
+                faults,
+                decompression,
+                cache,
+                compression,
+            }
         },
     );
     prop_oneof![3 => Just(None), 1 => some.prop_map(TrafficSettings::boxed)]
@@ -123,6 +126,18 @@ fn compression() -> impl Strategy<Value = Compression> {
             least_bytes,
             exempt_paths,
             most_at_once,
+        },
+    )
+}
+
+fn cache() -> impl Strategy<Value = Cache> {
+    let ttl = option::of((0..10_000_000_u64).prop_map(Duration::from_millis));
+    (any::<u64>(), any::<u64>(), ttl, any::<bool>()).prop_map(
+        |(most_bytes, most_object_bytes, default_ttl, tells)| Cache {
+            most_bytes,
+            most_object_bytes,
+            default_ttl,
+            tells,
         },
     )
 }

@@ -175,15 +175,25 @@ pub(super) fn judge(
     }
     context.upstream_duration = context.try_started.map(|started| now.saturating_duration_since(started));
     report(context, Verdict::Answered(status), now);
-    let listed =
-        context.rule.as_ref().and_then(|rule| rule.retry()).is_some_and(|it| it.codes.contains(&status));
-    if listed && may_retry(session, context, now) && admit_retry(context) {
+    if tries_again(session, status, context, now) && admit_retry(context) {
         next_endpoint(context);
         let mut error = Error::explain(ErrorType::HTTPStatus(status), "listed for retry");
         error.set_retry(true);
         return Err(error);
     }
     Ok(())
+}
+
+/// Whether an answer of this status is to be tried again, as far as it depends on the rule and the request.
+pub(super) fn tries_again(session: &Session, status: u16, context: &RequestContext, now: Instant) -> bool {
+    let listed =
+        context.rule.as_ref().and_then(|rule| rule.retry()).is_some_and(|it| it.codes.contains(&status));
+    listed && may_retry(session, context, now)
+}
+
+/// Tells the endpoint's health for an answer that goes nowhere.
+pub(super) fn answered(status: u16, context: &RequestContext, now: Instant) {
+    report(context, Verdict::Answered(status), now);
 }
 
 /// No connection: the request was not sent, so any method may try another endpoint.

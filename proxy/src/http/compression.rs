@@ -2,7 +2,7 @@
 
 use super::context::RequestContext;
 use super::failure::failure;
-use crate::policy::OF_THE_BYTES;
+use crate::policy::{OF_THE_BYTES, has_directive};
 use crate::telemetry::Outcome;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -12,10 +12,18 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 /// Marks the head of an answer that is compressed for those who like it, and begins where this client does.
-pub(super) fn head(session: &Session, header: &mut ResponseHeader, context: &mut RequestContext) -> Result<()> {
+pub(super) fn head(
+    session: &Session,
+    header: &mut ResponseHeader,
+    context: &mut RequestContext,
+) -> Result<()> {
     let Some(policy) = context.policy.as_ref().and_then(|it| it.compression.clone()) else { return Ok(()) };
     let request = session.req_header();
     if context.grpc || context.upgraded || policy.is_exempt(request.uri.path()) {
+        return Ok(());
+    }
+    // RFC 9111 §5.2.1.6: it wants the answer as it is.
+    if has_directive(&request.headers, b"no-transform") {
         return Ok(());
     }
     let status = header.status.as_u16();

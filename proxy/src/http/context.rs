@@ -1,5 +1,6 @@
 //! What one request remembers between its phases.
 
+use super::cache::Caching;
 use super::decompression::Unpacking;
 use crate::listen::ConnInfo;
 use crate::policy::{Compressing, PolicyRuntime, Told};
@@ -81,6 +82,8 @@ pub struct RequestContext {
     pub(super) mirrors: Vec<MirrorBody>,
     /// Bytes of the request body so far.
     pub(super) request_body_bytes: u64,
+    /// How a cache takes part.
+    pub(super) caching: Caching,
     /// The request's body, where it is unpacked.
     pub(super) unpacking: Option<Box<Unpacking>>,
     /// The answer's body, where it is compressed.
@@ -123,6 +126,7 @@ impl RequestContext {
             session: None,
             mirrors: Vec::new(),
             request_body_bytes: 0,
+            caching: Caching::default(),
             unpacking: None,
             compressing: None,
             grpc: false,

@@ -15,11 +15,15 @@ use pingora_proxy::Session;
 /// A body that is being unpacked.
 pub(super) struct Unpacking {
     decoder: Decoder,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// Why a request goes no further: its body has a coding, or several, that are not taken.
-pub(super) fn refusal(policy: &PolicyRuntime, header: &RequestHeader, context: &RequestContext) -> Option<Next> {
+pub(super) fn refusal(
+    policy: &PolicyRuntime,
+    header: &RequestHeader,
+    context: &RequestContext,
+) -> Option<Next> {
     let it = policy.decompression.as_ref().filter(|_| !context.grpc)?;
     if it.plan(&header.headers) != Plan::Refuse {
         return None;
@@ -31,19 +35,25 @@ pub(super) fn refusal(policy: &PolicyRuntime, header: &RequestHeader, context: &
 }
 
 /// Begins with the body and makes the head true, for each try anew: a further try sends the body from its first byte.
-pub(super) fn begin(session: &mut Session, header: &mut RequestHeader, context: &mut RequestContext) -> Result<()> {
+pub(super) fn begin(
+    session: &mut Session,
+    header: &mut RequestHeader,
+    context: &mut RequestContext,
+) -> Result<()> {
     let Some(it) = context.policy.as_ref().and_then(|it| it.decompression.clone()) else { return Ok(()) };
     let Plan::Unpack(coding) = it.plan(&session.req_header().headers) else { return Ok(()) };
     if context.grpc || session.is_upgrade_req() || session.is_body_empty() {
         return Ok(());
     }
-    let held = context.unpacking.take().map(|before| before._permit);
+    let held = context.unpacking.take().map(|before| before.permit);
     let is_first = held.is_none();
-    let Some(permit) = held.or_else(|| it.permit()) else { return Err(failure(context, Outcome::Overloaded)) };
+    let Some(permit) = held.or_else(|| it.permit()) else {
+        return Err(failure(context, Outcome::Overloaded));
+    };
     let Some(decoder) = it.decoder(coding, context.body_limit) else {
         return Err(failure(context, Outcome::Overloaded));
     };
-    context.unpacking = Some(Box::new(Unpacking { decoder, _permit: permit }));
+    context.unpacking = Some(Box::new(Unpacking { decoder, permit }));
     if is_first {
         context.metrics().bodies().unpacked(coding);
     }

@@ -2,9 +2,7 @@
 
 use super::context::{InFlight, RequestContext};
 use super::failure::outcome_of;
-use super::{
-    answer, attempt, compression, failure, guard, policy, record, request, response,
-};
+use super::{answer, attempt, cache, compression, failure, guard, policy, record, request, response};
 use crate::snapshot::Runtime;
 use crate::telemetry::{AccessLogger, Metrics, Outcome};
 use crate::upstream::MirrorClient;
@@ -13,12 +11,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONNECTION;
+use pingora_cache::key::HashBinary;
+use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Session, range_header_filter};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,6 +80,82 @@ impl ProxyHttp for Engine {
                 Ok(true)
             }
         }
+    }
+
+    fn request_cache_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<()> {
+        guard::contained("cache", || {
+            cache::begin(session, context);
+            Ok(())
+        })
+    }
+
+    fn cache_key_callback(&self, session: &Session, context: &mut RequestContext) -> Result<CacheKey> {
+        guard::contained("cache key", || cache::key(session, context))
+    }
+
+    fn cache_miss(&self, session: &mut Session, context: &mut RequestContext) {
+        cache::missed(session, context);
+    }
+
+    async fn cache_hit_filter(
+        &self,
+        session: &mut Session,
+        meta: &CacheMeta,
+        _hit: &mut HitHandler,
+        is_fresh: bool,
+        context: &mut RequestContext,
+    ) -> Result<Option<ForcedFreshness>> {
+        guard::contained("cache hit", || Ok(cache::found(session, meta, is_fresh, context)))
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        context: &mut RequestContext,
+    ) -> Result<RespCacheable> {
+        guard::contained("cache rules", || Ok(cache::judge(session, response, context)))
+    }
+
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        context: &mut RequestContext,
+        request: &RequestHeader,
+    ) -> Option<HashBinary> {
+        cache::variance(meta, context, request)
+    }
+
+    fn should_serve_stale(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+        error: Option<&Error>,
+    ) -> bool {
+        cache::serves_stale(session, context, error)
+    }
+
+    /// Many ranges at one time are how little is asked for much; more get the whole.
+    fn range_header_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _context: &mut RequestContext,
+    ) -> RangeType {
+        range_header_filter(session.req_header(), response, Some(cache::MOST_RANGES))
+    }
+
+    async fn proxy_upstream_filter(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
+        if !cache::is_refused(session, context) {
+            return Ok(true);
+        }
+        context.outcome = Some(Outcome::NotCached);
+        answer::outcome(session, Outcome::NotCached, context.grpc).await?;
+        Ok(false)
     }
 
     async fn upstream_peer(
@@ -217,6 +293,7 @@ impl ProxyHttp for Engine {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut RequestContext) {
+        cache::ended(session, error, context);
         if let Some(error) = error {
             let outcome = outcome_of(error, context, Instant::now());
             context.outcome.get_or_insert(outcome);

@@ -5,6 +5,7 @@
 
 mod answer;
 mod attempt;
+mod cache;
 mod client_certificate;
 mod compression;
 mod context;

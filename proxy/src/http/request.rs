@@ -6,7 +6,7 @@ use super::failure::failure;
 use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
-use super::{Cors, client_certificate, cookies, decompression, forwarded, policy};
+use super::{Cors, cache, client_certificate, cookies, decompression, forwarded, policy};
 use crate::listen::ConnInfo;
 use crate::snapshot::{MirrorRuntime, Port, RuleHandle, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
@@ -269,6 +269,7 @@ pub(super) fn for_backend(
     for filters in rule.filters().into_iter().chain(of_backend) {
         filters.request(header, context.matched_prefix)?;
     }
+    cache::for_backend(session, header, context);
     decompression::begin(session, header, context)
 }
 

@@ -1,5 +1,6 @@
 //! The way back: hop-by-hop fields go, filters apply, the session's token is set.
 
+use super::cache;
 use super::compression;
 use super::context::RequestContext;
 use super::failure::failure;
@@ -50,6 +51,7 @@ pub(super) fn filter(
             header.append_header(name, value)?;
         }
     }
+    cache::head(session, header, context)?;
     compression::head(session, header, context)
 }
 

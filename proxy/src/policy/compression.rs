@@ -41,7 +41,8 @@ impl Compression {
 
     /// Whether an answer with this head is compressed for clients that like it.
     pub(crate) fn takes(&self, status: u16, headers: &HeaderMap) -> bool {
-        let is_whole = !matches!(status, 100..=199 | 204..=206 | 304) && !headers.contains_key(header::CONTENT_RANGE);
+        let is_whole =
+            !matches!(status, 100..=199 | 204..=206 | 304) && !headers.contains_key(header::CONTENT_RANGE);
         is_whole
             && !is_coded(headers)
             && !has_directive(headers, b"no-transform")
@@ -77,7 +78,13 @@ impl Compression {
         let kind = headers.get(header::CONTENT_TYPE).map(|it| media_type(it.as_bytes()));
         let is_stream = kind.is_some_and(|it| it.eq_ignore_ascii_case(b"text/event-stream"));
         let encoder = Encoder::new(coding).ok()?;
-        Some(Compressing { encoder, coding: coding.coding, left, flushes: left.is_none() || is_stream, _permit: permit })
+        Some(Compressing {
+            encoder,
+            coding: coding.coding,
+            left,
+            flushes: left.is_none() || is_stream,
+            _permit: permit,
+        })
     }
 }
 

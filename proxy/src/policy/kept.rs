@@ -1,7 +1,7 @@
 //! Settings that are compiled already, by the policy that gives them: what inherits a setting shares its compiled form,
 //! and a setting that did not change keeps it, with whatever it has counted.
 
-use super::{Clients, Compression, Decompression, Faults, LocalRates};
+use super::{Cache, Clients, Compression, Decompression, Faults, LocalRates};
 use ahash::AHashMap;
 use sluice_ir::{self as ir, Given, Origin};
 use std::sync::{Arc, Weak};
@@ -13,6 +13,7 @@ pub(crate) struct Kept {
     pub(super) rates: KeptOf<ir::RateLimits, LocalRates>,
     pub(super) faults: KeptOf<ir::Faults, Faults>,
     pub(super) decompression: KeptOf<ir::Decompression, Decompression>,
+    pub(super) cache: KeptOf<ir::Cache, Cache>,
     pub(super) compression: KeptOf<ir::Compression, Compression>,
 }
 

@@ -5,6 +5,7 @@
 //! Settings that several rules inherit are compiled once and shared (`kept`), so that what they count, they count
 //! together.
 
+mod cache;
 mod clients;
 mod coding;
 mod compression;
@@ -13,9 +14,10 @@ mod faults;
 mod kept;
 mod rates;
 
+pub(crate) use cache::{Arriving, Cache, Entry, Name, Store};
 pub(crate) use clients::Clients;
 pub(crate) use coding::{Decoder, Undecodable};
-pub(crate) use compression::{Compressing, Compression, OF_THE_BYTES};
+pub(crate) use compression::{Compressing, Compression, OF_THE_BYTES, has_directive, is_coded};
 pub(crate) use decompression::{Decompression, Plan};
 pub(crate) use faults::Faults;
 pub(crate) use kept::Kept;
@@ -32,6 +34,7 @@ pub struct PolicyRuntime {
     pub(crate) rates: Option<Arc<LocalRates>>,
     pub(crate) faults: Option<Arc<Faults>>,
     pub(crate) decompression: Option<Arc<Decompression>>,
+    pub(crate) cache: Option<Arc<Cache>>,
     pub(crate) compression: Option<Arc<Compression>>,
 }
 
@@ -46,6 +49,7 @@ impl PolicyRuntime {
                 .decompression
                 .as_ref()
                 .map(|it| kept.decompression.get(it, Decompression::compile)),
+            cache: settings.cache.as_ref().map(|it| kept.cache.get(it, |it, _| Cache::compile(it))),
             compression: settings
                 .compression
                 .as_ref()

@@ -210,6 +210,11 @@ impl RuleHandle {
         &self.route
     }
 
+    /// Its position in the manifest.
+    pub fn index(&self) -> u32 {
+        self.route.rules[self.position].index
+    }
+
     /// The rule of the IR.
     pub fn rule(&self) -> Option<&ir::Rule> {
         let index = self.route.rules[self.position].index;

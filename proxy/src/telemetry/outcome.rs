@@ -43,6 +43,8 @@ macro_rules! outcomes {
 outcomes! {
     Served "served" None, 14,
         "The backend's answer went to the client; a stream ended in both directions.";
+    Cached "cached" None, 14,
+        "An answer that a TrafficPolicy keeps went to the client; no backend was asked.";
     Redirected "redirected" None, 14,
         "A redirect filter answered.";
     Preflight "preflight" None, 14,
@@ -81,6 +83,8 @@ outcomes! {
         "The TLS within a tunnel asked for another server than the tunnel did, or for none.";
     Misdirected "misdirected" Some(421), 12,
         "The connection's certificate belongs to another listener than the request's host (RFC 9110 §15.5.20).";
+    NotCached "not_cached" Some(504), 14,
+        "The client takes nothing but what is kept (only-if-cached), and it is not there.";
     NoBackend "no_backend" Some(500), 14,
         "The rule has neither a backend nor a redirect.";
     InvalidBackend "invalid_backend" Some(500), 14,

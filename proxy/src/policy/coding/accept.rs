@@ -8,12 +8,12 @@ const ONE: u16 = 1_000;
 /// The position of the coding that the client likes best, among equals the first that is offered. `None`: what it gets is
 /// not to be coded. A client that says nothing gets nothing coded, though it would have to take anything. Allocates nothing.
 pub(crate) fn preferred<'a>(
-    fields: impl Iterator<Item = &'a [u8]> + Clone,
-    mut offered: impl Iterator<Item = Coding>,
+    fields: impl Iterator<Item = &'a [u8]>,
+    offered: impl Iterator<Item = Coding>,
 ) -> Option<usize> {
     let weights = Weights::read(fields);
     let mut best: Option<(usize, u16)> = None;
-    for (index, coding) in offered.by_ref().enumerate() {
+    for (index, coding) in offered.enumerate() {
         let weight = weights.of(coding);
         if weight > best.map_or(0, |(_, weight)| weight) {
             best = Some((index, weight));

@@ -45,7 +45,11 @@ fn what_is_cut_off_or_goes_on_is_refused() {
         let body = coded(coding, b"hello, hello, hello");
         for cut in 1..body.len() {
             assert_eq!(whole(coding, &body[..cut]), Err(Undecodable::Broken), "{coding:?} cut at {cut}");
-            assert_eq!(byte_by_byte(coding, &body[..cut]), Err(Undecodable::Broken), "{coding:?} cut at {cut}");
+            assert_eq!(
+                byte_by_byte(coding, &body[..cut]),
+                Err(Undecodable::Broken),
+                "{coding:?} cut at {cut}"
+            );
         }
         let longer = [&body[..], b"garbage"].concat();
         assert_eq!(whole(coding, &longer), Err(Undecodable::Broken), "{coding:?}");
@@ -93,13 +97,18 @@ fn a_bomb_is_seen_while_it_unfolds() {
         let bomb = coded(coding, &vec![0; 16 << 20]);
         assert!(bomb.len() < 40_000, "{coding:?}: {}", bomb.len());
         let mut decoder = within(coding, u64::MAX, 100);
-        let got = bomb.chunks(512).try_fold(0, |sum, piece| decoder.decode(piece, false).map(|it| sum + it.len()));
+        let got =
+            bomb.chunks(512).try_fold(0, |sum, piece| decoder.decode(piece, false).map(|it| sum + it.len()));
         assert_eq!(got, Err(Undecodable::TooLarge), "{coding:?}");
         assert!(decoder.written <= 100 * decoder.read.max(656) + 1, "{coding:?}: {}", decoder.written);
         let small = coded(coding, &vec![0; 64 << 10]);
         assert!(within(coding, u64::MAX, 1).decode(&small, true).is_ok(), "{coding:?}");
         let larger = coded(coding, &vec![0; (64 << 10) + 1]);
-        assert_eq!(within(coding, u64::MAX, 1).decode(&larger, true), Err(Undecodable::TooLarge), "{coding:?}");
+        assert_eq!(
+            within(coding, u64::MAX, 1).decode(&larger, true),
+            Err(Undecodable::TooLarge),
+            "{coding:?}"
+        );
     }
 }
 

@@ -145,7 +145,10 @@ mod tests {
             got.extend_from_slice(&decoder.decode(&end, true).unwrap());
             assert!(got == text, "{coding:?}");
             assert!(sent * 3 < text.len(), "{coding:?}: {sent} of {}", text.len());
-            assert!(encoder.encode(b"more", Flush::Now).unwrap().is_empty(), "{coding:?} goes on after its end");
+            assert!(
+                encoder.encode(b"more", Flush::Now).unwrap().is_empty(),
+                "{coding:?} goes on after its end"
+            );
         }
     }
 

@@ -30,6 +30,9 @@ impl Collector for View {
         streams(&self.0, &mut out)?;
         ports(&self.0, &mut out)?;
         backends(&self.0, &mut out)?;
+        out.family(&names::CACHE, |series| {
+            self.0.cache.read().try_for_each(|(result, number)| series.int(&[result], number))
+        })?;
         bodies(&self.0, &mut out)?;
         events(&self.0, &mut out)?;
         config(&self.0, &mut out)?;

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod by_outcome;
+mod cache;
 mod encode;
 mod histogram;
 pub mod names;
@@ -15,6 +16,7 @@ mod route;
 mod stream;
 
 pub use bodies::BodyMetrics;
+pub use cache::CacheResult;
 pub use port::PortMetrics;
 pub use route::RouteMetrics;
 pub use stream::StreamMetrics;
@@ -55,6 +57,7 @@ struct State {
     mirrors: Mutex<Option<MirrorClient>>,
     panics: AtomicU64,
     bodies: BodyMetrics,
+    cache: cache::CacheMetrics,
     config: Mutex<Config>,
     access_log: Mutex<Option<Arc<AccessLogCounts>>>,
 }
@@ -177,6 +180,11 @@ impl Metrics {
     /// Shows how the copies of this client ended, from now on.
     pub fn set_mirrors(&self, mirrors: &MirrorClient) {
         *self.state.mirrors.lock() = Some(mirrors.clone());
+    }
+
+    /// A request that a cache was asked for ended so.
+    pub fn cached(&self, result: CacheResult) {
+        self.state.cache.count(result);
     }
 
     /// Bodies that change their coding.

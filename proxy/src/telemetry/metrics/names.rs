@@ -85,6 +85,9 @@ metrics! {
     MIRRORS: Counter "sluice_mirrors_total" ["result"]
         "Copies of requests, by result: completed; refused because too many were on their way; overflowed because the \
          receiver was slower than the client; abandoned because the request itself ended early; or failed";
+    CACHE: Counter "sluice_cache_requests_total" ["result"]
+        "Requests that a cache was asked for, by result: hit; stale, as the answer allowed; revalidated by the backend; \
+         stored, the backend's answer that was kept; or passed, one that was not";
     COMPRESSED: Counter "sluice_compressed_responses_total" ["encoding"]
         "Answers that were compressed, by coding";
     COMPRESSION_BYTES: Counter "sluice_compression_bytes_total" ["encoding", "side"]

@@ -40,12 +40,13 @@ pub(super) fn compression(spec: &CompressionSpec, values: &mut Values) -> Compre
         Some(list) => {
             let all: Vec<_> = list.iter().map(|it| coding(it.r#type)).collect();
             each_once("compression.algorithms", &all, values);
-            let level = |(index, (it, coding)): (usize, (&sluice_crds::CompressionAlgorithmSpec, &Coding))| {
-                let place = format!("compression.algorithms[{index}].level");
-                let most = if *coding == Coding::Zstd { 12 } else { 9 };
-                let level = values.number(&place, it.level, (1, most));
-                CodingLevel { coding: *coding, level: level.unwrap_or_else(|| default_level(*coding)) }
-            };
+            let level =
+                |(index, (it, coding)): (usize, (&sluice_crds::CompressionAlgorithmSpec, &Coding))| {
+                    let place = format!("compression.algorithms[{index}].level");
+                    let most = if *coding == Coding::Zstd { 12 } else { 9 };
+                    let level = values.number(&place, it.level, (1, most));
+                    CodingLevel { coding: *coding, level: level.unwrap_or_else(|| default_level(*coding)) }
+                };
             list.iter().zip(&all).enumerate().map(level).collect()
         }
     };

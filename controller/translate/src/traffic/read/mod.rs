@@ -1,6 +1,7 @@
 //! From a TrafficPolicy to settings of the IR, or to what is wrong with it.
 
 mod access;
+mod cache;
 mod content;
 mod faults;
 mod rate;
@@ -38,6 +39,7 @@ pub(crate) fn read(it: &TrafficPolicy) -> TrafficModel {
             &policy,
             spec.decompression.as_ref().map(|it| content::decompression(it, &mut values)),
         ),
+        cache: given(&policy, spec.cache.as_ref().map(|it| cache::read(it, &mut values))),
         compression: given(
             &policy,
             spec.compression.as_ref().map(|it| content::compression(it, &mut values)),
