@@ -54,18 +54,24 @@ impl Observer for Watcher {
 fn record<'a>(refused: &Refused<'a>, gateway: &'a str) -> AccessRecord<'a> {
     let line = refused.head.and_then(|head| std::str::from_utf8(head).ok()).unwrap_or_default();
     let mut words = line.split(' ');
+    let (method, target, protocol) = (words.next(), words.next(), words.next());
+    // A tunnel's target is its host; without a request line it is a connection.
+    let is_tunnel = method == Some("CONNECT");
+    let (host, path) = if is_tunnel { (target, None) } else { (None, target) };
+    let carried = if refused.tls && refused.head.is_none() { "TLS" } else { "" };
     AccessRecord {
         time: SystemTime::now(),
         gateway,
         listener: None,
         route: None,
         rule: None,
-        method: words.next().unwrap_or_default(),
-        host: "",
-        path: words.next().unwrap_or_default(),
-        protocol: words.next().unwrap_or_default(),
+        method: method.unwrap_or_default(),
+        host: host.unwrap_or_default(),
+        path: path.unwrap_or_default(),
+        protocol: protocol.unwrap_or(carried),
         status: refused.outcome.status().unwrap_or_default(),
         outcome: refused.outcome,
+        reason: Some(refused.reason),
         request_bytes: 0,
         response_bytes: 0,
         duration: Duration::ZERO,
@@ -73,7 +79,8 @@ fn record<'a>(refused: &Refused<'a>, gateway: &'a str) -> AccessRecord<'a> {
         upstream_duration: None,
         attempts: 0,
         client: refused.peer,
-        server_name: None,
+        client_subject: None,
+        server_name: refused.server_name,
         tls_version: None,
         user_agent: None,
         request_id: None,
@@ -97,6 +104,7 @@ mod tests {
             tls: false,
             outcome: Outcome::BadRequest,
             reason: "two Host fields",
+            server_name: None,
             head,
         };
         let seen = record(&refused(Some(b"GET /a?b HTTP/1.1")), "edge/web");
@@ -104,5 +112,11 @@ mod tests {
         let seen = record(&refused(Some(b"\xff\xfe")), "edge/web");
         assert_eq!((seen.method, seen.path, seen.protocol), ("", "", ""));
         assert_eq!(record(&refused(None), "edge/web").client, peer);
+        assert_eq!(seen.reason, Some("two Host fields"));
+        let seen = record(&refused(Some(b"CONNECT a.test:443 HTTP/1.1")), "edge/web");
+        assert_eq!((seen.method, seen.host, seen.path), ("CONNECT", "a.test:443", ""));
+        let of_tls = Refused { tls: true, server_name: Some("a.test"), ..refused(None) };
+        let seen = record(&of_tls, "edge/web");
+        assert_eq!((seen.protocol, seen.server_name), ("TLS", Some("a.test")));
     }
 }

@@ -131,6 +131,7 @@ fn answers(runtime: &Runtime) -> Vec<String> {
                     path,
                     query: None,
                     headers: &headers,
+                    is_https_target: false,
                     server_name: None,
                 };
                 all.push(format!("{} {host}{path}: {}", port.port, answer(&decide(port, view))));

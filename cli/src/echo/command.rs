@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 Examples:
   sluice echo                                         one backend on 127.0.0.1:3000
   sluice echo -l 127.0.0.1:3001=v1 -l 127.0.0.1:3002=v2
-  sluice echo -l 127.0.0.1:3443=web,tls=FOLDER        TLS with FOLDER/tls.crt and FOLDER/tls.key
+  sluice echo -l 127.0.0.1:3443=web,tls=FOLDER        TLS with FOLDER/tls.crt and FOLDER/tls.key; clients of FOLDER/clients.crt
   sluice echo -l 127.0.0.1:3007=a,tcp -l 127.0.0.1:3007=b,udp     lines and datagrams come back
   curl -s localhost:3000/anything                     JSON of the request
   curl -s 'localhost:3000/status/503?delay=200ms'     a slow 503

@@ -65,7 +65,8 @@ impl Chosen<'_> {
         RedirectInput {
             tls: self.port.tls,
             host: &self.matched.host,
-            listener_port: self.port.port,
+            // The port of a forward proxy is none of the destination's.
+            listener_port: self.asked.proxied.as_ref().map_or(self.port.port, |it| it.port),
             path: &self.matched.path,
             query: self.asked.query.as_deref(),
             matched: self.matched.found.matched_prefix_len,

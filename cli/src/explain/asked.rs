@@ -57,6 +57,19 @@ pub struct Asked {
     pub query: Option<String>,
     /// The header, `host` included.
     pub headers: HeaderMap,
+    /// The forward proxy that is asked, if one is.
+    pub proxied: Option<Proxied>,
+}
+
+/// What a forward proxy is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// Where it is to lead: the URL's host.
+    pub host: String,
+    /// The URL's port, or the scheme's.
+    pub port: u16,
+    /// By CONNECT; else by a target in absolute form.
+    pub is_tunnel: bool,
 }
 
 impl Asked {
@@ -106,7 +119,24 @@ impl Asked {
             path: uri.path().to_owned(),
             query: uri.query().map(str::to_owned),
             headers,
+            proxied: None,
         })
+    }
+
+    /// The same, asked of the forward proxy on `port` as curl does: requests in the clear by a target in absolute form,
+    /// unless `in_tunnel`, everything else by CONNECT.
+    ///
+    /// # Errors
+    /// When no forward proxy takes it.
+    pub fn of_proxy(self, port: u16, in_tunnel: bool) -> anyhow::Result<Self> {
+        if self.carrier == Carrier::Udp {
+            bail!("a forward proxy carries no datagrams");
+        }
+        let is_tunnel = in_tunnel || self.is_tls || self.carrier != Carrier::Requests;
+        let host = self.server_name.trim_matches(['[', ']']).to_owned();
+        let proxied = Proxied { host, port: self.port, is_tunnel };
+        // The connection to the proxy is a plain one, and the URL's address is not the proxy's.
+        Ok(Self { port, is_tls: false, address: None, proxied: Some(proxied), ..self })
     }
 
     /// The name that a TLS client would send: none when the host is an address (RFC 6066 §3).

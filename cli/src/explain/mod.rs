@@ -9,6 +9,7 @@ mod asked;
 mod backends;
 mod describe;
 mod destination;
+mod forward;
 mod places;
 mod port;
 mod report;
@@ -41,7 +42,8 @@ Examples:
   sluice explain http://shop.example.com/cart -f manifests
   sluice explain -X POST -H 'content-type: application/json' https://shop.example.com/cart -f manifests
   sluice explain http://shop.example.com:8080/ --port-offset 8000 -f manifests -o json
-  sluice explain tls://db.example.com:5432 -f manifests")]
+  sluice explain tls://db.example.com:5432 -f manifests
+  sluice explain -x 3128 https://api.example.com/ -f manifests      # by a forward proxy")]
 pub struct ExplainArgs {
     /// The request's URL; its scheme and port choose the listener. For what is carried whole: `tls://HOST:PORT`,
     /// `tcp://HOST:PORT` or `udp://HOST:PORT`.
@@ -58,6 +60,12 @@ pub struct ExplainArgs {
     /// Form of the report.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
+    /// Ask the forward proxy on this port, as curl does: http:// by a target in absolute form, anything else by CONNECT.
+    #[arg(short = 'x', long, value_name = "PORT")]
+    pub proxy: Option<u16>,
+    /// With --proxy: CONNECT for http:// too.
+    #[arg(short = 'p', long, requires = "proxy")]
+    pub proxytunnel: bool,
     /// The gateway's `--port-offset`: the URL may then name the offset port.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub port_offset: u16,
@@ -75,6 +83,10 @@ pub struct ExplainArgs {
 /// Explains and prints.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let asked = Asked::new(&args.method, &args.url, &args.headers).context("can't read the request")?;
+    let asked = match args.proxy {
+        Some(port) => asked.of_proxy(port, args.proxytunnel).context("can't read the request")?,
+        None => asked,
+    };
     let asked = Asked { port_offset: args.port_offset, address: args.address.or(asked.address), ..asked };
     let (project, _) = Project::load_in(&args.dir, &args.namespace, &args.mesh)?;
     let explanation = explain(&project, &asked);
@@ -139,6 +151,9 @@ fn steps(
     places: &mut Places<'_>,
     explanation: &mut Explanation,
 ) -> Result<Answer, Answer> {
+    if let Some(proxied) = &asked.proxied {
+        return forward::steps(project, (asked, proxied), places, explanation);
+    }
     if asked.carrier != asked::Carrier::Requests {
         return stream::steps(project, asked, places, explanation);
     }
@@ -154,6 +169,7 @@ fn steps(
         path: &asked.path,
         query: asked.query.as_deref(),
         headers: &asked.headers,
+        is_https_target: false,
         server_name: asked.is_tls.then(|| asked.tls_name()),
     };
     match decide(port, view) {

@@ -46,6 +46,12 @@ pub(super) fn choose<'r>(
         explanation.near = listeners(ports.iter().map(|(_, port)| *port), places);
         let hint =
             if asked.port_offset == 0 { "; a gateway with --port-offset needs it here too" } else { "" };
+        let proxies = ports.iter().flat_map(|(_, port)| &port.listeners);
+        let mut proxies = proxies.filter(|it| it.listener.protocol == ListenerProtocol::ForwardProxy);
+        if let Some(proxy) = proxies.next().filter(|_| asked.proxied.is_none()) {
+            let port = proxy.listener.port;
+            explanation.notes.push(format!("by the forward proxy there: ask with --proxy {port}"));
+        }
         return Err(Answer::unreachable(format!("no listener has port {}{hint}", asked.port)));
     }
     let chosen = match asked.address {

@@ -137,6 +137,7 @@ impl Explanation {
     pub(super) fn of(asked: &Asked) -> Self {
         Self {
             request: match asked.carrier {
+                _ if asked.proxied.is_some() => super::forward::request(asked),
                 super::asked::Carrier::Requests => format!("{} {}", asked.method, asked.url),
                 _ => asked.url.clone(),
             },

@@ -93,15 +93,14 @@ fn missed(port: &Port, asked: &Asked, places: &mut Places<'_>, explanation: &mut
 }
 
 /// The hosts that would do.
-fn hosts(table: &Table, places: &mut Places<'_>) -> Vec<Part> {
+pub(super) fn hosts(table: &Table, places: &mut Places<'_>) -> Vec<Part> {
     let routes = table.routes().into_iter().take(MOST_NEAR);
     routes
         .map(|route| {
             let hosts: Vec<_> = route.hostnames.iter().map(ToString::to_string).collect();
-            let name = route_object(&route.route.route.key)
-                .map_or_else(|| route.route.route.key.to_string(), |it| it.to_string());
-            let text = format!("{name} answers for {}", hosts.join(", "));
-            Part::new(text, places.route_field(&route.route.route.key, "spec.hostnames"))
+            let origin = &route.route.route.origin;
+            let field = if origin.kind == "ServiceEntry" { "spec.hosts" } else { "spec.hostnames" };
+            Part::new(format!("{origin} answers for {}", hosts.join(", ")), places.field(origin, field))
         })
         .collect()
 }

@@ -96,6 +96,7 @@ examples! {
     many_tenants: "many-tenants",
     tls_passthrough: "tls-passthrough",
     egress_control: "egress-control",
+    egress_tls_origination: "egress-tls-origination",
     tcp_and_udp: "tcp-and-udp",
     acme_standalone: "acme-standalone",
 }

@@ -3,18 +3,35 @@
 //! In: a ServiceEntry and the listeners of protocol `sluice.dev/ForwardProxy`. Out: routes of requests (a target in
 //! absolute form, for ports of HTTP) and of whole connections (CONNECT, for every port), attached to the listeners of
 //! namespaces that see the entry. A host that no entry names has no route, and so is refused: there is no other rule.
+//!
+//! Routes whose parent is the ServiceEntry (`shape`) take the place of these ways where they attach.
+
+mod shape;
+
+pub(crate) use shape::{Shapes, attach};
 
 use crate::backend::{BackendId, Caller, Target, choose};
 use crate::model::{EntryModel, EntryPort, port};
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
-use sluice_crds::ObjectRef;
+use sluice_crds::{Name, ObjectRef};
 use sluice_ir::{
     Attachment, BackendKey, BackendTarget, HostPattern, ListenerKey, Match, Origin, Route, RouteKey,
     RouteKind, Rule, StreamKind, StreamRoute, StreamRouteKey, WeightedBackend,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// A listener that is a forward proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    pub(crate) gateway: ObjectRef,
+    /// That of its Gateway or ListenerSet.
+    pub(crate) namespace: Name,
+}
+
+/// The listeners that are forward proxies.
+pub(crate) type Proxies = BTreeMap<ListenerKey, Proxy>;
 
 /// The ways that an entry opens.
 #[derive(Debug, Default, PartialEq)]
@@ -33,6 +50,22 @@ impl Ways {
             BackendTarget::Fail(_) => None,
         })
     }
+
+    /// The listeners from which they lead to a backend.
+    pub(crate) fn listeners_of<'a>(&'a self, key: &'a BackendKey) -> impl Iterator<Item = &'a ListenerKey> {
+        let leads = move |it: &WeightedBackend| matches!(&it.target, BackendTarget::Backend(to) if to == key);
+        let of_requests = self
+            .requests
+            .iter()
+            .filter(move |it| it.rules.iter().any(|rule| rule.backends.iter().any(leads)))
+            .flat_map(|it| &it.attachments);
+        let of_tunnels = self
+            .tunnels
+            .iter()
+            .filter(move |it| it.backends.iter().any(leads))
+            .flat_map(|it| &it.attachments);
+        of_requests.chain(of_tunnels).map(|it| &it.listener)
+    }
 }
 
 /// One host and port of an entry.
@@ -49,7 +82,7 @@ impl Destination<'_> {
         format!("{}:{}", self.host, self.number)
     }
 
-    fn id(&self, namespace: &sluice_crds::Name, caller: Caller) -> BackendId {
+    fn id(&self, namespace: &Name, caller: Caller) -> BackendId {
         let target =
             Target::Hostname { namespace: namespace.clone(), host: self.host.into(), port: self.number };
         BackendId { target, caller, client: None, subset: None }
@@ -76,13 +109,10 @@ impl Destination<'_> {
 }
 
 /// The backends that the ways of an entry may lead to.
-pub(crate) fn backend_ids(
-    entry: &EntryModel,
-    proxies: &BTreeMap<ListenerKey, sluice_crds::Name>,
-) -> Vec<BackendId> {
+pub(crate) fn backend_ids(entry: &EntryModel, proxies: &Proxies) -> Vec<BackendId> {
     let mut ids = Vec::new();
     for destination in destinations(entry) {
-        for namespace in proxies.values().filter(|it| entry.is_visible_in(it)) {
+        for Proxy { namespace, .. } in proxies.values().filter(|it| entry.is_visible_in(&it.namespace)) {
             ids.extend(destination.requests().map(|caller| destination.id(namespace, caller)));
             ids.push(destination.id(namespace, Caller::Tcp));
         }
@@ -108,14 +138,14 @@ pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef) -> (Ways, Vec<Prob
     if proxies.is_empty() {
         return (ways, Vec::new());
     }
+    let shapes = view.shapes(reference);
     for destination in destinations(entry) {
         let mut asked = vec![(Caller::Tcp, true)];
         asked.extend(destination.requests().map(|caller| (caller, false)));
         for (caller, is_tunnel) in asked {
-            let Some((attachments, backend)) = open(view, proxies, &destination, caller, &mut problems)
-            else {
-                continue;
-            };
+            let is_shaped = |listener: &ListenerKey| shapes.take(listener, &destination.name(), is_tunnel);
+            let opened = open(view, (proxies, &is_shaped), &destination, caller, &mut problems);
+            let Some((attachments, backend)) = opened else { continue };
             let backends: Arc<[WeightedBackend]> = [backend].into();
             if is_tunnel {
                 ways.tunnels.push(tunnel(&destination, attachments, backends));
@@ -124,13 +154,35 @@ pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef) -> (Ways, Vec<Prob
             }
         }
     }
+    ways.tunnels.extend(closed(entry, &shapes));
     (ways, problems.into_list())
+}
+
+/// Requests that routes shape must not go by in a tunnel: it is closed, unless it has a route of its own.
+fn closed(entry: &EntryModel, shapes: &Shapes) -> Option<StreamRoute> {
+    let attachments: Box<[Attachment]> = shapes
+        .closed()
+        .into_iter()
+        .map(|(listener, names)| Attachment {
+            listener,
+            hostnames: names.iter().map(|it| HostPattern::parse(it)).collect(),
+        })
+        .collect();
+    let reference = &entry.meta.reference;
+    (!attachments.is_empty()).then(|| StreamRoute {
+        key: StreamRouteKey::new(format!("ServiceEntry/{}/{}/closed", reference.namespace, reference.name)),
+        origin: Origin::new("ServiceEntry", reference.namespace.clone(), reference.name.clone()),
+        kind: StreamKind::Tcp,
+        created_s: entry.meta.created_s,
+        attachments,
+        backends: Arc::new([]),
+    })
 }
 
 /// The listeners that lead to the destination by this entry, and where it is.
 fn open(
     view: &View<'_>,
-    proxies: &BTreeMap<ListenerKey, sluice_crds::Name>,
+    (proxies, is_shaped): (&Proxies, &dyn Fn(&ListenerKey) -> bool),
     destination: &Destination<'_>,
     caller: Caller,
     problems: &mut Problems,
@@ -139,7 +191,10 @@ fn open(
     let reference = &destination.entry.meta.reference;
     let mut attachments = Vec::new();
     let mut backend = None;
-    for (listener, namespace) in proxies {
+    for (listener, Proxy { namespace, .. }) in proxies {
+        if is_shaped(listener) {
+            continue;
+        }
         // Of several entries with one host the namespace's own counts, then the oldest that it sees.
         let chosen = choose(&view.entries_of(destination.host), namespace);
         if chosen.is_none_or(|it| it.meta.reference != *reference) {

@@ -39,6 +39,8 @@ pub(crate) enum Key {
     OnDemand(OnDemandKey),
     /// Listeners that are forward proxies (results of [`Node::Gateway`]).
     ForwardProxies,
+    /// What routes with this ServiceEntry as parent do to its ways (results of [`Node::Route`] and [`Node::Stream`]).
+    Shapes(ObjectRef),
     /// A backend (result of [`Node::Backend`]).
     Backend(Arc<BackendId>),
 }

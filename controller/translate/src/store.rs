@@ -43,7 +43,7 @@ pub(crate) struct Store {
     pub(crate) traffic: Map<TrafficModel>,
     sets_by_gateway: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     slices_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
-    policies_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
+    policies_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     entries_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
     /// TrafficPolicies by the Gateways, ListenerSets and routes that they target.
     traffic_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
@@ -360,16 +360,16 @@ impl Store {
         touched.keys.extend(old.into_iter().chain(new).map(Key::Slices));
     }
 
-    /// A policy is part of what is known of the Services that it targets: whoever reads those reads it.
+    /// A policy is part of what is known of what it targets: whoever reads that reads it.
     fn move_policy(&mut self, reference: &ObjectRef, old: Option<&PolicyModel>, touched: &mut Touched) {
         let new = self.policies.get(reference);
-        for service in old.into_iter().flat_map(PolicyModel::services) {
-            reindex(&mut self.policies_by_service, reference, Some(service), None);
-            touched.keys.push(Key::Object(service.clone()));
+        for object in old.into_iter().flat_map(PolicyModel::objects) {
+            reindex(&mut self.policies_by_target, reference, Some(object), None);
+            touched.keys.push(Key::Object(object.clone()));
         }
-        for service in new.into_iter().flat_map(|it| it.services()) {
-            reindex(&mut self.policies_by_service, reference, None, Some(service));
-            touched.keys.push(Key::Object(service.clone()));
+        for object in new.into_iter().flat_map(|it| it.objects()) {
+            reindex(&mut self.policies_by_target, reference, None, Some(object));
+            touched.keys.push(Key::Object(object.clone()));
         }
         touched.nodes.push(Node::Policy(reference.clone()));
     }
@@ -457,9 +457,9 @@ impl Store {
         references.filter_map(|it| self.slices.get(it)).collect()
     }
 
-    /// The policies that target a Service, oldest first, then by name: the order in which they win.
-    pub(crate) fn policies_of(&self, service: &ObjectRef) -> Vec<&Arc<PolicyModel>> {
-        let references = self.policies_by_service.get(service).into_iter().flatten();
+    /// The policies that target a Service or ServiceEntry, oldest first, then by name: the order in which they win.
+    pub(crate) fn policies_of(&self, object: &ObjectRef) -> Vec<&Arc<PolicyModel>> {
+        let references = self.policies_by_target.get(object).into_iter().flatten();
         let mut policies: Vec<_> = references.filter_map(|it| self.policies.get(it)).collect();
         policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
         policies

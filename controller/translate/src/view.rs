@@ -2,6 +2,7 @@
 
 use crate::backend::{BackendId, BackendOutcome};
 use crate::destination::{DestinationModel, ServiceDomain};
+use crate::egress::{Proxies, Shapes};
 use crate::gateway::{CertificateOutcome, Lost, Parent};
 use crate::issuer::{IssuerOutcome, OnDemandListener};
 use crate::model::{
@@ -12,8 +13,8 @@ use crate::reads::Key;
 use crate::status::Condition;
 use crate::store::Store;
 use crate::translator::Options;
-use sluice_crds::{Kind, Name, ObjectRef};
-use sluice_ir::{ListenerKey, Locality, OnDemandKey};
+use sluice_crds::{Kind, ObjectRef};
+use sluice_ir::{Locality, OnDemandKey};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,8 +35,10 @@ pub(crate) struct State {
     pub(crate) parents: BTreeMap<ObjectRef, Arc<Parent>>,
     /// Listeners that obtain certificates at handshakes.
     pub(crate) on_demand: BTreeMap<OnDemandKey, Vec<OnDemandListener>>,
-    /// Listeners that are forward proxies, each with the namespace that it stands in.
-    pub(crate) forward_proxies: BTreeMap<ListenerKey, Name>,
+    /// Listeners that are forward proxies.
+    pub(crate) forward_proxies: Proxies,
+    /// What routes with a ServiceEntry as parent do to the ways of that entry.
+    pub(crate) shapes: BTreeMap<ObjectRef, Shapes>,
     pub(crate) backends: BTreeMap<Arc<BackendId>, Arc<BackendOutcome>>,
 }
 
@@ -147,11 +150,11 @@ impl<'a> View<'a> {
         self.state.store.config_maps.get(reference)
     }
 
-    /// The policies that target a Service, in the order in which they win. They are read with the Service: a policy
-    /// that comes or goes touches it.
-    pub(crate) fn policies_of(&self, service: &ObjectRef) -> Vec<&'a Arc<PolicyModel>> {
-        self.note_object(service);
-        self.state.store.policies_of(service)
+    /// The policies that target a Service or ServiceEntry, in the order in which they win. They are read with their
+    /// target: a policy that comes or goes touches it.
+    pub(crate) fn policies_of(&self, object: &ObjectRef) -> Vec<&'a Arc<PolicyModel>> {
+        self.note_object(object);
+        self.state.store.policies_of(object)
     }
 
     /// Only for the route's own computation, which runs when the route changes and need not note that.
@@ -272,10 +275,16 @@ impl<'a> View<'a> {
         self.state.on_demand.get(key).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Listeners that are forward proxies, each with the namespace that it stands in.
-    pub(crate) fn forward_proxies(&self) -> &'a BTreeMap<ListenerKey, Name> {
+    /// Listeners that are forward proxies.
+    pub(crate) fn forward_proxies(&self) -> &'a Proxies {
         self.note(Key::ForwardProxies);
         &self.state.forward_proxies
+    }
+
+    /// What routes with this ServiceEntry as parent do to its ways.
+    pub(crate) fn shapes(&self, entry: &ObjectRef) -> Shapes {
+        self.note(Key::Shapes(entry.clone()));
+        self.state.shapes.get(entry).cloned().unwrap_or_default()
     }
 
     pub(crate) fn parent(&self, reference: &ObjectRef) -> Option<&'a Arc<Parent>> {

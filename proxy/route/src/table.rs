@@ -110,6 +110,17 @@ impl<R: TableRoute> RouteTable<R> {
         winner.ok_or(miss)
     }
 
+    /// As [`find`](Self::find), but only routes of the most specific hostname that covers the host count: what none of
+    /// their rules matches does not fall to a wildcard.
+    ///
+    /// # Errors
+    /// [`Miss`] when no rule matches.
+    pub fn find_most_specific(&self, request: &Request<'_>) -> Result<Found<'_, R>, Miss> {
+        let table = self.try_hosts(request.host, Some).ok_or(Miss::Host)?;
+        let candidate = table.find(&mut Probe::new(*request)).ok_or(Miss::Rule)?;
+        Ok(found(candidate, &table.pattern))
+    }
+
     /// Visits the tables whose pattern covers the host, the most specific first, until `visit` returns something.
     pub(crate) fn try_hosts<'a, S>(
         &'a self,

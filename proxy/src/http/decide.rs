@@ -4,8 +4,9 @@ use crate::snapshot::{ListenerRuntime, Port, RouteRuntime};
 use crate::telemetry::Outcome;
 use http::HeaderMap;
 use sluice_ir::ListenerProtocol;
-use sluice_route::{Found, Request, host, path};
+use sluice_route::{Found, Miss, Request, host, path};
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The parts of a request that a decision depends on.
@@ -21,6 +22,8 @@ pub struct RequestView<'a> {
     pub query: Option<&'a str>,
     /// All fields.
     pub headers: &'a HeaderMap,
+    /// Whether a target in absolute form is one of `https`.
+    pub is_https_target: bool,
     /// Server name of the TLS handshake (lower case); `None` within `Some`: TLS without a name.
     pub server_name: Option<Option<&'a str>>,
 }
@@ -59,21 +62,44 @@ pub fn decide<'p, 'a>(port: &'p Port, request: RequestView<'a>) -> Decision<'p, 
     if misdirected(port, listener, request.server_name) {
         return Decision::Answer(Outcome::Misdirected);
     }
-    let is_forward = listener.listener.protocol == ListenerProtocol::ForwardProxy;
-    // Routes of forward proxies are for HOST:PORT.
-    let named = is_forward.then(|| format!("{host}:{}", port_of.unwrap_or(80)));
     let wanted = Request {
-        host: named.as_deref().unwrap_or(&host),
+        host: &host,
         path: &path,
         query: request.query,
         method: request.method,
         headers: request.headers,
     };
-    match listener.table.find(&wanted) {
+    let found = if listener.listener.protocol == ListenerProtocol::ForwardProxy {
+        if is_disguised_address(&host) {
+            return Decision::Answer(Outcome::EgressRefused);
+        }
+        // Routes of forward proxies are for HOST:PORT. What a ServiceEntry's own routes don't take must not go by the
+        // way of another one.
+        let port = port_of.unwrap_or(if request.is_https_target { 443 } else { 80 });
+        let found = listener.table.find_most_specific(&Request { host: &format!("{host}:{port}"), ..wanted });
+        found.map_err(|miss| match miss {
+            Miss::Host => Outcome::EgressRefused,
+            Miss::Rule => Outcome::NoRoute,
+        })
+    } else {
+        listener.table.find(&wanted).map_err(|_| Outcome::NoRoute)
+    };
+    match found {
         Ok(found) => Decision::Rule(Matched { listener, found, host, path }),
-        Err(_) if is_forward => Decision::Answer(Outcome::EgressRefused),
-        Err(_) => Decision::Answer(Outcome::NoRoute),
+        Err(outcome) => Decision::Answer(outcome),
     }
+}
+
+/// Whether a host is no IP address as it is written, but one that some resolvers take it for: `127.1`, `0x7f000001`,
+/// `2130706433`. No name ends with a number (RFC 3696 §2).
+pub(crate) fn is_disguised_address(host: &str) -> bool {
+    if host.parse::<IpAddr>().is_ok() {
+        return false;
+    }
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_hex =
+        last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    is_hex || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// GEP-3567: a connection that was opened for one listener's name carries no requests of another listener.
@@ -82,6 +108,30 @@ fn misdirected(port: &Port, listener: &Arc<ListenerRuntime>, server_name: Option
         None => false,
         Some(name) => {
             !port.listener(name.unwrap_or_default()).is_some_and(|opened| Arc::ptr_eq(opened, listener))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_disguised_address;
+
+    #[test]
+    fn what_a_resolver_may_take_for_an_address_is_one() {
+        for host in ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.1", "1.2.3.0x4", "1.2.3.4.5"] {
+            assert!(is_disguised_address(host), "{host}");
+        }
+        for host in [
+            "example.com",
+            "1.example.com",
+            "a1",
+            "0x.example.com",
+            "127.0.0.1.example.com",
+            "127.0.0.1",
+            "::1",
+            "",
+        ] {
+            assert!(!is_disguised_address(host), "{host}");
         }
     }
 }

@@ -28,6 +28,7 @@ mod response;
 mod rewrite;
 
 pub use context::RequestContext;
+pub(crate) use decide::is_disguised_address;
 pub use decide::{Decision, Matched, RequestView, decide};
 pub use engine::Engine;
 pub use redirect::{RedirectInput, location};

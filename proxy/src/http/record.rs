@@ -2,6 +2,7 @@
 
 use super::context::RequestContext;
 use super::{forwarded, request};
+use crate::listen::ClientCertificate;
 use crate::telemetry::{AccessLogger, AccessRecord, Outcome};
 use pingora_proxy::Session;
 use sluice_ir as ir;
@@ -42,6 +43,7 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
         protocol: if session.is_http2() { "HTTP/2" } else { "HTTP/1.1" },
         status,
         outcome,
+        reason: (outcome == Outcome::EgressRefused).then(|| outcome.meaning()),
         request_bytes: context.request_body_bytes,
         response_bytes: sent,
         duration,
@@ -49,6 +51,7 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
         upstream_duration: context.upstream_duration,
         attempts: context.attempts,
         client: SocketAddr::new(client, connection.peer.port()),
+        client_subject: connection.client_certificate.as_ref().and_then(ClientCertificate::subject),
         server_name: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),
         tls_version: connection.tls.as_ref().map(|tls| tls.version.trim_start_matches("TLSv")),
         user_agent: field("user-agent"),

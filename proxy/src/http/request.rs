@@ -133,6 +133,7 @@ fn route(
         path: header.uri.path(),
         query: header.uri.query(),
         headers: &header.headers,
+        is_https_target: is_https(header.raw_path()),
         server_name: connection.tls.as_ref().map(|tls| tls.server_name.as_deref()),
     };
     let matched = match decide(port, view) {
@@ -150,6 +151,11 @@ fn route(
     }
     context.rule = Some(rule.clone());
     Ok(Ok(rule))
+}
+
+/// Whether a target is in absolute form, of `https`.
+fn is_https(target: &[u8]) -> bool {
+    target.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"https://"))
 }
 
 /// `:authority` of HTTP/2, else Host.
@@ -192,11 +198,13 @@ fn redirected(
     header: &RequestHeader,
     context: &RequestContext,
 ) -> Next {
-    let host = sluice_route::host::host_of(authority(header)).map(|(host, _)| host).unwrap_or_default();
+    let (host, asked_port) = sluice_route::host::host_of(authority(header)).unwrap_or_default();
+    // The port of a forward proxy is none of the destination's.
+    let listener_port = if is_forward_proxy(context) { asked_port.unwrap_or(80) } else { port.port };
     let input = RedirectInput {
         tls: connection.tls.is_some(),
         host: &host,
-        listener_port: port.port,
+        listener_port,
         path: header.uri.path(),
         query: header.uri.query(),
         matched: context.matched_prefix,

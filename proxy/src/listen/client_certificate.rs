@@ -14,12 +14,22 @@ pub struct ClientCertificate {
     is_vouched_for: bool,
     /// Written once for all requests of the connection.
     told: OnceLock<(Vec<ClientCertificateField>, Option<HeaderValue>)>,
+    /// Read once for all records of the connection.
+    subject: OnceLock<Option<String>>,
 }
 
 impl ClientCertificate {
     /// `chain` has at least one; `is_vouched_for`: by an authority that the listener names.
     pub(super) fn new(chain: Vec<CertificateDer<'static>>, is_vouched_for: bool) -> Self {
-        Self { chain, is_vouched_for, told: OnceLock::new() }
+        Self { chain, is_vouched_for, told: OnceLock::new(), subject: OnceLock::new() }
+    }
+
+    /// Whom an authority vouches for: the subject as RFC 4514 writes it. `None`: nobody is vouched for.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        if !self.is_vouched_for {
+            return None;
+        }
+        self.subject.get_or_init(|| details::subject(&self.chain)).as_deref()
     }
 
     /// The details as a header field has them; `None` when there are none to tell. Of a certificate that no authority

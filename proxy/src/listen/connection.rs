@@ -35,7 +35,6 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-const NO_ENTRY: &str = "no ServiceEntry lets the destination be reached";
 const OVERLOADED: Refusal = Refusal::new(Outcome::Overloaded, "too many connections");
 
 /// What all connections of a port share.
@@ -96,6 +95,7 @@ impl<A> Port<A> {
             tls: info.tls.is_some(),
             outcome: refusal.outcome,
             reason: refusal.reason,
+            server_name: None,
             head,
         });
     }
@@ -261,13 +261,9 @@ async fn forwarded<A>(
         First::Requests => return Some((socket, Chosen::Requests)),
         First::Left => return None,
         First::Refused(refusal) => (refusal, None),
-        First::Tunnel(to) if to.host.parse::<std::net::IpAddr>().is_ok() => (
-            Refusal::new(Outcome::EgressRefused, "egress goes to names: the destination is an address"),
-            Some(to),
-        ),
         First::Tunnel(to) => match port.streams.tunnel(port.key, &to) {
-            Chosen::Nobody => (Refusal::new(Outcome::EgressRefused, NO_ENTRY), Some(to)),
-            chosen => return Some((socket, chosen)),
+            Ok(stream) => return Some((socket, Chosen::Stream(stream))),
+            Err(reason) => (Refusal::new(Outcome::EgressRefused, reason), Some(to)),
         },
     };
     forward::refuse(port, socket, peer, refusal, destination.as_ref()).await;
@@ -293,11 +289,20 @@ async fn refuse<A>(port: &Port<A>, mut socket: TcpStream, peer: SocketAddr, serv
     let mut seen = [0; 4096];
     while socket.try_read(&mut seen).is_ok_and(|len| len > 0) {}
     let reason = match server_name {
-        Some(name) => format!("no listener and route for server name {name}"),
-        None => "no server name, and no listener and route for every name".to_owned(),
+        Some(_) => "no listener and route for the server name",
+        None => "no server name, and no listener and route for every name",
     };
     let outcome = Outcome::NoRoute;
-    port.observer.refused(&Refused { port: port.key, peer, tls: true, outcome, reason: &reason, head: None });
+    let server_name = server_name.as_deref();
+    port.observer.refused(&Refused {
+        port: port.key,
+        peer,
+        tls: true,
+        outcome,
+        reason,
+        server_name,
+        head: None,
+    });
     let _ = socket.shutdown().await;
     linger(socket).await;
 }
@@ -318,8 +323,15 @@ async fn proxied_peer<A>(
         Err(_) => "no PROXY header in time".to_owned(),
     };
     let outcome = Outcome::BadRequest;
-    let refused =
-        Refused { port: port.key, peer: direct_peer, tls: false, outcome, reason: &reason, head: None };
+    let refused = Refused {
+        port: port.key,
+        peer: direct_peer,
+        tls: false,
+        outcome,
+        reason: &reason,
+        server_name: None,
+        head: None,
+    };
     port.observer.refused(&refused);
     None
 }
@@ -347,7 +359,15 @@ pub(super) async fn overloaded<A>(
 pub(super) fn overloaded_silently<A>(port: &Port<A>, peer: SocketAddr, config: &PortConfig) {
     let Refusal { outcome, reason } = OVERLOADED;
     let tls = config.tls.is_some() || config.carried == Carried::ByServerName;
-    port.observer.refused(&Refused { port: port.key, peer, tls, outcome, reason, head: None });
+    port.observer.refused(&Refused {
+        port: port.key,
+        peer,
+        tls,
+        outcome,
+        reason,
+        server_name: None,
+        head: None,
+    });
 }
 
 async fn tls_failed<A>(port: &Port<A>, peer: SocketAddr, failure: NoTls) {
@@ -360,7 +380,15 @@ async fn tls_failed<A>(port: &Port<A>, peer: SocketAddr, failure: NoTls) {
         NoTls::PlainHttp(socket) => {
             let refusal = Refusal::new(Outcome::BadRequest, "client sent HTTP to an HTTPS port");
             let (outcome, reason) = (refusal.outcome, refusal.reason);
-            port.observer.refused(&Refused { port: port.key, peer, tls: true, outcome, reason, head: None });
+            port.observer.refused(&Refused {
+                port: port.key,
+                peer,
+                tls: true,
+                outcome,
+                reason,
+                server_name: None,
+                head: None,
+            });
             farewell(socket, refusal).await;
         }
     }

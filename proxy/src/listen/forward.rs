@@ -103,6 +103,7 @@ pub(super) async fn refuse<A>(
         tls: false,
         outcome: refusal.outcome,
         reason: refusal.reason,
+        server_name: None,
         head: line.as_deref().map(str::as_bytes),
     });
     if socket.write_all(answer::render(refusal).as_bytes()).await.is_ok() {

@@ -177,6 +177,39 @@ impl<'a> RequestLine<'a> {
     }
 }
 
+/// Writes the host of a target in absolute form as the Host has it, where a head that was [checked](check) spells the two
+/// in different cases: hosts are the same in any (RFC 9110 §4.2.3), and whoever reads the head next compares bytes.
+pub(super) fn align(head: &mut [u8]) {
+    let Some((target, host)) = spelled_otherwise(head) else { return };
+    head.copy_within(host, target);
+}
+
+/// Where the authority of the target begins and where the Host is, if they differ in their case.
+fn spelled_otherwise(head: &[u8]) -> Option<(usize, std::ops::Range<usize>)> {
+    let start = memchr(b' ', head)? + 1;
+    if matches!(head.get(start), Some(b'/' | b'*')) {
+        return None;
+    }
+    let target = head.get(start..)?;
+    let authority = absolute_authority(target.get(..memchr(b' ', target)?)?).ok()?;
+    let at = start + target.windows(3).position(|it| it == b"://")? + 3;
+    let mut line_start = memchr(b'\n', head)? + 1;
+    loop {
+        let line_end = line_start + memchr(b'\n', head.get(line_start..)?)?;
+        let line = head.get(line_start..line_end)?;
+        if let Some((name, value)) = line.split_first_chunk::<5>()
+            && name.eq_ignore_ascii_case(b"host:")
+        {
+            let value = trim(value.strip_suffix(b"\r").unwrap_or(value));
+            let blanks = line.get(5..)?.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+            let begin = line_start + 5 + blanks;
+            let is_other = value != authority && value.eq_ignore_ascii_case(authority);
+            return is_other.then(|| (at, begin..begin + value.len()));
+        }
+        line_start = line_end + 1;
+    }
+}
+
 /// The authority of `http://authority/…` (RFC 9112 §3.2.2).
 fn absolute_authority(target: &[u8]) -> Result<&[u8], Refusal> {
     let malformed = bad("malformed request target");

@@ -54,6 +54,7 @@ where
         }
         match next(&mut io, first).await {
             Next::Request { head_len, body } => {
+                head::align(io.head(head_len));
                 io.begin(Message::new(head_len, body));
                 let session = session(port, io, body, carried);
                 (io, carried) = answer_one(port, session).await?;

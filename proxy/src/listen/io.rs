@@ -93,6 +93,12 @@ impl ConnIo {
         &self.unread
     }
 
+    /// The front of [`ConnIo::unread`].
+    pub(super) fn head(&mut self, len: usize) -> &mut [u8] {
+        let len = len.min(self.unread.len());
+        &mut self.unread[..len]
+    }
+
     /// Forgets bytes at the front of [`ConnIo::unread`].
     pub(super) fn skip(&mut self, len: usize) {
         self.unread.advance(len.min(self.unread.len()));

@@ -31,6 +31,8 @@ pub struct Refused<'a> {
     pub outcome: Outcome,
     /// What was wrong: the text of the answer.
     pub reason: &'a str,
+    /// Server name of a ClientHello that nobody takes.
+    pub server_name: Option<&'a str>,
     /// The request line as far as it was received, at most 256 bytes, unchecked.
     pub head: Option<&'a [u8]>,
 }

@@ -39,8 +39,11 @@ pub trait Streams: Send + Sync + 'static {
     /// chosen stays, whatever changes meanwhile.
     fn choose(&self, port: SocketAddr, server_name: Option<&str>) -> Chosen;
 
-    /// Where a tunnel of a forward proxy goes; [`Chosen::Nobody`]: nothing lets it lead there.
-    fn tunnel(&self, port: SocketAddr, to: &Destination) -> Chosen;
+    /// Where a tunnel of a forward proxy goes.
+    ///
+    /// # Errors
+    /// Why it must not lead there.
+    fn tunnel(&self, port: SocketAddr, to: &Destination) -> Result<Box<dyn Stream>, &'static str>;
 }
 
 /// Takes one connection to its end.
@@ -84,7 +87,7 @@ impl Streams for () {
         Chosen::Requests
     }
 
-    fn tunnel(&self, _port: SocketAddr, _to: &Destination) -> Chosen {
-        Chosen::Nobody
+    fn tunnel(&self, _port: SocketAddr, _to: &Destination) -> Result<Box<dyn Stream>, &'static str> {
+        Err("no forward proxy")
     }
 }

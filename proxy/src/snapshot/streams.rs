@@ -2,11 +2,14 @@
 
 use super::runtime::BackendRuntime;
 use crate::hosts::HostTable;
+use crate::http::is_disguised_address;
+use crate::listen::Destination;
 use crate::telemetry::{Metrics, Outcome, StreamMetrics};
 use crate::upstream::Weights;
 use ahash::AHashMap;
 use sluice_ir as ir;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 /// One bound address whose connections, or some of them, are carried whole.
@@ -42,6 +45,29 @@ impl StreamListener {
     /// The route for a server name: the most specific hostname, then the oldest.
     pub fn route(&self, server_name: Option<&str>) -> Option<&Arc<StreamRuntime>> {
         self.routes.find(server_name)
+    }
+}
+
+/// Why a tunnel is refused.
+const NO_ADDRESS: &str = "no ServiceEntry lets the address be reached";
+const DISGUISED: &str = "the destination is neither a name nor an address as it is written";
+const NO_ENTRY: &str = "no ServiceEntry lets the destination be reached";
+const ONLY_REQUESTS: &str = "routes shape the requests to the destination: no tunnel leads there";
+
+impl StreamListener {
+    /// The route of a tunnel, where the listener is a forward proxy.
+    ///
+    /// # Errors
+    /// Why it must not lead there.
+    pub fn tunnel(&self, to: &Destination) -> Result<&Arc<StreamRuntime>, &'static str> {
+        if is_disguised_address(&to.host) {
+            return Err(DISGUISED);
+        }
+        // Attachments to forward proxies name HOST:PORT.
+        let route = self.route(Some(&to.name()));
+        let is_address = to.host.parse::<IpAddr>().is_ok();
+        let route = route.ok_or(if is_address { NO_ADDRESS } else { NO_ENTRY })?;
+        if route.backends.is_empty() { Err(ONLY_REQUESTS) } else { Ok(route) }
     }
 }
 

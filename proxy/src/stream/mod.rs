@@ -20,7 +20,7 @@ mod udp;
 
 pub(crate) use udp::{UdpPortConfig, UdpPorts};
 
-use crate::listen::{Chosen, Destination, Streams};
+use crate::listen::{Chosen, Destination, Stream, Streams};
 use crate::snapshot::{Runtime, StreamListener, StreamPort, StreamRuntime};
 use crate::telemetry::{AccessLogger, Metrics};
 use arc_swap::ArcSwap;
@@ -29,6 +29,9 @@ use serve::Carrying;
 use sluice_ir::{ListenerProtocol, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+/// Why a tunnel is refused while its listener goes.
+const GONE: &str = "the forward proxy is going away";
 
 /// What all streams share.
 pub(crate) struct StreamEngine {
@@ -80,14 +83,13 @@ impl Streams for Ways {
         Chosen::Stream(Box::new(carrying))
     }
 
-    fn tunnel(&self, port: SocketAddr, to: &Destination) -> Chosen {
+    fn tunnel(&self, port: SocketAddr, to: &Destination) -> Result<Box<dyn Stream>, &'static str> {
         let runtime = self.0.runtime.load();
-        let Some(port) = runtime.streams.get(&port) else { return Chosen::Nobody };
-        let Some(listener) = port.listener(None) else { return Chosen::Nobody };
-        // Attachments to forward proxies name HOST:PORT.
-        let Some(route) = listener.route(Some(&to.name())).cloned() else { return Chosen::Nobody };
-        let way = Way { port: port.clone(), listener: listener.clone(), route: Some(route) };
+        let port = runtime.streams.get(&port).ok_or(GONE)?;
+        let listener = port.listener(None).ok_or(GONE)?;
+        let route = listener.tunnel(to)?;
+        let way = Way { port: port.clone(), listener: listener.clone(), route: Some(route.clone()) };
         let tunnel = Some(to.clone());
-        Chosen::Stream(Box::new(Carrying { engine: self.0.clone(), way, ends_tls: false, tunnel }))
+        Ok(Box::new(Carrying { engine: self.0.clone(), way, ends_tls: false, tunnel }))
     }
 }

@@ -17,6 +17,7 @@ pub(super) struct Record {
     started: Instant,
     client: SocketAddr,
     server_name: Option<String>,
+    subject: Option<Box<str>>,
     tls_version: Option<&'static str>,
     /// Where the client came to; known of connections.
     pub(super) local: Option<SocketAddr>,
@@ -38,6 +39,8 @@ pub(super) struct Record {
 pub(super) struct Speaker {
     pub(super) address: SocketAddr,
     pub(super) server_name: Option<String>,
+    /// Of the certificate that it showed.
+    pub(super) subject: Option<Box<str>>,
     pub(super) tls_version: Option<&'static str>,
     /// Where a tunnel is to lead.
     pub(super) host: Box<str>,
@@ -59,6 +62,7 @@ impl Record {
             started,
             client: speaker.address,
             server_name: speaker.server_name,
+            subject: speaker.subject,
             tls_version: speaker.tls_version,
             local: None,
             host: speaker.host,
@@ -97,12 +101,13 @@ impl Record {
             listener: self.way.listener.listener.origin.section.as_deref(),
             route: self.way.route.is_some().then(|| self.metrics.name()),
             rule: None,
-            method: "",
+            method: if self.host.is_empty() { "" } else { "CONNECT" },
             host: &self.host,
             path: "",
             protocol: protocol(&self.way.listener.listener.protocol),
             status: 0,
             outcome: self.outcome,
+            reason: None,
             request_bytes: received,
             response_bytes: sent,
             duration: self.started.elapsed(),
@@ -110,6 +115,7 @@ impl Record {
             upstream_duration: self.connecting,
             attempts: self.attempts,
             client: self.client,
+            client_subject: self.subject.as_deref(),
             server_name: self.server_name.as_deref(),
             tls_version: self.tls_version,
             user_agent: None,
@@ -132,6 +138,6 @@ fn protocol(listener: &ir::ListenerProtocol) -> &'static str {
         ir::ListenerProtocol::Udp => "UDP",
         ir::ListenerProtocol::TlsPassthrough | ir::ListenerProtocol::TlsTerminate(_) => "TLS",
         ir::ListenerProtocol::Http | ir::ListenerProtocol::Https(_) | ir::ListenerProtocol::Tcp => "TCP",
-        ir::ListenerProtocol::ForwardProxy => "CONNECT",
+        ir::ListenerProtocol::ForwardProxy => "HTTP/1.1",
     }
 }

@@ -34,7 +34,8 @@ impl Stream for Carrying {
         let StreamConnection { client, info, server_name, started, slots: _slots } = connection;
         let tls_version = info.tls.as_ref().map(|tls| tls.version.trim_start_matches("TLSv"));
         let host = self.tunnel.as_ref().map(Destination::name).unwrap_or_default().into();
-        let speaker = Speaker { address: info.peer, server_name, tls_version, host };
+        let subject = info.client_certificate.as_ref().and_then(|it| it.subject()).map(Box::from);
+        let speaker = Speaker { address: info.peer, server_name, subject, tls_version, host };
         let mut record = Record::begin(&self.engine, &self.way, speaker, started);
         record.local = Some(info.local);
         let outcome = self.run(client, &mut record).await;
@@ -60,7 +61,7 @@ impl Carrying {
             return self.refuse(client, Outcome::Overflow).await;
         }
         // The client's own TLS goes on to the endpoint; through a proxy, with whom TLS may be spoken as well.
-        let tls = match self.is_passed_through() && backend.tunnel().is_none() {
+        let tls = match self.is_passed_through(route.route.kind) && backend.tunnel().is_none() {
             true => Ok(None),
             false => backend.client(&self.way.port.gateway),
         };
@@ -100,9 +101,15 @@ impl Carrying {
         outcome
     }
 
-    fn is_passed_through(&self) -> bool {
+    /// Whether what comes is the client's own TLS, to go on as it is. In a tunnel it is where the destination's port is
+    /// one of TLS.
+    fn is_passed_through(&self, kind: StreamKind) -> bool {
         use sluice_ir::ListenerProtocol as P;
-        matches!(self.way.listener.listener.protocol, P::TlsPassthrough | P::ForwardProxy)
+        match self.way.listener.listener.protocol {
+            P::TlsPassthrough => true,
+            P::ForwardProxy => kind == StreamKind::Tls,
+            _ => false,
+        }
     }
 }
 

@@ -37,6 +37,12 @@ pub(crate) fn of(chain: &[CertificateDer<'_>], fields: &[Field]) -> Option<Strin
     (!text.is_empty() && text.len() <= MOST_BYTES).then_some(text)
 }
 
+/// The subject of a chain's leaf; `None` when it has none.
+pub(crate) fn subject(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(chain.first()?).ok()?;
+    Some(subject::rfc2253(parsed.subject())).filter(|it| !it.is_empty())
+}
+
 /// Alternative names of one kind.
 fn names(certificate: &X509Certificate<'_>, wanted: Field) -> Vec<String> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };

@@ -109,7 +109,12 @@ pub(crate) fn identify(
                 "InvalidKind",
                 "kind",
                 format!("backends of kind {} are not supported", kind_name(kind, group)),
-                format!("use kind Service, or kind Hostname of group {ISTIO_GROUP}"),
+                match (group, kind) {
+                    (ISTIO_GROUP, "ServiceEntry") => {
+                        format!("use kind Hostname of group {ISTIO_GROUP}, with a host of the ServiceEntry")
+                    }
+                    _ => format!("use kind Service, or kind Hostname of group {ISTIO_GROUP}"),
+                },
             ));
         }
     };

@@ -3,7 +3,8 @@
 use super::rules::ruled;
 use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend};
 use crate::destination::subject_name;
-use crate::model::{EntryModel, EntryPort};
+use crate::model::{EntryModel, EntryPort, Transport};
+use crate::policy;
 use crate::view::View;
 use sluice_ir::{BackendProtocol, Origin};
 use std::sync::Arc;
@@ -39,7 +40,13 @@ pub(crate) fn compute(
     let names =
         entry.spec.subject_alt_names.iter().filter_map(|it| subject_name(it).ok()).collect::<Vec<_>>();
     let ruled = ruled(view, id, &reference.namespace, port, &names)?;
-    let protocol = ruled.spoken(spoken(found, &name, caller, ruled.tls.is_some())?)?;
+    let tls = match caller.transport() {
+        Transport::Tcp => policy::upstream_tls(view, reference, &found.name),
+        Transport::Udp => None,
+    };
+    // As with Services, a BackendTLSPolicy comes before the tls of a DestinationRule.
+    let tls = tls.or_else(|| ruled.tls.clone());
+    let protocol = ruled.spoken(spoken(found, &name, caller, tls.is_some())?)?;
     // The entry that every namespace sees has the short key; one that only some see must not be taken for it.
     let is_common = entries.iter().find(|it| it.is_exported()).is_some_and(|it| Arc::ptr_eq(it, entry));
     let key = if is_common {
@@ -50,7 +57,7 @@ pub(crate) fn compute(
     let origin = Origin::new("ServiceEntry", reference.namespace.clone(), reference.name.clone());
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
     Ok(Resolved {
-        backend: backend(key, origin.section(section), caller, protocol, (ruled.tls, ruled.policy)),
+        backend: backend(key, origin.section(section), caller, protocol, (tls, ruled.policy)),
         source: Source::Entry { entry: reference.clone(), host: host.to_owned(), port, labels: ruled.labels },
         rules: ruled.rules,
     })
@@ -72,7 +79,7 @@ fn spoken(
         (Caller::Http | Caller::Grpc, "HTTP2" | "GRPC") => return Ok(BackendProtocol::H2c),
         (Caller::Http | Caller::Grpc, "HTTPS" | "TLS") if is_tls => return Ok(BackendProtocol::Http1),
         (Caller::Http | Caller::Grpc, "HTTPS" | "TLS") => {
-            "create a DestinationRule with tls for the host: it says whom to believe"
+            "create a BackendTLSPolicy for the ServiceEntry, or a DestinationRule with tls for the host: it says whom to believe"
         }
         (Caller::Http | Caller::Grpc, _) => "use HTTP, HTTP2 or GRPC",
     };

@@ -1,4 +1,4 @@
-//! BackendTLSPolicy (GEP-1897): whom a Gateway believes when it speaks TLS to a Service.
+//! BackendTLSPolicy (GEP-1897): whom a Gateway believes when it speaks TLS to a Service or to the hosts of a ServiceEntry.
 
 use super::{Meta, ObjectReference};
 use crate::syntax;
@@ -6,7 +6,7 @@ use sluice_crds::backendtlspolicies::{
     BackendTlsPolicyValidation, BackendTlsPolicyValidationSubjectAltNames,
     BackendTlsPolicyValidationSubjectAltNamesType as NameType,
 };
-use sluice_crds::{BackendTlsPolicy, Kind, ObjectRef};
+use sluice_crds::{BackendTlsPolicy, ISTIO_GROUP, Kind, ObjectRef};
 use sluice_ir::SubjectName;
 
 /// A BackendTLSPolicy.
@@ -26,8 +26,8 @@ pub(crate) struct PolicyModel {
 /// A `targetRefs` entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TargetModel {
-    /// The Service; `Err` with group and kind for a target of another kind.
-    pub(crate) service: Result<ObjectRef, (String, String)>,
+    /// The Service or ServiceEntry; `Err` with group and kind for a target of another kind.
+    pub(crate) object: Result<ObjectRef, (String, String)>,
     pub(crate) name: String,
     /// Name of the only port that is meant.
     pub(crate) section: Option<String>,
@@ -71,11 +71,12 @@ impl PolicyModel {
                 NO_NAME.to_owned()
             }
         };
+        let named =
+            |kind, name: &str| Ok(ObjectRef::new(kind, meta.reference.namespace.clone(), name.to_owned()));
         let targets = it.spec.target_refs.iter().map(|it| TargetModel {
-            service: match (it.group.as_str(), it.kind.as_str()) {
-                ("", "Service") => {
-                    Ok(ObjectRef::new(Kind::Service, meta.reference.namespace.clone(), it.name.clone()))
-                }
+            object: match (it.group.as_str(), it.kind.as_str()) {
+                ("", "Service") => named(Kind::Service, &it.name),
+                (ISTIO_GROUP, "ServiceEntry") => named(Kind::ServiceEntry, &it.name),
                 (group, kind) => Err((group.to_owned(), kind.to_owned())),
             },
             name: it.name.clone(),
@@ -92,9 +93,9 @@ impl PolicyModel {
         }
     }
 
-    /// The Services that it targets, as often as it names them.
-    pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectRef> {
-        self.targets.iter().filter_map(|it| it.service.as_ref().ok())
+    /// The Services and ServiceEntries that it targets, as often as it names them.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.targets.iter().filter_map(|it| it.object.as_ref().ok())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a BackendTLSPolicy is told: one entry for each Gateway whose routes call a Service that it targets.
+//! What a BackendTLSPolicy is told: one entry for each Gateway whose routes call what it targets.
 
 use super::{load, winner};
 use crate::authorities::{Authorities, Cause};
@@ -6,7 +6,7 @@ use crate::model::{PolicyModel, TargetModel, TrustModel, kind_name};
 use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, ParentRef, PolicyAncestorStatus, PolicyStatus};
 use crate::view::View;
-use sluice_crds::{GATEWAY_API_GROUP, ObjectRef};
+use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef};
 use std::collections::BTreeSet;
 
 /// Most entries of a policy's status (Gateway API PolicyStatus.ancestors).
@@ -94,15 +94,16 @@ fn judge(
     problems: &mut Problems,
 ) -> Option<Refused> {
     let field = format!("spec.targetRefs[{index}]");
-    let service = match &target.service {
-        Ok(service) => service,
+    let object = match &target.object {
+        Ok(object) => object,
         Err((group, kind)) => {
             let message = format!("targets of kind {} have no effect", kind_name(kind, group));
-            problems.add(Severity::Warning, format!("{field}.kind"), message, "target a Service");
+            let next_step = "target a Service, or a ServiceEntry of group networking.istio.io";
+            problems.add(Severity::Warning, format!("{field}.kind"), message, next_step);
             return None;
         }
     };
-    let refused = refusal(view, policy, (service, target));
+    let refused = refusal(view, policy, (object, target));
     match &refused {
         Some(it) => {
             let field = if it.part.is_empty() { field } else { format!("{field}.{}", it.part) };
@@ -110,8 +111,8 @@ fn judge(
         }
         None if users.get(index).is_none_or(BTreeSet::is_empty) => {
             let what = match &target.section {
-                None => format!("Service {:?}", target.name),
-                Some(port) => format!("port {port:?} of Service {:?}", target.name),
+                None => format!("{} {:?}", object.kind, target.name),
+                Some(port) => format!("port {port:?} of {} {:?}", object.kind, target.name),
             };
             let message = format!("no route that a Gateway here accepts calls {what}");
             problems.add(Severity::Note, field, message, "");
@@ -124,10 +125,10 @@ fn judge(
 fn refusal(
     view: &View<'_>,
     policy: &PolicyModel,
-    (service, target): (&ObjectRef, &TargetModel),
+    (object, target): (&ObjectRef, &TargetModel),
 ) -> Option<Refused> {
-    let name = format!("Service \"{}/{}\"", service.namespace, service.name);
-    let Some(found) = view.service(service) else {
+    let name = format!("{} \"{}/{}\"", object.kind, object.namespace, object.name);
+    let Some(ports) = port_names(view, object) else {
         return Some(Refused {
             reason: "TargetNotFound",
             message: format!("{name} not found"),
@@ -136,10 +137,8 @@ fn refusal(
         });
     };
     if let Some(section) = &target.section
-        && !found.ports.iter().any(|it| it.name == *section)
+        && !ports.contains(&section.as_str())
     {
-        let ports: Vec<&str> =
-            found.ports.iter().map(|it| it.name.as_str()).filter(|it| !it.is_empty()).collect();
         let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
         return Some(Refused {
             reason: "TargetNotFound",
@@ -148,7 +147,7 @@ fn refusal(
             part: "sectionName",
         });
     }
-    let first = winner(&view.policies_of(service), service, target.section.as_deref())?;
+    let first = winner(&view.policies_of(object), object, target.section.as_deref())?;
     let first = &first.meta.reference;
     (*first != policy.meta.reference).then(|| Refused {
         reason: "Conflicted",
@@ -159,6 +158,15 @@ fn refusal(
         next_step: "remove one of the two",
         part: "",
     })
+}
+
+/// The ports of a target that have a name; `None`: it is not there.
+fn port_names<'a>(view: &View<'a>, object: &ObjectRef) -> Option<Vec<&'a str>> {
+    let names: Vec<&str> = match object.kind {
+        Kind::ServiceEntry => view.entry(object)?.ports.iter().map(|it| it.name.as_str()).collect(),
+        _ => view.service(object)?.ports.iter().map(|it| it.name.as_str()).collect(),
+    };
+    Some(names.into_iter().filter(|it| !it.is_empty()).collect())
 }
 
 fn accepted(policy: &PolicyModel, refused: &[&Refused], authorities: &Authorities) -> Condition {
@@ -176,7 +184,7 @@ fn accepted(policy: &PolicyModel, refused: &[&Refused], authorities: &Authoritie
     let ignored: Vec<String> = policy
         .targets
         .iter()
-        .filter_map(|it| it.service.as_ref().err())
+        .filter_map(|it| it.object.as_ref().err())
         .map(|(group, kind)| format!("targets of kind {} have no effect", kind_name(kind, group)))
         .collect();
     Condition::yes("Accepted", "Accepted", generation).message(ignored.join("; "))

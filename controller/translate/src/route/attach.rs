@@ -4,7 +4,7 @@ use crate::gateway::{Offer, Parent};
 use crate::model::{Meta, kind_name};
 use crate::status::ParentRef;
 use crate::view::View;
-use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef};
+use sluice_crds::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, ObjectRef};
 use sluice_ir::{HostPattern, ListenerKey};
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub(crate) enum Named {
     /// A Gateway or ListenerSet.
     Parent(ObjectRef),
+    /// A ServiceEntry.
+    Entry(ObjectRef),
     /// Something that routes can't attach to.
     OtherKind(String),
 }
@@ -56,6 +58,9 @@ pub(crate) fn named(parent: &ParentRef, namespace: &str) -> Named {
         }
         (GATEWAY_API_GROUP, "ListenerSet") => {
             Named::Parent(ObjectRef::new(Kind::ListenerSet, namespace, &parent.name))
+        }
+        (ISTIO_GROUP, "ServiceEntry") => {
+            Named::Entry(ObjectRef::new(Kind::ServiceEntry, namespace, &parent.name))
         }
         (group, kind) => Named::OtherKind(kind_name(kind, group)),
     }

@@ -15,9 +15,10 @@ mod stream;
 mod streams;
 mod timing;
 
+pub(crate) use attach::{Applicant, Refused, Taken};
 pub(crate) use grpc::read as read_grpc;
 pub(crate) use http::read as read_http;
-pub(crate) use resolve::{RouteOutput, backend_ids, backend_keys, compute};
+pub(crate) use resolve::{Places, RouteOutput, backend_ids, backend_keys, compute};
 pub(crate) use stream::{
     StreamOutput, backend_ids as stream_backend_ids, backend_keys as stream_backend_keys,
     compute as compute_stream, key as stream_key,

@@ -5,17 +5,22 @@
 use super::attach::{self, Applicant, Named, Taken};
 use crate::backend::{self, BackendId, Caller, RefFailure, Target};
 use crate::destination::ServiceDomain;
+use crate::egress;
 use crate::model::{BackendReference, Fault, FaultReason, FilterModel, Meta, RouteModel, RuleModel};
 use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, ParentRef, RouteParentStatus, RouteStatus};
 use crate::traffic;
 use crate::view::View;
-use sluice_crds::{GATEWAY_API_GROUP, ObjectRef};
+use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef};
 use sluice_ir::{
     Attachment, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route, RouteKey,
     RouteTraffic, Rule, WeightedBackend,
 };
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Listeners and `HOST:PORT`, by ServiceEntry or by route.
+pub(crate) type Places = BTreeMap<ObjectRef, BTreeSet<(ListenerKey, String)>>;
 
 /// What a route makes.
 #[derive(Debug, Default)]
@@ -26,6 +31,8 @@ pub(crate) struct RouteOutput {
     pub(crate) status: Option<RouteStatus>,
     /// Listeners that accepted the route, each once, with their Gateway.
     pub(crate) accepted: Vec<(ListenerKey, ObjectRef)>,
+    /// By ServiceEntry that is a parent, where the route shapes what goes to it.
+    pub(crate) shapes: Places,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -103,7 +110,13 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
         rules,
         traffic,
     });
-    RouteOutput { route, status: placed.status, accepted: placed.accepted, problems: problems.into_list() }
+    RouteOutput {
+        route,
+        status: placed.status,
+        accepted: placed.accepted,
+        shapes: placed.shapes,
+        problems: problems.into_list(),
+    }
 }
 
 /// What TrafficPolicies set for a route and for its rules by name.
@@ -158,6 +171,8 @@ pub(super) struct Placed {
     pub(super) status: Option<RouteStatus>,
     /// Listeners that accepted the route, each once, with their Gateway.
     pub(super) accepted: Vec<(ListenerKey, ObjectRef)>,
+    /// By ServiceEntry that is a parent, where the route shapes what goes to it.
+    pub(super) shapes: Places,
 }
 
 /// Attaches a route to the listeners that take it.
@@ -177,6 +192,12 @@ pub(super) fn place(
             (Some(refused), _) => refused.clone(),
             (None, Err(condition)) => condition,
             (None, Ok(taken)) => {
+                if let Named::Entry(entry) = attach::named(written, &route.meta.reference.namespace) {
+                    let places = taken.iter().flat_map(|it| {
+                        it.hostnames.iter().map(move |name| (it.listener.clone(), name.to_string()))
+                    });
+                    placed.shapes.entry(entry).or_default().extend(places);
+                }
                 attach_to(taken, &mut attachments, &mut placed.accepted);
                 Condition::yes("Accepted", "Accepted", route.meta.generation)
             }
@@ -240,14 +261,19 @@ fn parent(
 ) -> Option<Result<Vec<Taken>, Condition>> {
     let field = format!("spec.parentRefs[{index}]");
     let reference = match attach::named(written, &route.meta.reference.namespace) {
-        Named::Parent(reference) => reference,
+        Named::Parent(reference) | Named::Entry(reference) => reference,
         Named::OtherKind(kind) => {
             let message = format!("parents of kind {kind} are not supported yet");
-            problems.add(Severity::Note, format!("{field}.kind"), message, "use a Gateway or ListenerSet");
+            let next_step = "use a Gateway, ListenerSet or ServiceEntry";
+            problems.add(Severity::Note, format!("{field}.kind"), message, next_step);
             return None;
         }
     };
-    match attach::listeners(view, route, written, &reference) {
+    let taken = match reference.kind {
+        Kind::ServiceEntry => egress::attach(view, route, written, &reference),
+        _ => attach::listeners(view, route, written, &reference),
+    };
+    match taken {
         None => {
             absent_parent(view, &reference, &field, problems);
             None
@@ -255,8 +281,15 @@ fn parent(
         Some(Ok(taken)) => Some(Ok(taken)),
         Some(Err(refused)) => {
             let next_step = match refused.reason {
+                "NoMatchingParent" if reference.kind == Kind::ServiceEntry => {
+                    "use a port of the ServiceEntry"
+                }
                 "NoMatchingParent" => "use a listener of the parent",
+                "NotAllowedByListeners" if reference.kind == Kind::ServiceEntry => {
+                    "move the route to the namespace of the ServiceEntry, or have an own ServiceEntry"
+                }
                 "NotAllowedByListeners" => "set allowedRoutes of the listener, or use another one",
+                _ if reference.kind == Kind::ServiceEntry => "use hosts of the ServiceEntry",
                 _ => "use a hostname that the listener has, or change the listener's",
             };
             let field = if refused.part.is_empty() { field } else { format!("{field}.{}", refused.part) };
@@ -269,10 +302,14 @@ fn parent(
 /// Says why a parent offers nothing: it is not there, it is another controller's, or its own parent is.
 fn absent_parent(view: &View<'_>, reference: &ObjectRef, field: &str, problems: &mut Problems) {
     let is_there = match reference.kind {
-        sluice_crds::Kind::ListenerSet => view.listener_set(reference).is_some(),
+        Kind::ListenerSet => view.listener_set(reference).is_some(),
+        Kind::ServiceEntry => view.entry(reference).is_some(),
         _ => view.gateway(reference).is_some(),
     };
-    if is_there {
+    if is_there && reference.kind == Kind::ServiceEntry {
+        let message = format!("no forward proxy here leads to {reference}; the route is left alone");
+        problems.add(Severity::Note, field, message, "see exportTo of the ServiceEntry");
+    } else if is_there {
         let message = format!("{reference} is not served here; the route is left alone");
         problems.add(Severity::Note, field, message, "see the problems of the parent");
     } else {
@@ -291,8 +328,18 @@ fn attach_to(
             accepted.push((it.listener.clone(), it.gateway));
         }
         if it.is_served {
-            attachments
-                .insert(it.listener.clone(), Attachment { listener: it.listener, hostnames: it.hostnames });
+            match attachments.entry(it.listener.clone()) {
+                Entry::Vacant(free) => {
+                    free.insert(Attachment { listener: it.listener, hostnames: it.hostnames });
+                }
+                // Several ServiceEntries, or ports of one, lead out by one forward proxy.
+                Entry::Occupied(mut known) if known.get().hostnames != it.hostnames => {
+                    let known = known.get_mut();
+                    let all: BTreeSet<_> = known.hostnames.iter().chain(it.hostnames.iter()).collect();
+                    known.hostnames = all.into_iter().cloned().collect();
+                }
+                Entry::Occupied(_) => {}
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! TLSRoute, TCPRoute and UDPRoute put together: their listeners, their backends, their status.
 
 use super::attach::Applicant;
-use super::resolve::{self, Placed, Resolver, judge, origin, place, report};
+use super::resolve::{self, Placed, Places, Resolver, judge, origin, place, report};
 use crate::backend::{self, BackendId, Caller};
 use crate::destination::ServiceDomain;
 use crate::model::StreamModel;
@@ -20,6 +20,8 @@ pub(crate) struct StreamOutput {
     pub(crate) status: Option<RouteStatus>,
     /// Listeners that accepted the route, each once, with their Gateway.
     pub(crate) accepted: Vec<(ListenerKey, ObjectRef)>,
+    /// By ServiceEntry that is a parent, where the route shapes what goes to it.
+    pub(crate) shapes: Places,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -63,7 +65,8 @@ pub(crate) fn compute(view: &View<'_>, model: &StreamModel) -> StreamOutput {
     let failed = failures.iter().map(|it| (it.reason, it.message.as_str()));
     let resolved = resolve::resolved_refs(model.meta.generation, failed.collect());
     let applicant = Applicant { meta: &model.meta, hostnames: &model.hostnames, parents: &model.parents };
-    let Placed { attachments, status, accepted } = place(view, applicant, &verdict, &resolved, &mut problems);
+    let Placed { attachments, status, accepted, shapes } =
+        place(view, applicant, &verdict, &resolved, &mut problems);
     let route = (!attachments.is_empty()).then(|| StreamRoute {
         key: key(&model.meta.reference),
         origin: origin(&model.meta.reference),
@@ -72,5 +75,5 @@ pub(crate) fn compute(view: &View<'_>, model: &StreamModel) -> StreamOutput {
         attachments,
         backends: backends.into(),
     });
-    StreamOutput { route, status, accepted, problems: problems.into_list() }
+    StreamOutput { route, status, accepted, shapes, problems: problems.into_list() }
 }

@@ -1,7 +1,7 @@
 //! The part of the translator that runs backends and endpoints, and decides which of them the snapshot has.
 
 use super::Translator;
-use crate::backend::{self, BackendId, BackendOutcome, RefFailure, Resolved};
+use crate::backend::{self, BackendId, BackendOutcome, RefFailure, Resolved, Source};
 use crate::reads::{Key, Node};
 use crate::view::View;
 use sluice_ir::{BackendKey, EndpointSetKey, Resource, ResourceKey};
@@ -28,9 +28,18 @@ impl Translator {
             self.dirty.insert(Node::Publish(backend.key.clone()));
             self.dirty.insert(Node::Endpoints(backend.endpoints.clone()));
         }
+        self.mark_policies_of_source(old.as_deref());
+        self.mark_policies_of_source(Some(&outcome));
         self.state.backends.insert(id.clone(), Arc::new(outcome));
         if !is_same_to_routes {
             self.mark_readers(&Key::Backend(id.clone()));
+        }
+    }
+
+    /// A policy is told which Gateways call the ServiceEntry that it targets.
+    fn mark_policies_of_source(&mut self, outcome: Option<&BackendOutcome>) {
+        if let Some(Ok(Resolved { source: Source::Entry { entry, .. }, .. })) = outcome {
+            self.mark_policies_of(entry);
         }
     }
 

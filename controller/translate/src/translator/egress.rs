@@ -1,31 +1,57 @@
 //! The part of the translator that runs what ServiceEntries let forward proxies reach.
 
 use super::Translator;
-use crate::egress;
+use crate::egress::{self, Proxies, Proxy};
 use crate::gateway::GatewayOutput;
 use crate::reads::{Key, Node};
+use crate::route::Places;
 use crate::view::View;
 use sluice_crds::{Name, ObjectRef};
-use sluice_ir::{ListenerKey, ListenerProtocol, Resource, ResourceKey};
-use std::collections::BTreeMap;
+use sluice_ir::{Listener, ListenerProtocol, Resource, ResourceKey};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Translator {
     /// Takes over which listeners of a Gateway are forward proxies.
     pub(super) fn install_forward_proxies(
         &mut self,
+        gateway: &ObjectRef,
         old: Option<&GatewayOutput>,
         new: Option<&GatewayOutput>,
     ) {
-        let (old, new) = (forward_proxies(old), forward_proxies(new));
+        let (old, new) = (forward_proxies(gateway, old), forward_proxies(gateway, new));
         if old == new {
             return;
         }
         for key in old.keys() {
-            self.state.forward_proxies.remove(key);
+            // A set that moved to another Gateway took its listeners with it.
+            if self.state.forward_proxies.get(key).is_some_and(|it| it.gateway == *gateway) {
+                self.state.forward_proxies.remove(key);
+            }
         }
         self.state.forward_proxies.extend(new);
         self.mark_readers(&Key::ForwardProxies);
+    }
+
+    /// Takes over which ways of ServiceEntries a route shapes. Costs a look at each entry that is a parent.
+    pub(super) fn install_shapes(&mut self, route: &ObjectRef, places: &Places) {
+        if self.state.shapes.is_empty() && places.is_empty() {
+            return;
+        }
+        let known = self.state.shapes.iter().filter(|(_, shapes)| shapes.0.contains_key(route));
+        let entries: BTreeSet<ObjectRef> =
+            known.map(|(entry, _)| entry.clone()).chain(places.keys().cloned()).collect();
+        for entry in entries {
+            let shapes = self.state.shapes.entry(entry.clone()).or_default();
+            let old = match places.get(&entry) {
+                Some(places) => shapes.0.insert(route.clone(), places.clone()),
+                None => shapes.0.remove(route),
+            };
+            if old.as_ref() != places.get(&entry) {
+                self.mark_readers(&Key::Shapes(entry.clone()));
+            }
+        }
+        self.state.shapes.retain(|_, shapes| !shapes.0.is_empty());
     }
 
     pub(super) fn run_egress(&mut self, node: &Node, reference: &ObjectRef) {
@@ -52,6 +78,7 @@ impl Translator {
             for route in &ways.tunnels {
                 self.output.put(Resource::StreamRoute(Arc::new(route.clone())));
             }
+            self.mark_policies_of(reference);
         }
         if !(ways.requests.is_empty() && ways.tunnels.is_empty()) {
             self.egress.insert(reference.clone(), ways);
@@ -59,9 +86,13 @@ impl Translator {
     }
 }
 
-/// The forward proxies among the listeners of a Gateway, each with the namespace of its Gateway or ListenerSet.
-fn forward_proxies(output: Option<&GatewayOutput>) -> BTreeMap<ListenerKey, Name> {
+/// The forward proxies among the listeners of a Gateway and its ListenerSets.
+fn forward_proxies(gateway: &ObjectRef, output: Option<&GatewayOutput>) -> Proxies {
     let listeners = output.into_iter().flat_map(|it| &it.listeners);
     let proxies = listeners.filter(|it| it.protocol == ListenerProtocol::ForwardProxy);
-    proxies.map(|it| (it.key.clone(), Name::from(it.origin.namespace.clone()))).collect()
+    let proxy = |it: &Arc<Listener>| {
+        let namespace = Name::from(it.origin.namespace.clone());
+        (it.key.clone(), Proxy { gateway: gateway.clone(), namespace })
+    };
+    proxies.map(proxy).collect()
 }

@@ -106,7 +106,7 @@ impl Translator {
         let orders = |it: &Option<GatewayOutput>| it.as_ref().map(|it| it.orders.clone()).unwrap_or_default();
         self.orders_changed |= orders(&old) != orders(&output);
         self.install_on_demand(reference, old.as_ref(), output.as_ref());
-        self.install_forward_proxies(old.as_ref(), output.as_ref());
+        self.install_forward_proxies(reference, old.as_ref(), output.as_ref());
         for listener in old.iter().flat_map(|it| &it.listeners) {
             let is_kept = output.iter().flat_map(|it| &it.listeners).any(|it| it.key == listener.key);
             // A set that moved to another Gateway took its listeners with it.

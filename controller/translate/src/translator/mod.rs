@@ -163,6 +163,7 @@ impl Translator {
                 parents: BTreeMap::new(),
                 on_demand: BTreeMap::new(),
                 forward_proxies: BTreeMap::new(),
+                shapes: BTreeMap::new(),
                 backends: BTreeMap::new(),
             },
             graph: Graph::default(),
@@ -345,6 +346,7 @@ impl Translator {
                 | Key::Issuer(_)
                 | Key::OnDemand(_)
                 | Key::ForwardProxies
+                | Key::Shapes(_)
                 | Key::Parent(_) => {}
             }
         }

@@ -1,13 +1,13 @@
 //! The part of the translator that runs policies: it finds the Gateways whose routes call what a policy targets.
 
 use super::Translator;
-use crate::backend::{BackendId, Caller, Target};
+use crate::backend::{BackendId, Caller, Source, Target};
 use crate::model::{PolicyModel, TargetModel};
 use crate::policy;
 use crate::reads::{Key, Node};
 use crate::status::Status;
 use crate::view::View;
-use sluice_crds::ObjectRef;
+use sluice_crds::{Kind, ObjectRef};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -50,20 +50,35 @@ impl Translator {
             return;
         }
         for id in before.into_iter().chain(after).flat_map(|it| &it.backends) {
-            if let Target::Service { service, .. } = &id.target {
-                let policies = self.state.store.policies_of(service).into_iter();
-                self.dirty.extend(policies.map(|it| Node::Policy(it.meta.reference.clone())));
-            }
+            let store = &self.state.store;
+            let objects: Vec<&ObjectRef> = match &id.target {
+                Target::Service { service, .. } => vec![service],
+                // Which of the entries it is may have changed as well.
+                Target::Hostname { host, .. } => {
+                    store.entries_of(host).iter().map(|it| &it.meta.reference).collect()
+                }
+            };
+            let policies = objects.into_iter().flat_map(|it| store.policies_of(it));
+            self.dirty.extend(policies.map(|it| Node::Policy(it.meta.reference.clone())));
         }
     }
 
-    /// The Gateways that call each target of a policy. Costs a look at each route that calls one of the Services.
+    /// Reruns the policies of a ServiceEntry, because forward proxies lead elsewhere by it now.
+    pub(super) fn mark_policies_of(&mut self, entry: &ObjectRef) {
+        let policies = self.state.store.policies_of(entry).into_iter();
+        self.dirty.extend(policies.map(|it| Node::Policy(it.meta.reference.clone())));
+    }
+
+    /// The Gateways that call each target of a policy. Costs a look at each route that calls one of them.
     fn policy_users(&self, policy: &PolicyModel) -> policy::Users {
         policy.targets.iter().map(|it| self.target_users(it)).collect()
     }
 
     fn target_users(&self, target: &TargetModel) -> BTreeSet<ObjectRef> {
-        let Ok(service) = &target.service else { return BTreeSet::new() };
+        let Ok(service) = &target.object else { return BTreeSet::new() };
+        if service.kind == Kind::ServiceEntry {
+            return self.entry_users(service, target.section.as_deref());
+        }
         let ports = self.state.store.services.get(service).map(|it| it.ports.as_slice()).unwrap_or_default();
         let port = target.section.as_ref().and_then(|name| ports.iter().find(|it| it.name == *name));
         let of_port = |port: u16, caller| BackendId {
@@ -81,18 +96,57 @@ impl Translator {
             }
             Target::Hostname { .. } => false,
         };
+        self.callers(ids.filter(is_meant))
+    }
+
+    /// The Gateways that call a port of a ServiceEntry, or any: by routes, or as forward proxies.
+    fn entry_users(&self, entry: &ObjectRef, section: Option<&str>) -> BTreeSet<ObjectRef> {
+        let ports = self.state.store.entries.get(entry).map(|it| it.ports.as_slice()).unwrap_or_default();
+        let number = section.and_then(|name| ports.iter().find(|it| it.name == name)).map(|it| it.number);
+        let is_meant = |id: &Arc<BackendId>| {
+            let resolved = self.state.backends.get(id).and_then(|it| it.as_ref().as_ref().ok());
+            let source = resolved.map(|it| &it.source);
+            id.caller != Caller::Udp
+                && matches!(source, Some(Source::Entry { entry: of, port, .. })
+                    if of == entry && number.is_none_or(|it| it == i64::from(*port)))
+        };
+        // Whoever leads to a host of the entry has read it.
+        let ids: Vec<_> = self
+            .graph
+            .readers(&Key::Object(entry.clone()))
+            .filter_map(|node| match node {
+                Node::Backend(id) => Some(id),
+                _ => None,
+            })
+            .filter(is_meant)
+            .collect();
+        self.callers(ids.iter())
+    }
+
+    /// The Gateways that lead to some backends.
+    fn callers<'a>(&self, ids: impl Iterator<Item = &'a Arc<BackendId>>) -> BTreeSet<ObjectRef> {
         let mut gateways = BTreeSet::new();
-        for id in ids.filter(is_meant) {
+        for id in ids {
             for node in self.graph.readers(&Key::Backend(id.clone())) {
-                let (Node::Route(route) | Node::Stream(route)) = node else { continue };
-                let accepted = self.accepted.get(&route).into_iter().flat_map(|it| it.iter());
-                for (_, gateway) in accepted {
-                    if !gateways.contains(gateway) {
-                        gateways.insert(gateway.clone());
+                match node {
+                    Node::Route(route) | Node::Stream(route) => {
+                        let accepted = self.accepted.get(&route).into_iter().flat_map(|it| it.iter());
+                        gateways.extend(accepted.map(|it| it.1.clone()));
                     }
+                    Node::Egress(entry) => gateways.extend(self.proxies_of(&entry, id)),
+                    _ => {}
                 }
             }
         }
         gateways
+    }
+
+    /// The Gateways whose forward proxies lead to a backend by a ServiceEntry.
+    fn proxies_of(&self, entry: &ObjectRef, id: &BackendId) -> BTreeSet<ObjectRef> {
+        let resolved = self.state.backends.get(id).and_then(|it| it.as_ref().as_ref().ok());
+        let (Some(ways), Some(resolved)) = (self.egress.get(entry), resolved) else { return BTreeSet::new() };
+        let listeners = ways.listeners_of(&resolved.backend.key);
+        let proxies = listeners.filter_map(|it| self.state.forward_proxies.get(it));
+        proxies.map(|it| it.gateway.clone()).collect()
     }
 }

@@ -24,6 +24,7 @@ impl Translator {
         let reads = if model.is_some() { view.into_reads() } else { Vec::new() };
         self.note_reads(node, reads);
         self.drop_unread(&ids);
+        self.install_shapes(reference, &output.shapes);
         self.install_route(node, reference, output);
         let uses = self.route_use(node, reference);
         self.mark_policies(used.as_ref(), uses.as_ref());
@@ -109,6 +110,7 @@ impl Translator {
         let reads = if model.is_some() { view.into_reads() } else { Vec::new() };
         self.note_reads(node, reads);
         self.drop_unread(&ids);
+        self.install_shapes(reference, &output.shapes);
         self.install_stream(node, reference, output);
         let uses = self.route_use(node, reference);
         self.mark_policies(used.as_ref(), uses.as_ref());

@@ -96,6 +96,7 @@ fn gateways() -> Vec<Slot> {
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), stream("udp", 9000, "UDP")], "allowedListeners": all_sets}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), https("edge")], "addresses": [{"value": "127.0.0.9"}]}}),
         json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(8081, "All")], "addresses": [{"type": "Hostname", "value": "a"}]}}),
+        json!({"spec": {"gatewayClassName": "sluice", "listeners": [http(80, "All"), stream("proxy", 3128, "sluice.dev/ForwardProxy")], "allowedListeners": all_sets}}),
     ];
     let set = |parent: &str, port: u16, host: &str| {
         json!({"spec": {"parentRef": {"name": parent, "namespace": "edge"}, "listeners": [
@@ -109,7 +110,23 @@ fn gateways() -> Vec<Slot> {
         json!({"certificateRefs": [{"name": "web", "namespace": "edge"}]});
     let mut udp = set("b", 9000, "");
     udp["spec"]["listeners"] = json!([stream("udp", 9000, "UDP"), stream("tcp", 9000, "TCP")]);
-    let s = vec![set("a", 8080, "a.example.com"), set("b", 80, ""), set("missing", 80, ""), secure, udp];
+    let mut proxy = set("b", 3129, "");
+    proxy["spec"]["listeners"] =
+        json!([{"name": "proxy", "port": 3129, "protocol": "sluice.dev/ForwardProxy"}]);
+    let moved = {
+        let mut it = proxy.clone();
+        it["spec"]["parentRef"]["name"] = json!("a");
+        it
+    };
+    let s = vec![
+        proxy,
+        moved,
+        set("a", 8080, "a.example.com"),
+        set("b", 80, ""),
+        set("missing", 80, ""),
+        secure,
+        udp,
+    ];
     let t = vec![set("a", 8080, "a.example.com"), aged, set("b", 8080, "")];
     let classes = vec![
         json!({"spec": {"controllerName": "sluice.dev/gateway-controller"}}),
@@ -136,7 +153,13 @@ fn routes() -> Vec<Slot> {
     let bad = json!({"matches": [{"path": {"value": "bad"}}]});
     let mut hosts = route(json!([parent("a")]), json!([{"backendRefs": [service("shop", 80)]}]));
     hosts["spec"]["hostnames"] = json!(["a.example.com", "b.test"]);
+    let entry = |port: Value| json!({"group": "networking.istio.io", "kind": "ServiceEntry", "name": "e", "port": port});
+    let mut shaped =
+        route(json!([entry(Value::Null), parent("a")]), json!([{"backendRefs": [host.clone()]}]));
+    shaped["spec"]["hostnames"] = json!(["api.test", "a.example.com"]);
     let r = vec![
+        shaped,
+        route(json!([entry(json!(80)), entry(json!(443))]), json!([bad, {"backendRefs": [host.clone()]}])),
         route(json!([parent("a")]), json!([{"backendRefs": [service("shop", 80), service("other", 80)]}])),
         route(json!([parent("a"), parent("b")]), json!([{"backendRefs": [host.clone()]}])),
         route(
@@ -152,7 +175,12 @@ fn routes() -> Vec<Slot> {
     named["spec"]["hostnames"] = json!(["a.example.com"]);
     let mut wild = route(json!([parent("a"), parent("b")]), json!([{"backendRefs": [service("other", 80)]}]));
     wild["spec"]["hostnames"] = json!(["*.example.com", "b.test"]);
-    let tls = vec![named, wild, route(json!([parent("a")]), json!([]))];
+    let tls = vec![
+        route(json!([entry(Value::Null)]), json!([{"backendRefs": [service("shop", 80)]}])),
+        named,
+        wild,
+        route(json!([parent("a")]), json!([])),
+    ];
     let udp = vec![
         route(json!([parent("b")]), json!([{"backendRefs": [service("shop", 53), service("shop", 80)]}])),
         route(json!([parent("b"), set("s")]), json!([{"backendRefs": [service("other", 53)]}])),
@@ -178,6 +206,10 @@ fn routes() -> Vec<Slot> {
             "shop",
             "t",
             vec![
+                route(
+                    json!([entry(json!(80)), parent("a")]),
+                    json!([{"backendRefs": [service("shop", 80)]}]),
+                ),
                 route(json!([parent("a"), set("s")]), json!([{"backendRefs": [service("other", 80)]}])),
                 route(
                     json!([{"name": "a", "namespace": "edge", "sectionName": "https"}]),
@@ -201,6 +233,8 @@ fn backends() -> Vec<Slot> {
     let mut dns = entry(json!(["*"]), "10.1.0.1");
     dns["spec"]["resolution"] = json!("DNS");
     dns["spec"]["endpoints"] = json!([]);
+    let mut secure = entry(json!([]), "10.1.0.7");
+    secure["spec"]["ports"] = json!([{"number": 80, "name": "http", "protocol": "HTTPS"}, {"number": 443, "name": "tls", "protocol": "TLS"}]);
     let mut old = entry(json!([]), "10.1.0.2");
     old["metadata"] = json!({"creationTimestamp": "2020-01-01T00:00:00Z"});
     vec![
@@ -264,7 +298,7 @@ fn backends() -> Vec<Slot> {
             "ServiceEntry",
             "shop",
             "e",
-            vec![entry(json!([]), "10.1.0.3"), entry(json!(["."]), "10.1.0.4"), dns],
+            vec![entry(json!([]), "10.1.0.3"), entry(json!(["."]), "10.1.0.4"), dns, secure],
         ),
         slot(
             "networking.istio.io/v1",
@@ -402,13 +436,19 @@ fn trust() -> Vec<Slot> {
     several["spec"]["targetRefs"] = json!([{"group": "", "kind": "Service", "name": "cart", "sectionName": "more"},
                                            {"group": "", "kind": "Service", "name": "gone"},
                                            {"group": "a.test", "kind": "Bucket", "name": "b"}]);
+    let of_entry = |section: Value, validation: Value| {
+        json!({"spec": {"targetRefs": [{"group": "networking.istio.io", "kind": "ServiceEntry", "name": "e", "sectionName": section}],
+                        "validation": validation}})
+    };
     let first = vec![
+        of_entry(Value::Null, system.clone()),
         policy("cart", Value::Null, of("ConfigMap", "ca")),
         policy("cart", json!("http"), of("Secret", "web")),
         aged,
         several,
     ];
     let second = vec![
+        of_entry(json!("http"), of("ConfigMap", "ca")),
         policy("cart", Value::Null, system),
         policy("cart", json!("http"), of("ConfigMap", "ca")),
         policy("cart", Value::Null, unknown),

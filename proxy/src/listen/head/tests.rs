@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::{HeadEnd, check};
+use super::{HeadEnd, align, check};
 use crate::listen::framing::Body;
 use crate::telemetry::Outcome;
 use proptest::prelude::*;
@@ -166,5 +166,29 @@ proptest! {
                 prop_assert!(text.iter().all(|byte| *byte >= b' ' && *byte != 0x7f || *byte == b'\t'));
             }
         }
+    }
+}
+
+#[test]
+fn the_host_of_a_target_is_written_as_the_host_field_has_it() {
+    let aligned = |head: &str| {
+        let mut head = head.as_bytes().to_vec();
+        assert!(check(&head, 100).is_ok());
+        align(&mut head);
+        String::from_utf8(head).unwrap()
+    };
+    assert_eq!(
+        aligned(
+            "GET HTTP://API.Example.com:80/A?b HTTP/1.1\r\nAccept: */*\r\nhost: \tapi.example.com:80 \r\n\r\n"
+        ),
+        "GET HTTP://api.example.com:80/A?b HTTP/1.1\r\nAccept: */*\r\nhost: \tapi.example.com:80 \r\n\r\n"
+    );
+    for same in [
+        "GET http://api.example.com/ HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
+        "GET /HTTP://A HTTP/1.1\r\nHost: a\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+    ] {
+        assert_eq!(aligned(same), same);
     }
 }

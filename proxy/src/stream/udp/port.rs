@@ -132,7 +132,13 @@ impl Port {
             dropped();
             return None;
         };
-        let speaker = Speaker { address: client, server_name: None, tls_version: None, host: Box::default() };
+        let speaker = Speaker {
+            address: client,
+            server_name: None,
+            subject: None,
+            tls_version: None,
+            host: Box::default(),
+        };
         let record = Record::begin(&self.engine, &way, speaker, Instant::now());
         let (session, run) = Session::begin(self.clone(), path, &way, record, slots);
         self.sessions.lock().insert(path, session.clone());

@@ -27,6 +27,7 @@ pub(super) fn push_json(out: &mut Vec<u8>, clock: &mut Clock, record: &AccessRec
         number(out, b",\"status\":", u64::from(record.status));
     }
     word(out, b",\"outcome\":\"", record.outcome.word());
+    optional(out, b",\"reason\":\"", record.reason.unwrap_or_default());
     number(out, b",\"request_bytes\":", record.request_bytes);
     number(out, b",\"response_bytes\":", record.response_bytes);
     out.extend_from_slice(b",\"duration_ms\":");
@@ -44,6 +45,7 @@ pub(super) fn push_json(out: &mut Vec<u8>, clock: &mut Clock, record: &AccessRec
     out.extend_from_slice(b",\"client_address\":\"");
     push_address(out, record.client);
     out.push(b'"');
+    optional(out, b",\"client_subject\":\"", record.client_subject.unwrap_or_default());
     optional(out, b",\"tls_server_name\":\"", record.server_name.unwrap_or_default());
     optional(out, b",\"tls_version\":\"", record.tls_version.unwrap_or_default());
     optional(out, b",\"user_agent\":\"", record.user_agent.unwrap_or_default());
@@ -93,6 +95,8 @@ pub(super) fn push_line(out: &mut Vec<u8>, clock: &mut Clock, record: &AccessRec
     if record.attempts > 1 {
         number(out, b" attempts=", u64::from(record.attempts));
     }
+    optional(out, b" reason=\"", record.reason.unwrap_or_default());
+    optional(out, b" subject=\"", record.client_subject.unwrap_or_default());
     optional(out, b" route=\"", record.route.unwrap_or_default());
     optional(out, b" rule=\"", record.rule.unwrap_or_default());
     optional(out, b" listener=\"", record.listener.unwrap_or_default());

@@ -32,6 +32,8 @@ pub struct AccessRecord<'a> {
     pub status: u16,
     /// How the request ended.
     pub outcome: Outcome,
+    /// Why it was refused, where the outcome alone does not say.
+    pub reason: Option<&'a str>,
     /// Body bytes received from the client.
     pub request_bytes: u64,
     /// Body bytes sent to the client.
@@ -46,6 +48,8 @@ pub struct AccessRecord<'a> {
     pub attempts: u32,
     /// The client, after PROXY protocol and believed forwarding headers.
     pub client: SocketAddr,
+    /// Subject of the certificate that the client showed, if an authority vouches for it.
+    pub client_subject: Option<&'a str>,
     /// Server name of the TLS handshake.
     pub server_name: Option<&'a str>,
     /// `1.2` or `1.3`.
@@ -85,11 +89,12 @@ pub const FIELDS: &[(&str, bool, &str)] = &[
     ("route", false, "The route object: `HTTPRoute shop/cart`."),
     ("rule", false, "Name of the rule, where it has one."),
     ("method", false, "Method as received; absent for a stream."),
-    ("host", false, "Host as received."),
-    ("path", false, "Path as received, without query; absent for a stream."),
+    ("host", false, "Host as received; of a tunnel its `HOST:PORT`."),
+    ("path", false, "Path as received, without query; absent for a stream, empty for a tunnel."),
     ("protocol", true, "`HTTP/1.1` or `HTTP/2`; of a stream `TLS`, `TCP` or `UDP`."),
     ("status", false, "Status that the client got; absent when it got none."),
     ("outcome", true, "How the request ended: a word of [outcomes](outcomes.md)."),
+    ("reason", false, "Why it was refused, where the outcome alone does not say."),
     ("request_bytes", true, "Body bytes received from the client; of a stream all bytes."),
     ("response_bytes", true, "Body bytes sent to the client; of a stream all bytes."),
     (
@@ -108,6 +113,11 @@ pub const FIELDS: &[(&str, bool, &str)] = &[
         "client_address",
         true,
         "Address and port of the client, after PROXY protocol and believed forwarding headers.",
+    ),
+    (
+        "client_subject",
+        false,
+        "Subject of the certificate that the client showed (RFC 4514), if an authority vouches for it.",
     ),
     ("tls_server_name", false, "Server name of the TLS handshake."),
     ("tls_version", false, "`1.2` or `1.3`."),

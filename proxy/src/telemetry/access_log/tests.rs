@@ -26,6 +26,7 @@ fn full() -> AccessRecord<'static> {
         protocol: "HTTP/2",
         status: 200,
         outcome: Outcome::Served,
+        reason: Some("too many"),
         request_bytes: 12,
         response_bytes: 3_456,
         duration: Duration::from_micros(1_234),
@@ -33,6 +34,7 @@ fn full() -> AccessRecord<'static> {
         upstream_duration: Some(Duration::from_micros(900)),
         attempts: 2,
         client: "[2001:db8::1]:40000".parse().unwrap(),
+        client_subject: Some("CN=client,O=Shop"),
         server_name: Some("shop.example.com"),
         tls_version: Some("1.3"),
         user_agent: Some(b"curl/8.5"),
@@ -50,6 +52,8 @@ fn bare() -> AccessRecord<'static> {
         host: "",
         status: 0,
         outcome: Outcome::ClientGone,
+        reason: None,
+        client_subject: None,
         upstream: None,
         upstream_duration: None,
         attempts: 0,
@@ -145,7 +149,7 @@ fn text_is_one_line_for_people() {
         logged(AccessLog::Text, &full()),
         "2026-11-23T01:35:15.123Z 200 served 1.234ms \"GET shop.example.com/cart HTTP/2\" in=12 out=3456 \
          client=[2001:db8::1]:40000 upstream=10.1.2.3:8080 upstream_duration=0.900ms attempts=2 \
-         route=\"HTTPRoute shop/cart\" rule=\"main\" listener=\"https\" sni=\"shop.example.com\" \
+         reason=\"too many\" subject=\"CN=client,O=Shop\" route=\"HTTPRoute shop/cart\" rule=\"main\" listener=\"https\" sni=\"shop.example.com\" \
          tls=\"1.3\" agent=\"curl/8.5\" id=\"abc-1\" trace=\"0af7651916cd43dd8448eb211c80319c\"\n"
     );
     assert_eq!(

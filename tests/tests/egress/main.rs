@@ -1,6 +1,9 @@
 //! Ways around the rules of a forward proxy: none leads to a host that no ServiceEntry names.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod doors;
+mod shaped;
+
 use sluice_tests::{Sluice, loopback, tls};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,13 +16,13 @@ use tokio::time::timeout;
 
 /// A server that counts who reaches it, and answers `NAME` whatever is said.
 #[derive(Clone)]
-struct Target {
-    address: SocketAddr,
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
     reached: Arc<AtomicUsize>,
 }
 
 impl Target {
-    async fn start(name: &'static str) -> Self {
+    pub(crate) async fn start(name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Self { address: listener.local_addr().unwrap(), reached: Arc::default() };
         let reached = target.reached.clone();
@@ -37,7 +40,7 @@ impl Target {
         target
     }
 
-    fn reached(&self) -> usize {
+    pub(crate) fn reached(&self) -> usize {
         self.reached.load(Ordering::SeqCst)
     }
 }
@@ -81,7 +84,7 @@ spec:
 }
 
 /// Says it and hears all that comes back.
-async fn say(proxy: SocketAddr, bytes: &[u8]) -> String {
+pub(crate) async fn say(proxy: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(proxy).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut back = Vec::new();
@@ -89,11 +92,11 @@ async fn say(proxy: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&back).into_owned()
 }
 
-fn get(target: &str, host: &str) -> String {
+pub(crate) fn get(target: &str, host: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
 }
 
-fn connect(target: &str) -> String {
+pub(crate) fn connect(target: &str) -> String {
     format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
 }
 
@@ -110,6 +113,7 @@ async fn what_a_service_entry_names_is_reached_and_nothing_else() {
     for open in [
         get("http://allowed.example.com/", "allowed.example.com"),
         get("http://allowed.example.com:80/", "allowed.example.com:80"),
+        get("HTTP://Allowed.Example.COM/", "allowed.example.com"),
         connect("allowed.example.com:80"),
         connect("allowed.example.com.:5432"),
     ] {
@@ -129,6 +133,7 @@ async fn what_a_service_entry_names_is_reached_and_nothing_else() {
         format!("2130706433:{port}"),
         format!("0x7f000001:{port}"),
         format!("0177.0.0.1:{port}"),
+        format!("0x7f.1:{port}"),
         format!("[::1]:{port}"),
         format!("[::ffff:127.0.0.1]:{port}"),
         format!("[::ffff:7f00:1]:{port}"),
@@ -165,6 +170,7 @@ async fn what_a_service_entry_names_is_reached_and_nothing_else() {
         get(&format!("http://allowed.example.com@127.0.0.1:{port}/"), &format!("127.0.0.1:{port}")),
         connect(&format!("allowed.example.com:80@127.0.0.1:{port}")),
         get("https://allowed.example.com/", "allowed.example.com:443"),
+        get("https://allowed.example.com/", "allowed.example.com"),
         get("ftp://allowed.example.com/", "allowed.example.com"),
         connect("allowed.example.com"),
         get("http://allowed%2eexample.com/", "allowed%2eexample.com"),
@@ -188,7 +194,10 @@ async fn what_a_service_entry_names_is_reached_and_nothing_else() {
     println!("{} ways around, none leads anywhere", closed.len());
     sluice_tests::eventually("refusals are in the access log, which is off", || async {
         let log = sluice.said();
-        log.contains("egress_refused") && log.contains("secret.example.com")
+        log.contains("egress_refused")
+            && log.contains("secret.example.com")
+            && log.contains("no ServiceEntry lets the destination be reached")
+            && log.contains("client=127.0.0.1:")
     })
     .await;
 }
