@@ -13,7 +13,7 @@ use crate::reads::Key;
 use crate::status::Condition;
 use crate::store::Store;
 use crate::translator::Options;
-use sluice_crds::{Kind, ObjectRef};
+use sluice_crds::{Kind, Name, ObjectRef};
 use sluice_ir::{Locality, OnDemandKey};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
