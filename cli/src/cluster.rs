@@ -102,6 +102,7 @@ pub fn resource(api_version: &str, kind: &str) -> anyhow::Result<ApiResource> {
         "GatewayParameters" => "gatewayparameters",
         "CertificateIssuer" => "certificateissuers",
         "TrafficPolicy" => "trafficpolicies",
+        "HealthCheckPolicy" => "healthcheckpolicies",
         "GRPCRoute" => "grpcroutes",
         "HTTPRoute" => "httproutes",
         "Lease" => "leases",

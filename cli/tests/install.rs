@@ -50,6 +50,7 @@ fn a_dry_run_prints_every_object_without_a_cluster() {
             "CustomResourceDefinition gatewayparameters.sluice.dev",
             "CustomResourceDefinition certificateissuers.sluice.dev",
             "CustomResourceDefinition trafficpolicies.sluice.dev",
+            "CustomResourceDefinition healthcheckpolicies.sluice.dev",
             "ServiceAccount sluice-controller",
             "ClusterRole sluice-controller",
             "ClusterRoleBinding sluice-controller",

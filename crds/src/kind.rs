@@ -54,11 +54,13 @@ pub enum Kind {
     CertificateIssuer,
     /// Our own.
     TrafficPolicy,
+    /// Our own.
+    HealthCheckPolicy,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -80,6 +82,7 @@ impl Kind {
         Self::GatewayParameters,
         Self::CertificateIssuer,
         Self::TrafficPolicy,
+        Self::HealthCheckPolicy,
     ];
 
     /// The kind as written in a manifest.
@@ -106,6 +109,7 @@ impl Kind {
             Self::GatewayParameters => "GatewayParameters",
             Self::CertificateIssuer => "CertificateIssuer",
             Self::TrafficPolicy => "TrafficPolicy",
+            Self::HealthCheckPolicy => "HealthCheckPolicy",
         }
     }
 
@@ -125,7 +129,10 @@ impl Kind {
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceEntry | Self::DestinationRule => ISTIO_GROUP,
-            Self::GatewayParameters | Self::CertificateIssuer | Self::TrafficPolicy => SLUICE_GROUP,
+            Self::GatewayParameters
+            | Self::CertificateIssuer
+            | Self::TrafficPolicy
+            | Self::HealthCheckPolicy => SLUICE_GROUP,
         }
     }
 
@@ -146,7 +153,10 @@ impl Kind {
             | Self::Node
             | Self::EndpointSlice => &["v1"],
             Self::ServiceEntry | Self::DestinationRule => &["v1", "v1beta1", "v1alpha3"],
-            Self::GatewayParameters | Self::CertificateIssuer | Self::TrafficPolicy => &["v1alpha1"],
+            Self::GatewayParameters
+            | Self::CertificateIssuer
+            | Self::TrafficPolicy
+            | Self::HealthCheckPolicy => &["v1alpha1"],
         }
     }
 

@@ -2,13 +2,14 @@
 //!
 //! Gateway API kinds come from the `gateway-api` crate (experimental channel; BackendTLSPolicy is only in the standard
 //! one), core kinds from `k8s-openapi`;
-//! Istio's [`ServiceEntry`] and [`DestinationRule`], our own [`GatewayParameters`], [`CertificateIssuer`] and [`TrafficPolicy`] are written
-//! here. [`Object`] holds one of any kind and [`Object::parse`] reads it from JSON with errors that name the field.
+//! Istio's [`ServiceEntry`] and [`DestinationRule`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
+//! [`HealthCheckPolicy`] are written here. [`Object`] holds one of any kind and [`Object::parse`] reads it from JSON with errors that name the field.
 //!
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
 
 mod deployment;
 mod destination_rule;
+mod health;
 mod issuer;
 mod issuer_solvers;
 mod kind;
@@ -48,6 +49,10 @@ pub use destination_rule::{
 pub use gatewayclasses::GatewayClass;
 pub use gateways::Gateway;
 pub use grpcroutes::GrpcRoute;
+pub use health::{
+    GrpcHealthSpec, HEALTH_CRD_YAML, HealthCheckPolicy, HealthCheckPolicySpec, HealthCheckType,
+    HealthInitialState, HealthMethod, HealthTargetRef, HealthTls, HttpHealthSpec,
+};
 pub use httproutes::HttpRoute;
 pub use issuer::{
     AccountBindingSpec, BudgetsSpec, CertificateIssuer, CertificateIssuerSpec, CertificateIssuerStatus,

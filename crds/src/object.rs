@@ -2,8 +2,8 @@
 
 use crate::{
     BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass,
-    GatewayParameters, GrpcRoute, HttpRoute, Kind, ListenerSet, Name, Namespace, Node, ReferenceGrant,
-    Secret, Service, ServiceEntry, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute,
+    GatewayParameters, GrpcRoute, HealthCheckPolicy, HttpRoute, Kind, ListenerSet, Name, Namespace, Node,
+    ReferenceGrant, Secret, Service, ServiceEntry, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -142,6 +142,7 @@ object!(
     GatewayParameters(GatewayParameters),
     CertificateIssuer(CertificateIssuer),
     TrafficPolicy(TrafficPolicy),
+    HealthCheckPolicy(HealthCheckPolicy),
 );
 
 impl fmt::Debug for Object {

@@ -1,8 +1,8 @@
 //! "Did you mean": the closest known word, and the fields that an object has at some place.
 
 use crate::{
-    BackendTlsPolicy, CertificateIssuer, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute,
-    Kind, ListenerSet, ReferenceGrant, TrafficPolicy,
+    BackendTlsPolicy, CertificateIssuer, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
+    HealthCheckPolicy, HttpRoute, Kind, ListenerSet, ReferenceGrant, TrafficPolicy,
 };
 use kube::CustomResourceExt;
 use serde_json::Value;
@@ -31,6 +31,7 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         Kind::GatewayParameters => GatewayParameters::crd(),
         Kind::CertificateIssuer => CertificateIssuer::crd(),
         Kind::TrafficPolicy => TrafficPolicy::crd(),
+        Kind::HealthCheckPolicy => HealthCheckPolicy::crd(),
         Kind::TlsRoute
         | Kind::TcpRoute
         | Kind::UdpRoute

@@ -1,6 +1,6 @@
 //! Backends and the endpoints behind them.
 
-use crate::{BackendKey, BackendPolicy, EndpointSetKey, Origin, Topology, UpstreamTls};
+use crate::{BackendKey, BackendPolicy, EndpointSetKey, HealthCheck, Origin, Topology, UpstreamTls};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +22,9 @@ pub struct Backend {
     /// What a DestinationRule says; most backends have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Box<BackendPolicy>>,
+    /// How its endpoints are asked whether they are well; `None`: they are not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Box<HealthCheck>>,
 }
 
 /// What a backend speaks (`appProtocol`, GEP-1911).

@@ -16,6 +16,7 @@ mod destination;
 mod duration;
 mod filter;
 mod gateway;
+mod health;
 mod host;
 mod key;
 mod kind;
@@ -47,6 +48,7 @@ pub use filter::{
     Cors, CorsOrigin, Fail, Filter, HeaderEdit, HeaderField, Mirror, PathEdit, Ratio, Redirect, Rewrite,
 };
 pub use gateway::{AccessLog, ClientCertificateField, Gateway, Limits, ProxyProtocol, Settings};
+pub use health::{HealthCheck, HealthProbe, StatusRange};
 pub use host::HostPattern;
 pub use key::{
     BackendKey, CertificateKey, ChallengeKey, EndpointSetKey, GatewayKey, ListenerKey, OnDemandKey, RouteKey,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kinds that a control plane of this version names.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "Gateway",
     "ListenerSet",
     "HTTPRoute",
@@ -22,6 +22,7 @@ const KINDS: [&str; 15] = [
     "GatewayParameters",
     "CertificateIssuer",
     "TrafficPolicy",
+    "HealthCheckPolicy",
 ];
 
 /// Stands for the kinds that are too many to keep.

@@ -360,6 +360,37 @@ fn backend_policy() -> BoxedStrategy<Box<BackendPolicy>> {
         .boxed()
 }
 
+fn health_check() -> impl Strategy<Value = Box<HealthCheck>> {
+    let statuses = vec((200..400_u16, 400..600_u16), 1..3);
+    let statuses =
+        statuses.prop_map(|all| all.into_iter().map(|(first, last)| StatusRange { first, last }).collect());
+    let probe = prop_oneof![
+        Just(HealthProbe::Tcp),
+        (text(), text()).prop_map(|(host, service)| HealthProbe::Grpc { host, service }),
+        (any::<bool>(), text(), text(), statuses).prop_map(|(is_head, path, host, statuses)| {
+            HealthProbe::Http { is_head, path, host, statuses }
+        }),
+    ];
+    let port = option::of(1..=u16::MAX);
+    (origin(), probe, port, any::<(bool, bool, u8)>(), 1..9_u32).prop_map(
+        |(origin, probe, port, (is_plain, starts_pending, percent), count)| {
+            Box::new(HealthCheck {
+                origin,
+                probe,
+                port,
+                is_plain,
+                interval: Duration::from_secs(10),
+                timeout: Duration::from_millis(u64::from(count)),
+                jitter_percent: percent,
+                unhealthy_after: count,
+                healthy_after: count,
+                starts_pending,
+                min_healthy_percent: percent,
+            })
+        },
+    )
+}
+
 fn backend() -> impl Strategy<Value = Resource> {
     let protocols = prop_oneof![
         Just(BackendProtocol::Http1),
@@ -367,17 +398,20 @@ fn backend() -> impl Strategy<Value = Resource> {
         Just(BackendProtocol::Tcp),
         Just(BackendProtocol::Udp)
     ];
-    let rest = (option::of(upstream_tls()), option::of(backend_policy()));
-    (text(), origin(), protocols, text(), rest).prop_map(|(key, origin, protocol, set, (tls, policy))| {
-        Resource::Backend(Arc::new(Backend {
-            key: BackendKey::new(key),
-            origin,
-            protocol,
-            endpoints: EndpointSetKey::new(set),
-            tls,
-            policy,
-        }))
-    })
+    let rest = (option::of(upstream_tls()), option::of(backend_policy()), option::of(health_check()));
+    (text(), origin(), protocols, text(), rest).prop_map(
+        |(key, origin, protocol, set, (tls, policy, health))| {
+            Resource::Backend(Arc::new(Backend {
+                key: BackendKey::new(key),
+                origin,
+                protocol,
+                endpoints: EndpointSetKey::new(set),
+                tls,
+                policy,
+                health,
+            }))
+        },
+    )
 }
 
 fn topology() -> impl Strategy<Value = Arc<Topology>> {

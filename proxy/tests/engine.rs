@@ -109,6 +109,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 endpoints,
                 tls: None,
                 policy: None,
+                health: None,
             })),
             Resource::Route(Arc::new(ir::Route {
                 key: ir::RouteKey::new("HTTPRoute/default/app"),

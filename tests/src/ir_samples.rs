@@ -93,6 +93,7 @@ pub fn backend(name: &str, protocol: ir::BackendProtocol) -> Arc<ir::Backend> {
         endpoints: ir::EndpointSetKey::new(format!("Service/default/{name}:80")),
         tls: None,
         policy: None,
+        health: None,
     })
 }
 

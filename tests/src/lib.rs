@@ -12,6 +12,7 @@
 pub mod acme;
 pub mod backends;
 pub mod client;
+pub mod dnsmasq;
 pub mod ir_samples;
 pub mod load;
 pub mod manifests;

@@ -1,10 +1,11 @@
-//! What a policy or a DestinationRule says of a backend, in words.
+//! What policies and DestinationRules say of a backend, in words.
 
 use super::describe::{balancing, duration};
 use super::places::Places;
 use super::report::Part;
 use sluice_ir::{
-    Backend, BackendPolicy, HashKey, HashTable, LocalityPolicy, Trust, UpstreamTls, WantedLabel,
+    Backend, BackendPolicy, HashKey, HashTable, HealthCheck, HealthProbe, LocalityPolicy, Trust, UpstreamTls,
+    WantedLabel,
 };
 
 /// One line for each thing that it says.
@@ -18,7 +19,24 @@ pub(super) fn parts(backend: &Backend, places: &mut Places<'_>) -> Vec<Part> {
         let position = places.of(&policy.origin);
         parts.extend(lines.map(|it| Part::new(format!("{it}, by {}", policy.origin), position.clone())));
     }
+    if let Some(check) = &backend.health {
+        parts.push(Part::new(format!("{}, by {}", health(check), check.origin), places.of(&check.origin)));
+    }
     parts
+}
+
+fn health(it: &HealthCheck) -> String {
+    let asked = match &it.probe {
+        HealthProbe::Http { is_head, path, host, .. } => {
+            format!("{} {path} of {host:?}", if *is_head { "HEAD" } else { "GET" })
+        }
+        HealthProbe::Grpc { service, .. } if service.is_empty() => "gRPC health".to_owned(),
+        HealthProbe::Grpc { service, .. } => format!("gRPC health of {service:?}"),
+        HealthProbe::Tcp => "a connection".to_owned(),
+    };
+    let port = it.port.map(|port| format!(" at port {port}")).unwrap_or_default();
+    let (every, out, back) = (duration(it.interval), it.unhealthy_after, it.healthy_after);
+    format!("health check: {asked}{port} every {every}; out after {out} failed, back after {back} good")
 }
 
 fn tls(it: &UpstreamTls) -> String {

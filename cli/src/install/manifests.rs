@@ -15,11 +15,12 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "sluice");
 pub const CONTROLLER: &str = "sluice-controller";
 
 /// The files in the order of application; a file may hold several objects.
-const BASE: [&str; 11] = [
+const BASE: [&str; 12] = [
     include_str!("../../../deploy/base/namespace.yaml"),
     sluice_crds::PARAMETERS_CRD_YAML,
     sluice_crds::ISSUER_CRD_YAML,
     sluice_crds::TRAFFIC_CRD_YAML,
+    sluice_crds::HEALTH_CRD_YAML,
     include_str!("../../../deploy/base/service-account.yaml"),
     include_str!("../../../deploy/base/cluster-role.yaml"),
     include_str!("../../../deploy/base/cluster-role-binding.yaml"),

@@ -25,7 +25,7 @@ controller gone nobody would clean up behind them: delete them first, or keep th
 
 Exit status: 0 removed (or nothing was there), 2 not removed.")]
 pub struct UninstallArgs {
-    /// Remove the CRDs of GatewayParameters, CertificateIssuer and TrafficPolicy too, and with them all objects of the kinds.
+    /// Remove the CRDs of GatewayParameters, CertificateIssuer, TrafficPolicy and HealthCheckPolicy too, and with them all objects of the kinds.
     #[arg(long)]
     pub purge_crds: bool,
     /// Remove the controller although Gateways exist: they go on serving what they last got.

@@ -223,6 +223,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 endpoints: set_key(set),
                 tls: None,
                 policy: None,
+                health: None,
             })),
             Edit::Set { slot, size } => Resource::EndpointSet(Arc::new(ir::EndpointSet {
                 is_external: false,

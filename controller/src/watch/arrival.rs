@@ -74,8 +74,10 @@ pub(crate) fn read(kind: Kind, mut value: Value) -> Result<Read, ParseError> {
 
 /// Whether we write a status for objects of the kind.
 pub fn has_status(kind: Kind) -> bool {
-    matches!(kind, Kind::CertificateIssuer | Kind::DestinationRule | Kind::TrafficPolicy)
-        || kind.group() == sluice_crds::GATEWAY_API_GROUP && kind != Kind::ReferenceGrant
+    matches!(
+        kind,
+        Kind::CertificateIssuer | Kind::DestinationRule | Kind::TrafficPolicy | Kind::HealthCheckPolicy
+    ) || kind.group() == sluice_crds::GATEWAY_API_GROUP && kind != Kind::ReferenceGrant
 }
 
 fn is_route(kind: Kind) -> bool {

@@ -13,6 +13,7 @@ mod backend;
 mod destination;
 mod egress;
 mod gateway;
+mod health;
 mod issuer;
 mod model;
 mod output;

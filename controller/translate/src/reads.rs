@@ -78,6 +78,8 @@ pub(crate) enum Node {
     Publish(BackendKey),
     /// Status of a DestinationRule.
     Destination(ObjectRef),
+    /// Status of a HealthCheckPolicy.
+    Health(ObjectRef),
     /// The endpoints of one port.
     Endpoints(EndpointSetKey),
     /// Statuses of a Gateway and its ListenerSets.

@@ -1,6 +1,7 @@
 //! The objects as they were last seen, in our own terms, with the indexes that computations look through.
 
 use crate::destination::{DestinationModel, ServiceDomain};
+use crate::health::HealthModel;
 use crate::model::{BackendModel, Fault, FaultReason};
 use crate::model::{
     ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, IssuerModel, ParametersModel,
@@ -41,12 +42,15 @@ pub(crate) struct Store {
     pub(crate) parameters: Map<ParametersModel>,
     pub(crate) issuers: Map<IssuerModel>,
     pub(crate) traffic: Map<TrafficModel>,
+    pub(crate) health: Map<HealthModel>,
     sets_by_gateway: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     slices_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     policies_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     entries_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
     /// TrafficPolicies by the Gateways, ListenerSets and routes that they target.
     traffic_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
+    /// HealthCheckPolicies by the Services and ServiceEntries that they target.
+    health_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     destinations_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
     parent_refs: Shared<ParentRef>,
     parent_lists: Shared<[Arc<ParentRef>]>,
@@ -175,6 +179,11 @@ impl Store {
                     self.move_traffic(&reference, old.as_deref(), &mut touched);
                 }
             }
+            Object::HealthCheckPolicy(it) => {
+                if let Some(old) = put(&mut self.health, &reference, crate::health::read(&it)) {
+                    self.move_health(&reference, old.as_deref(), &mut touched);
+                }
+            }
             Object::GatewayParameters(it) => {
                 if put(&mut self.parameters, &reference, ParametersModel::read(&it)).is_some() {
                     touched.keys.push(Key::Object(reference));
@@ -289,6 +298,11 @@ impl Store {
                     self.move_traffic(&reference, Some(&old), &mut touched);
                 }
             }
+            Kind::HealthCheckPolicy => {
+                if let Some(old) = self.health.remove(&reference) {
+                    self.move_health(&reference, Some(&old), &mut touched);
+                }
+            }
             Kind::GatewayParameters => {
                 touch_removed(self.parameters.remove(&reference), reference, &mut touched)
             }
@@ -400,6 +414,20 @@ impl Store {
         touched.nodes.push(Node::Traffic(reference.clone()));
     }
 
+    /// A policy is part of what is known of its targets: whoever reads those reads it.
+    fn move_health(&mut self, reference: &ObjectRef, old: Option<&HealthModel>, touched: &mut Touched) {
+        let new = self.health.get(reference).cloned();
+        for target in old.into_iter().flat_map(HealthModel::objects) {
+            reindex(&mut self.health_by_target, reference, Some(target), None);
+            touched.keys.push(Key::Object(target.clone()));
+        }
+        for target in new.iter().flat_map(|it| it.objects()) {
+            reindex(&mut self.health_by_target, reference, None, Some(target));
+            touched.keys.push(Key::Object(target.clone()));
+        }
+        touched.nodes.push(Node::Health(reference.clone()));
+    }
+
     fn move_entry(&mut self, reference: &ObjectRef, old: &[String], new: &[String], touched: &mut Touched) {
         for host in old {
             reindex(&mut self.entries_by_host, reference, Some(host), None);
@@ -474,6 +502,16 @@ impl Store {
         policies
     }
 
+    /// The HealthCheckPolicies that target an object or a port of it, oldest first, then by name: the order in which they
+    /// win.
+    pub(crate) fn health_of(&self, target: &ObjectRef) -> Vec<&Arc<HealthModel>> {
+        let references = self.health_by_target.get(target).into_iter().flatten();
+        let mut policies: Vec<_> = references.filter_map(|it| self.health.get(it)).collect();
+        policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
+        policies
+    }
+
+    /// The ServiceEntries that name a host, oldest first.
     pub(crate) fn entries_of(&self, host: &str) -> Vec<&Arc<EntryModel>> {
         let references = self.entries_by_host.get(host).into_iter().flatten();
         let mut entries: Vec<_> = references.filter_map(|it| self.entries.get(it)).collect();

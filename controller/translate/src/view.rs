@@ -4,6 +4,7 @@ use crate::backend::{BackendId, BackendOutcome};
 use crate::destination::{DestinationModel, ServiceDomain};
 use crate::egress::{Proxies, Shapes};
 use crate::gateway::{CertificateOutcome, Lost, Parent};
+use crate::health::HealthModel;
 use crate::issuer::{IssuerOutcome, OnDemandListener};
 use crate::model::{
     ConfigMapModel, EntryModel, GatewayModel, IssuerModel, ParametersModel, PolicyModel, RouteModel,
@@ -171,6 +172,18 @@ impl<'a> View<'a> {
     /// touches its targets and the other policies of the same target.
     pub(crate) fn traffic_of(&self, target: &ObjectRef) -> Vec<&'a Arc<TrafficModel>> {
         self.state.store.traffic_of(target)
+    }
+
+    /// Only for the policy's own computation, which runs when the policy changes and need not note that.
+    pub(crate) fn health(&self, reference: &ObjectRef) -> Option<&'a Arc<HealthModel>> {
+        self.state.store.health.get(reference)
+    }
+
+    /// The HealthCheckPolicies that target a Service or ServiceEntry, in the order in which they win. They are read with
+    /// the target: a policy that comes or goes touches it.
+    pub(crate) fn health_of(&self, target: &ObjectRef) -> Vec<&'a Arc<HealthModel>> {
+        self.note_object(target);
+        self.state.store.health_of(target)
     }
 
     pub(crate) fn entry(&self, reference: &ObjectRef) -> Option<&'a Arc<EntryModel>> {

@@ -141,6 +141,7 @@ mod tests {
             endpoints: ir::EndpointSetKey::new("Service/shop/cart:80"),
             tls: None,
             policy: None,
+            health: None,
         }))
     }
 

@@ -1,6 +1,7 @@
 //! Turns deltas into runtimes. Cost follows the size of the change: an edited route is compiled once and put into the
 //! tables of its listeners; a moved endpoint touches its pool and nothing else.
 
+use super::checks;
 use super::levels::Levels;
 use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::{self, Backends};
@@ -227,7 +228,10 @@ impl Compiler {
         if touched.backends.is_empty() {
             return;
         }
+        let mut asked = AHashSet::new();
         for key in &touched.backends {
+            let versions = [self.backends.get(key).map(|it| &it.backend), self.snapshot.backends.get(key)];
+            asked.extend(checks::sets(versions));
             match self.snapshot.backends.get(key).and_then(|backend| self.backend(backend)) {
                 Some(runtime) => drop(self.backends.insert(key.clone(), runtime)),
                 None => {
@@ -235,6 +239,7 @@ impl Compiler {
                 }
             }
         }
+        checks::place(&asked, &self.backends, &self.snapshot, &self.upstreams);
         for (key, route) in &self.snapshot.routes {
             if !touched.routes.contains(key) && names_any(route, &touched.backends) {
                 touched.routes.insert(key.clone());

@@ -152,6 +152,7 @@ mod tests {
             endpoints: ir::EndpointSetKey::new(name),
             tls: None,
             policy: None,
+            health: None,
         }))
     }
 

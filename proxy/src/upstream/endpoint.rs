@@ -1,15 +1,18 @@
 //! One endpoint: its load and its health, shared by all routes that reach it.
 //!
-//! A [`Picked`] endpoint counts as one request in flight until it is dropped. Health is passive: consecutive
-//! failures send an endpoint to rest, longer each time it happens again. All numbers are atomics; only sending an
-//! endpoint to rest takes a lock (of its pool), so that never too many rest at once.
+//! A [`Picked`] endpoint counts as one request in flight until it is dropped. Consecutive failures send an endpoint to
+//! rest, longer each time it happens again; health checks take it out by a bit of their own ([`health`](super::health)).
+//! All numbers are atomics; only sending an endpoint to rest takes a lock (of its pool), so that never too many rest at
+//! once.
 
+use super::health::{Check, HealthSnapshot, Probe};
 use super::outlier::{self, Tally, Verdict};
 use super::pool::EndpointPool;
 use super::session::SessionId;
+use parking_lot::Mutex;
 use sluice_ir::Ejection;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -53,6 +56,10 @@ pub(super) struct Endpoint {
     rest_ends_ms: AtomicU64,
     /// When a success forgets the former rests.
     forget_at_ms: AtomicU64,
+    /// Whether health checks take it out.
+    out: AtomicBool,
+    /// Who asks it; `None`: nobody.
+    probe: Mutex<Option<Arc<Probe>>>,
 }
 
 impl Endpoint {
@@ -69,6 +76,8 @@ impl Endpoint {
             rests: AtomicU32::new(0),
             rest_ends_ms: AtomicU64::new(0),
             forget_at_ms: AtomicU64::new(0),
+            out: AtomicBool::new(false),
+            probe: Mutex::default(),
         }
     }
 
@@ -111,6 +120,46 @@ impl Endpoint {
         self.rests.store(number, Ordering::Relaxed);
         self.rest_ends_ms.store(end_ms, Ordering::Relaxed);
         end_ms
+    }
+
+    /// Whether health checks take it out.
+    pub(super) fn is_out(&self) -> bool {
+        self.out.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_out(&self, out: bool) {
+        self.out.store(out, Ordering::Relaxed);
+    }
+
+    /// Has it asked as the check says from now on, or not at all. What was found out so far stays known.
+    pub(super) fn ask(self: &Arc<Self>, check: Option<&Arc<Check>>) {
+        let mut probe = self.probe.lock();
+        let before = probe.take();
+        if let Some(before) = &before {
+            before.leave(self);
+        }
+        *probe = check.map(|check| check.probe(self.address, before.as_deref()));
+        match &*probe {
+            Some(probe) => probe.follow(self),
+            None => self.set_out(false),
+        }
+    }
+
+    /// A check ended. `recovered`: it was found unhealthy before and is healthy since then; a rest ends with that, since
+    /// the check sees what requests saw.
+    pub(super) fn checked(&self, is_good: bool, is_new: bool, recovered: Option<Instant>) {
+        if let Some(now) = recovered {
+            self.forget_failures();
+            self.rest_ends_ms.fetch_min(millis(now), Ordering::Relaxed);
+        }
+        if let Some(pool) = self.pool.upgrade() {
+            pool.checked(is_good, is_new);
+        }
+    }
+
+    /// What health checks know of it; `None`: nobody asks it.
+    pub(super) fn health(&self, now: Instant) -> Option<HealthSnapshot> {
+        self.probe.lock().as_ref().map(|it| it.snapshot(now))
     }
 
     pub(super) fn forget_failures(&self) {

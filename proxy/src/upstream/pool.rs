@@ -2,10 +2,16 @@
 //!
 //! In: the members of an endpoint set with names already resolved. Out: a [`Picked`] endpoint for each try. The list
 //! is swapped whole behind an `ArcSwap`, so a pick takes no lock and allocates nothing; endpoints that stay keep
-//! their load and health. The pool neither connects nor probes: health comes from what callers report.
+//! their load and health. The pool neither connects nor probes: health comes from what callers report, and from health
+//! checks, which set a bit on each endpoint.
+
+mod checks;
+
+pub use checks::ChecksSnapshot;
 
 use super::endpoint::{Endpoint, Picked, millis};
 use super::hash_table::Table;
+use super::health::{Check, HealthSnapshot};
 use super::outlier;
 use super::random;
 use super::session::SessionId;
@@ -13,14 +19,14 @@ use super::tier::{Arrangement, Tier};
 use super::warmup::Warming;
 use super::weights::Weights;
 use ahash::AHashMap;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use serde::Serialize;
 use sluice_ir::{
     Balancing, Ejection, EndpointSetKey, EndpointState, HashTable, Locality, LocalityPolicy, Topology, Warmup,
 };
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -46,6 +52,12 @@ pub struct EndpointPool {
     rests_until_ms: AtomicU64,
     /// Rests since the start.
     ejections: AtomicU64,
+    /// How endpoints are asked whether they are well; `None`: they are not.
+    check: ArcSwapOption<Check>,
+    /// Whether checks take any endpoint out, so that picking looks at none otherwise.
+    some_out: AtomicBool,
+    checks_passed: AtomicU64,
+    checks_failed: AtomicU64,
     /// When the newest endpoint came; 0 while nobody has asked for warm-up.
     newest_ms: AtomicU64,
     /// Held by whoever changes the list or sends an endpoint to rest; what the list is arranged by.
@@ -111,6 +123,10 @@ impl EndpointPool {
             list: ArcSwap::default(),
             rests_until_ms: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
+            check: ArcSwapOption::empty(),
+            some_out: AtomicBool::new(false),
+            checks_passed: AtomicU64::new(0),
+            checks_failed: AtomicU64::new(0),
             newest_ms: AtomicU64::new(0),
             changing: Mutex::default(),
         })
@@ -121,7 +137,7 @@ impl EndpointPool {
     /// `sticky` wins while its endpoint is there, healthy and not among `tried`. Otherwise `how` decides among the
     /// ready endpoints, or among the draining ones when none is ready: those that neither rest nor were tried, else
     /// those that were not tried, else all. Where places come in an order, each of these is looked for in the level that
-    /// health says, then in the others.
+    /// health says, then in the others. What health checks take out is not used at all, unless too few are healthy.
     pub fn pick(&self, how: Balancing, tried: &[SocketAddr], sticky: Option<&SessionId>) -> Option<Picked> {
         self.pick_at(Choice::plain(how), tried, sticky, Instant::now)
     }
@@ -149,16 +165,17 @@ impl EndpointPool {
         let warming = choice.warmup.and_then(|it| self.warming(it));
         let now_ms = self.now_if_any_rests(clock);
         let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.address);
-        let healthy = |endpoint: &Endpoint| now_ms.is_none_or(|now_ms| !endpoint.rests_at(now_ms));
+        let check = self.check_if_any_is_out();
+        let is_in = |endpoint: &Endpoint| check.is_none() || !endpoint.is_out();
+        let healthy =
+            |endpoint: &Endpoint| is_in(endpoint) && now_ms.is_none_or(|now_ms| !endpoint.rests_at(now_ms));
         let session = sticky.and_then(|session| list.by_session.get(session));
         if let Some(endpoint) = session.filter(|endpoint| untried(endpoint) && healthy(endpoint)) {
             return Some(Picked::new(endpoint.clone()));
         }
         let tier = if list.ready.is_empty() { &list.draining } else { &list.ready };
-        let looked_at: Option<&dyn Fn(&Endpoint) -> bool> = match now_ms {
-            Some(_) => Some(&healthy),
-            None => None,
-        };
+        let looks = now_ms.is_some() || check.is_some();
+        let looked_at: Option<&dyn Fn(&Endpoint) -> bool> = if looks { Some(&healthy) } else { None };
         let start = tier.start(looked_at, choice.rule, choice.key);
         let any = |fits: &dyn Fn(&Endpoint) -> bool| tier.find(start.level, |group| group.choose(how, fits));
         let fits = |endpoint: &Endpoint| untried(endpoint) && healthy(endpoint);
@@ -171,10 +188,17 @@ impl EndpointPool {
                 belongs.or_else(warmed).or_else(|| group.choose(how, fits))
             })
         };
-        let place = match (now_ms, choice.rule) {
-            (Some(_), Some(_)) if start.uses_all => any(&untried).or_else(|| any(&|_| true))?,
-            (Some(_), Some(_)) => best().or_else(|| any(&healthy))?,
-            _ => best().or_else(|| any(&untried)).or_else(|| any(&|_| true))?,
+        let all = || any(&untried).or_else(|| any(&|_| true));
+        let rule = choice.rule.filter(|_| looked_at.is_some());
+        let place = match (rule, check.as_ref()) {
+            (_, Some(check)) if check.uses_all(tier.all.count(&is_in), tier.all.places.len()) => all()?,
+            (Some(_), _) if start.uses_all => all()?,
+            (Some(_), _) => best().or_else(|| any(&healthy))?,
+            // The Gateway's own detection gives way, the checks do not.
+            (None, Some(_)) => best()
+                .or_else(|| any(&|endpoint| is_in(endpoint) && untried(endpoint)))
+                .or_else(|| any(&is_in))?,
+            (None, None) => best().or_else(all)?,
         };
         Some(Picked::new(place.endpoint.clone()))
     }
@@ -218,19 +242,19 @@ impl EndpointPool {
 
     /// The pool as it is now, for `/debug`.
     pub fn snapshot(&self) -> PoolSnapshot {
-        let (list, now_ms) = (self.list.load(), millis(Instant::now()));
+        let (list, now) = (self.list.load(), Instant::now());
         let show = |tier: &Tier, state| {
             let places = tier.all.places.iter();
             let levels = tier.levels();
             let shown = |place: &Place| EndpointSnapshot {
                 level: levels.get(&place.endpoint.address).copied(),
-                ..EndpointSnapshot::new(place, state, now_ms)
+                ..EndpointSnapshot::new(place, state, now)
             };
             places.map(shown).collect::<Vec<_>>()
         };
         let mut endpoints = show(&list.ready, EndpointState::Ready);
         endpoints.extend(show(&list.draining, EndpointState::Draining));
-        PoolSnapshot { key: self.key.clone(), ejections: self.ejections(), endpoints }
+        PoolSnapshot { key: self.key.clone(), ejections: self.ejections(), checks: self.checks(), endpoints }
     }
 
     /// Sets how hashes find endpoints (`None`: they don't) and which places come first (`None`: all are alike). Builds
@@ -270,15 +294,16 @@ impl EndpointPool {
     pub(super) fn update(&self, members: &[Member]) {
         let changing = self.changing.lock();
         let old = self.list.load();
+        let check = self.check.load_full();
         let (mut ready, mut draining) = (Vec::new(), Vec::new());
         let mut by_session = AHashMap::with_capacity(members.len());
         for member in members {
             let session = SessionId::of(&self.key, member.address);
-            let endpoint = old
-                .by_session
-                .get(&session)
-                .cloned()
-                .unwrap_or_else(|| Arc::new(Endpoint::new(member.address, session, self.me.clone())));
+            let endpoint = old.by_session.get(&session).cloned().unwrap_or_else(|| {
+                let endpoint = Arc::new(Endpoint::new(member.address, session, self.me.clone()));
+                endpoint.ask(check.as_ref());
+                endpoint
+            });
             if by_session.insert(session, endpoint.clone()).is_none() {
                 let places = match member.state {
                     EndpointState::Ready => &mut ready,
@@ -290,11 +315,19 @@ impl EndpointPool {
         }
         let newest = ready.iter().map(|place| place.endpoint.came_ms()).max();
         self.newest_ms.store(newest.unwrap_or(0), Ordering::Relaxed);
-        self.list.store(Arc::new(List {
+        for (session, endpoint) in &old.by_session {
+            if !by_session.contains_key(session) {
+                // Requests may hold it for long; nobody asks it any more.
+                endpoint.ask(None);
+            }
+        }
+        let list = List {
             ready: Tier::build(ready, &changing, &old.ready),
             draining: Tier::build(draining, &changing, &old.draining),
             by_session,
-        }));
+        };
+        self.look(&list);
+        self.list.store(Arc::new(list));
     }
 
     /// The warm-up at this moment; `None` when every endpoint is through.
@@ -439,6 +472,9 @@ pub struct PoolSnapshot {
     pub key: EndpointSetKey,
     /// How often an endpoint was sent to rest since the start.
     pub ejections: u64,
+    /// Health checks since the start; nothing where nobody is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checks: Option<ChecksSnapshot>,
     /// Ready ones first.
     pub endpoints: Vec<EndpointSnapshot>,
 }
@@ -464,19 +500,28 @@ pub struct EndpointSnapshot {
     /// Its level where places come in an order, 0 the nearest; where they have shares, which of these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<usize>,
+    /// What health checks say; nothing where nobody asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSnapshot>,
 }
 
 impl EndpointSnapshot {
-    fn new(place: &Place, state: EndpointState, now_ms: u64) -> Self {
+    /// Whether health checks take it out.
+    pub fn is_unhealthy(&self) -> bool {
+        self.health.as_ref().is_some_and(|it| it.state.is_out())
+    }
+
+    fn new(place: &Place, state: EndpointState, now: Instant) -> Self {
         Self {
             address: place.endpoint.address,
             state,
             weight: place.weight,
             in_flight: place.endpoint.in_flight(),
             failures: place.endpoint.failures(),
-            rests_ms: place.endpoint.rest_ends_ms().saturating_sub(now_ms),
+            rests_ms: place.endpoint.rest_ends_ms().saturating_sub(millis(now)),
             locality: place.topology.as_ref().map(|it| it.locality.to_string()).filter(|it| !it.is_empty()),
             level: None,
+            health: place.endpoint.health(now),
         }
     }
 }

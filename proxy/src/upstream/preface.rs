@@ -15,6 +15,15 @@ pub fn preface(version: ProxyVersion, client: SocketAddr, local: SocketAddr) -> 
     }
 }
 
+/// The header of a connection that no client asked for: a health check.
+pub(super) fn nobody(version: ProxyVersion) -> &'static [u8] {
+    match version {
+        ProxyVersion::V1 => b"PROXY UNKNOWN\r\n",
+        // Command LOCAL, no addresses.
+        ProxyVersion::V2 => b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+    }
+}
+
 /// §2.1. Addresses of two families can't be written.
 fn text(client: SocketAddr, local: SocketAddr) -> String {
     let family = match (client, local) {

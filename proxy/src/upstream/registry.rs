@@ -6,6 +6,7 @@
 
 use super::circuit::{Circuit, Counters};
 use super::dns::{Resolver, keep_fresh};
+use super::health::{Check, CheckParts, Checks};
 use super::permits::Permits;
 use super::pool::{EndpointPool, Member, PoolSnapshot};
 use super::public::is_public;
@@ -28,6 +29,7 @@ pub struct Upstreams {
     pools: ArcSwap<AHashMap<EndpointSetKey, Arc<EndpointPool>>>,
     permits: Mutex<AHashMap<BackendKey, Weak<Permits>>>,
     circuits: Mutex<AHashMap<BackendKey, Arc<Counters>>>,
+    checks: Arc<Checks>,
     state: Mutex<State>,
     /// Where this data plane runs, if it knows.
     own: ArcSwapOption<Locality>,
@@ -60,6 +62,7 @@ impl Upstreams {
             pools: ArcSwap::default(),
             permits: Mutex::default(),
             circuits: Mutex::default(),
+            checks: Arc::default(),
             state: Mutex::default(),
             own: ArcSwapOption::empty(),
             unanswered: watch::Sender::new(0),
@@ -80,6 +83,8 @@ impl Upstreams {
         for key in changed.iter().map(|set| &set.key).chain(&removed) {
             state.forget(key);
         }
+        // Requests may hold a pool that is gone; its endpoints are asked no more.
+        removed.iter().filter_map(|key| self.pool(key)).for_each(|pool| pool.set_check(None));
         for set in &changed {
             self.ask_for_names(&mut state, set);
             state.sets.insert(set.key.clone(), set.clone());
@@ -141,6 +146,12 @@ impl Upstreams {
     /// Forgets the circuit breakers of backends that are gone.
     pub fn retain_circuits(&self, is_there: impl Fn(&BackendKey) -> bool) {
         self.circuits.lock().retain(|key, _| is_there(key));
+    }
+
+    /// How the endpoints of a backend are asked whether they are well; `None`: they are not. Takes a lock, and builds a
+    /// TLS client where one is needed: not for the request path.
+    pub fn check(&self, parts: CheckParts<'_>) -> Option<Arc<Check>> {
+        self.checks.check(parts)
     }
 
     /// Waits until every DNS name has had an answer, good or bad; false when `deadline` came first. For readiness: a

@@ -79,6 +79,7 @@ impl Wanted {
             endpoints: set.key.clone(),
             tls: self.tls.clone().map(Box::new),
             policy: None,
+            health: None,
         };
         [Resource::EndpointSet(Arc::new(set)), Resource::Backend(Arc::new(backend))]
     }

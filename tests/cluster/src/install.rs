@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition as Definition;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
-use sluice_crds::{CertificateIssuer, GatewayParameters, TrafficPolicy};
+use sluice_crds::{CertificateIssuer, GatewayParameters, HealthCheckPolicy, TrafficPolicy};
 use std::fs;
 
 /// A release channel of the Gateway API.
@@ -27,13 +27,15 @@ impl Channel {
     }
 }
 
-/// Installs a channel's definitions and our own. Without the admission policy that guards upgrades between
+/// Installs a channel's definitions, those of Istio's kinds and our own. Without the admission policy that guards upgrades between
 /// channels, so that a test may change the channel.
 pub(crate) async fn install(client: &Client, assets: &Assets, channel: Channel) -> Result<()> {
     let mut definitions = definitions(assets, channel)?;
     definitions.push(GatewayParameters::crd());
     definitions.push(CertificateIssuer::crd());
     definitions.push(TrafficPolicy::crd());
+    definitions.push(HealthCheckPolicy::crd());
+    definitions.extend(crate::istio::definitions()?);
     let api: Api<Definition> = Api::all(client.clone());
     let how = PatchParams::apply("sluice-cluster-tests").force();
     for definition in &definitions {

@@ -16,6 +16,7 @@ mod cluster;
 mod directory;
 mod install;
 mod installed;
+mod istio;
 mod kubelet;
 mod network;
 mod servers;

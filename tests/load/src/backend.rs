@@ -4,6 +4,7 @@
 //! given to hyper. It reads what the proxies under test send, not hostile input: a request with a chunked body closes
 //! the connection.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -56,10 +57,45 @@ pub(crate) async fn start(body_bytes: usize) -> Result<SocketAddr> {
     Ok(address)
 }
 
+/// A backend that can be told to fail, and counts.
+pub(crate) struct Switch {
+    /// Where it is.
+    pub(crate) address: SocketAddr,
+    answer: Rc<Answer>,
+}
+
+impl Switch {
+    /// Starts it as [`start`] does; it is well.
+    pub(crate) async fn start(body_bytes: usize) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("backend: no free port")?;
+        let address = listener.local_addr()?;
+        let answer = Rc::new(Answer::new(body_bytes));
+        tokio::task::spawn_local(accept(listener, answer.clone()));
+        Ok(Self { address, answer })
+    }
+
+    /// Whether it answers well from now on, else everything with 503.
+    pub(crate) fn set(&self, is_well: bool) {
+        self.answer.fails.set(!is_well);
+    }
+
+    /// Requests for anything but its health that it answered well.
+    pub(crate) fn served(&self) -> u64 {
+        self.answer.served.get()
+    }
+}
+
+/// The path that [`Switch::served`] leaves out.
+pub(crate) const HEALTH: &str = "/healthz";
+/// What a backend answers that is told to fail.
+const FAILURE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+
 /// The prepared answer, in HTTP/1.1 form and as a bare body.
 struct Answer {
     http1: Bytes,
     body: Bytes,
+    fails: Cell<bool>,
+    served: Cell<u64>,
 }
 
 impl Answer {
@@ -70,7 +106,7 @@ impl Answer {
         )
         .into_bytes();
         http1.extend_from_slice(&body);
-        Self { http1: http1.into(), body: body.into() }
+        Self { http1: http1.into(), body: body.into(), fails: Cell::new(false), served: Cell::new(0) }
     }
 }
 
@@ -103,13 +139,18 @@ async fn http1(mut stream: TcpStream, answer: &Answer) {
     loop {
         let mut used = 0;
         while let Some(head) = end_of_head(&buffer[used..filled]) {
-            let length = body_length(&buffer[used..used + head]);
+            let bytes = &buffer[used..used + head];
+            let length = body_length(bytes);
+            let fails = answer.fails.get();
+            if !fails && !bytes[4.min(head)..].starts_with(HEALTH.as_bytes()) {
+                answer.served.set(answer.served.get() + 1);
+            }
             let available = filled - used - head;
             used += head + length.min(available);
             if discard(&mut stream, length.saturating_sub(available)).await.is_err() {
                 return;
             }
-            if stream.write_all(&answer.http1).await.is_err() {
+            if stream.write_all(if fails { FAILURE } else { &answer.http1 }).await.is_err() {
                 return;
             }
         }

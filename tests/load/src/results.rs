@@ -19,6 +19,14 @@ pub(crate) enum Figure {
     CpuPerGib,
     /// CPU time per handshake with many hosts, as a share of that with one.
     OfOneHost,
+    /// CPU time per request, as a share of that without.
+    OfWithout,
+    /// CPU time per request without, µs.
+    CpuWithout,
+    /// Most requests that failed by one flip of an endpoint.
+    FailuresPerFlip,
+    /// Longest time from the moment an endpoint is well again to its first request, ms.
+    ReturnTime,
     /// CPU time per handshake with one host, µs.
     CpuOneHost,
     /// Time from the first byte of a change of everything to the last new answer, ms.
@@ -72,6 +80,10 @@ impl Figure {
             Self::CpuPerRequest => "CPU µs/request",
             Self::CpuPerGib => "CPU s/GiB",
             Self::OfOneHost => "÷ one host",
+            Self::OfWithout => "÷ without",
+            Self::CpuWithout => "without CPU µs",
+            Self::FailuresPerFlip => "failures/flip",
+            Self::ReturnTime => "return ms",
             Self::CpuOneHost => "one host CPU µs",
             Self::RenewalTime => "renewal ms",
             Self::Rate => "requests/s",
@@ -100,9 +112,12 @@ impl Figure {
     /// The number as it stands in a table.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
-            Self::CpuPerGib | Self::OfOneHost | Self::MemoryPerRoute | Self::ChangeP50 | Self::ChangeP99 => {
-                format!("{value:.2}")
-            }
+            Self::CpuPerGib
+            | Self::OfOneHost
+            | Self::OfWithout
+            | Self::MemoryPerRoute
+            | Self::ChangeP50
+            | Self::ChangeP99 => format!("{value:.2}"),
             Self::Rate
             | Self::LatencyP50
             | Self::LatencyP99
@@ -111,10 +126,13 @@ impl Figure {
             | Self::Reconnects
             | Self::ExitTime
             | Self::RenewalTime
+            | Self::FailuresPerFlip
+            | Self::ReturnTime
             | Self::Failures
             | Self::CoreUsed
             | Self::CoreOther => format!("{value:.0}"),
             Self::CpuPerRequest
+            | Self::CpuWithout
             | Self::CpuOneHost
             | Self::MemoryPerConnection
             | Self::MemoryAt1

@@ -99,6 +99,7 @@ pub(crate) fn backend(name: &str) -> Arc<ir::Backend> {
         endpoints: ir::EndpointSetKey::new(format!("Service/{name}:80")),
         tls: None,
         policy: None,
+        health: None,
     })
 }
 

@@ -14,7 +14,9 @@ pub(crate) use service_entry::choose;
 use crate::model::Transport;
 use crate::view::View;
 use sluice_crds::ObjectRef;
-use sluice_ir::{Backend, BackendKey, BackendPolicy, BackendProtocol, EndpointSetKey, Origin, UpstreamTls};
+use sluice_ir::{
+    Backend, BackendKey, BackendPolicy, BackendProtocol, EndpointSetKey, HealthCheck, Origin, UpstreamTls,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,7 +28,7 @@ pub(crate) type BackendOutcome = Result<Resolved, RefFailure>;
 pub(crate) struct Resolved {
     pub(crate) backend: Arc<Backend>,
     pub(crate) source: Source,
-    /// The DestinationRules that hold for it, the first first.
+    /// The DestinationRules that hold for it, the first first, then the HealthCheckPolicy.
     pub(crate) rules: Arc<[ObjectRef]>,
 }
 
@@ -72,6 +74,17 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId) -> BackendOutcome {
     }
 }
 
+/// What a backend follows: its DestinationRules, and the HealthCheckPolicy by which its endpoints are asked.
+fn followed(
+    rules: Arc<[ObjectRef]>,
+    health: Option<(ObjectRef, Box<HealthCheck>)>,
+) -> (Arc<[ObjectRef]>, Option<Box<HealthCheck>>) {
+    match health {
+        None => (rules, None),
+        Some((policy, check)) => (rules.iter().cloned().chain([policy]).collect(), Some(check)),
+    }
+}
+
 /// A backend of the port `key`. gRPC needs HTTP/2: where the port speaks HTTP/1.1 by its own word, the backend gets a
 /// key of its own beside the one that HTTPRoutes use. So does one that is spoken to as a whole. Ports of UDP are others
 /// than those of the same number, endpoints and all.
@@ -81,6 +94,7 @@ fn backend(
     caller: Caller,
     protocol: BackendProtocol,
     (tls, policy): (Option<Box<UpstreamTls>>, Option<Box<BackendPolicy>>),
+    health: Option<Box<HealthCheck>>,
 ) -> Arc<Backend> {
     let endpoints = match caller.transport() {
         Transport::Tcp => key.clone(),
@@ -93,5 +107,5 @@ fn backend(
         (protocol, Caller::Http | Caller::Grpc) => (key, protocol),
     };
     let endpoints = EndpointSetKey::new(endpoints);
-    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints, tls, policy })
+    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints, tls, policy, health })
 }

@@ -1,7 +1,8 @@
 //! A port of a Service as backend.
 
 use super::rules::ruled;
-use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend};
+use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend, followed};
+use crate::health;
 use crate::model::{ServiceModel, ServicePort, Transport};
 use crate::policy;
 use crate::view::View;
@@ -44,13 +45,23 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId, reference: &ObjectRef, po
     };
     let tls = tls.or_else(|| ruled.tls.clone());
     let protocol = ruled.spoken(spoken(found, &name, caller, tls.is_some())?)?;
+    let host = id.host(view.domain());
+    let health = health::check(view, reference, &found.name, (caller, &*host), tls.as_deref());
+    let (rules, health) = followed(ruled.rules.clone(), health);
     let origin = Origin::new("Service", reference.namespace.clone(), reference.name.clone());
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
     let key = format!("Service/{}/{}:{port}{}", reference.namespace, reference.name, ruled.suffix);
     Ok(Resolved {
-        backend: backend(key, origin.section(section), caller, protocol, (tls, ruled.policy_of(service))),
+        backend: backend(
+            key,
+            origin.section(section),
+            caller,
+            protocol,
+            (tls, ruled.policy_of(service)),
+            health,
+        ),
         source: Source::Service { service: reference.clone(), port, transport: caller.transport(), subset },
-        rules: ruled.rules,
+        rules,
     })
 }
 

@@ -1,8 +1,9 @@
 //! A host of a ServiceEntry as backend (`group: networking.istio.io, kind: Hostname`).
 
 use super::rules::ruled;
-use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend};
+use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend, followed};
 use crate::destination::subject_name;
+use crate::health;
 use crate::model::{EntryModel, EntryPort, Transport};
 use crate::policy;
 use crate::view::View;
@@ -54,12 +55,14 @@ pub(crate) fn compute(
     } else {
         format!("Hostname/{}/{}/{host}:{port}{}", reference.namespace, reference.name, ruled.suffix)
     };
+    let health = health::check(view, reference, &found.name, (caller, host), tls.as_deref());
+    let (rules, health) = followed(ruled.rules, health);
     let origin = Origin::new("ServiceEntry", reference.namespace.clone(), reference.name.clone());
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
     Ok(Resolved {
-        backend: backend(key, origin.section(section), caller, protocol, (tls, ruled.policy)),
+        backend: backend(key, origin.section(section), caller, protocol, (tls, ruled.policy), health),
         source: Source::Entry { entry: reference.clone(), host: host.to_owned(), port, labels: ruled.labels },
-        rules: ruled.rules,
+        rules,
     })
 }
 

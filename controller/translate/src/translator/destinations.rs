@@ -5,7 +5,7 @@ use crate::destination;
 use crate::reads::Node;
 use crate::status::Status;
 use crate::view::View;
-use sluice_crds::ObjectRef;
+use sluice_crds::{Kind, ObjectRef};
 use sluice_ir::BackendKey;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Translator {
         }
     }
 
-    /// Notes which rules a backend in the snapshot follows, and tells those that it follows or followed.
+    /// Notes which rules and policies a backend in the snapshot follows, and tells those that it follows or followed.
     pub(super) fn follow(&mut self, key: &BackendKey, rules: Arc<[ObjectRef]>) {
         let old = self.rules_of.get(key).cloned().unwrap_or_default();
         for rule in old.iter().filter(|it| !rules.contains(it)) {
@@ -38,7 +38,11 @@ impl Translator {
         for rule in rules.iter() {
             self.rule_users.entry(rule.clone()).or_default().insert(key.clone());
         }
-        self.dirty.extend(old.iter().chain(rules.iter()).cloned().map(Node::Destination));
+        let node = |it: &ObjectRef| match it.kind {
+            Kind::HealthCheckPolicy => Node::Health(it.clone()),
+            _ => Node::Destination(it.clone()),
+        };
+        self.dirty.extend(old.iter().chain(rules.iter()).map(node));
         if rules.is_empty() {
             self.rules_of.remove(key);
         } else {

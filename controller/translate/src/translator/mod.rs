@@ -4,6 +4,7 @@ mod backends;
 mod destinations;
 mod egress;
 mod gateways;
+mod health;
 mod issuers;
 mod on_demand;
 mod policies;
@@ -116,7 +117,7 @@ pub struct Translator {
     backends_by_endpoints: BTreeMap<EndpointSetKey, BTreeSet<Arc<BackendId>>>,
     /// How many backendRefs of attached routes name each backend.
     backend_users: BTreeMap<BackendKey, u32>,
-    /// The DestinationRules that each backend in the snapshot follows, if any, and the other way round.
+    /// The DestinationRules and HealthCheckPolicies that each backend in the snapshot follows, if any, and the other way round.
     rules_of: BTreeMap<BackendKey, Arc<[ObjectRef]>>,
     rule_users: BTreeMap<ObjectRef, BTreeSet<BackendKey>>,
     /// Where most routes are attached, how they are, and where they lead: the same for many.
@@ -321,6 +322,7 @@ impl Translator {
                 Node::Traffic(reference) => self.run_traffic(&node, reference),
                 Node::Publish(key) => self.run_publish(key),
                 Node::Destination(reference) => self.run_destination(&node, reference),
+                Node::Health(reference) => self.run_health(&node, reference),
                 Node::Endpoints(key) => self.run_endpoints(&node, key),
                 Node::Render(gateway) => stale.push(gateway.clone()),
             }

@@ -45,6 +45,7 @@ fn make() -> Vec<Slot> {
     slots.extend(others());
     slots.extend(trust());
     slots.extend(traffic());
+    slots.extend(health());
     slots
 }
 
@@ -469,6 +470,37 @@ fn trust() -> Vec<Slot> {
         slot(GATEWAY_API, "BackendTLSPolicy", "other", "p", first),
         slot("v1", "ConfigMap", "shop", "ca", bundles(authority(), authority())),
         slot("v1", "ConfigMap", "edge", "ca", bundles(authority(), authority())),
+    ]
+}
+
+/// HealthCheckPolicies of Services and of a ServiceEntry.
+fn health() -> Vec<Slot> {
+    let policy = |targets: Value, more: Value| {
+        let mut it = json!({"spec": {"type": "HTTP", "targetRefs": targets}});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            it["spec"][name] = value.clone();
+        }
+        it
+    };
+    let service = |name: &str| json!({"kind": "Service", "name": name});
+    let port = |name: &str, port: &str| json!({"kind": "Service", "name": name, "sectionName": port});
+    let mut aged = policy(json!([service("cart")]), json!({"interval": "5s"}));
+    aged["metadata"] = json!({"creationTimestamp": "2021-01-01T00:00:00Z", "generation": 2});
+    let in_shop = vec![
+        policy(json!([service("cart"), service("gone")]), json!({})),
+        policy(
+            json!([port("cart", "http"), port("cart", "absent")]),
+            json!({"type": "TCP", "tls": "Disable"}),
+        ),
+        policy(json!([service("cart"), {"kind": "ServiceEntry", "name": "e"}]), json!({"port": 8081})),
+        policy(json!([service("cart"), {"kind": "Pod", "name": "cart"}]), json!({"interval": "0s"})),
+        aged,
+    ];
+    let api = "sluice.dev/v1alpha1";
+    vec![
+        slot(api, "HealthCheckPolicy", "shop", "x", in_shop.clone()),
+        slot(api, "HealthCheckPolicy", "shop", "y", in_shop.clone()),
+        slot(api, "HealthCheckPolicy", "other", "x", in_shop),
     ]
 }
 

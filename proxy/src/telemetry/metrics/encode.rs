@@ -3,7 +3,7 @@
 use super::names::{self, Kind, MetricInfo};
 use super::process::Process;
 use super::{State, StreamMetrics, histogram::Reading};
-use crate::upstream::MirrorClient;
+use crate::upstream::{EndpointSnapshot, MirrorClient};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -130,13 +130,17 @@ fn backends(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
     let pools = state.upstreams.lock().upgrade().map(|upstreams| upstreams.snapshot()).unwrap_or_default();
     out.family(&names::ENDPOINTS, |series| {
         for pool in &pools {
-            let resting = pool.endpoints.iter().filter(|it| it.rests_ms > 0).count();
-            let awake =
-                |state| pool.endpoints.iter().filter(|it| it.rests_ms == 0 && it.state == state).count();
+            let count = |is_meant: &dyn Fn(&&EndpointSnapshot) -> bool| {
+                pool.endpoints.iter().filter(is_meant).count()
+            };
+            let unhealthy = count(&|it| it.is_unhealthy());
+            let resting = count(&|it| it.rests_ms > 0 && !it.is_unhealthy());
+            let awake = |state| count(&|it| it.rests_ms == 0 && !it.is_unhealthy() && it.state == state);
             let key = pool.key.as_str();
             series.float(&[key, "ready"], awake(EndpointState::Ready) as f64)?;
             series.float(&[key, "draining"], awake(EndpointState::Draining) as f64)?;
             series.float(&[key, "resting"], resting as f64)?;
+            series.float(&[key, "unhealthy"], unhealthy as f64)?;
         }
         Ok(())
     })?;
@@ -148,6 +152,13 @@ fn backends(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
     })?;
     out.family(&names::EJECTIONS, |series| {
         pools.iter().try_for_each(|pool| series.int(&[pool.key.as_str()], pool.ejections))
+    })?;
+    out.family(&names::HEALTH_CHECKS, |series| {
+        for (pool, checks) in pools.iter().filter_map(|pool| Some((pool, pool.checks?))) {
+            series.int(&[pool.key.as_str(), "passed"], checks.passed)?;
+            series.int(&[pool.key.as_str(), "failed"], checks.failed)?;
+        }
+        Ok(())
     })
 }
 

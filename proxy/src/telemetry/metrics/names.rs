@@ -77,11 +77,14 @@ metrics! {
     CONNECT_FAILURES: Counter "sluice_upstream_connect_failures_total" ["backend"]
         "Connections to endpoints of the backend that could not be opened";
     ENDPOINTS: Gauge "sluice_endpoints" ["endpoint_set", "state"]
-        "Endpoints now: ready, draining, or resting after consecutive failures";
+        "Endpoints now: ready, draining, resting after consecutive failures, or unhealthy by their health checks (also \
+         those that wait for their first good one)";
     ENDPOINT_REQUESTS: Gauge "sluice_endpoint_requests_in_flight" ["endpoint_set"]
         "Requests that endpoints of the set are working on now";
     EJECTIONS: Counter "sluice_endpoint_ejections_total" ["endpoint_set"]
         "Rests of endpoints after consecutive failures";
+    HEALTH_CHECKS: Counter "sluice_health_checks_total" ["endpoint_set", "result"]
+        "Health checks of endpoints of the set, by result: passed or failed";
     MIRRORS: Counter "sluice_mirrors_total" ["result"]
         "Copies of requests, by result: completed; refused because too many were on their way; overflowed because the \
          receiver was slower than the client; abandoned because the request itself ended early; or failed";

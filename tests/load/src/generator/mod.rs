@@ -160,6 +160,11 @@ impl Load {
         self.shared.tally.borrow().answered()
     }
 
+    /// Requests that failed so far.
+    pub(crate) fn failed(&self) -> u64 {
+        self.shared.tally.borrow().failed()
+    }
+
     /// No further requests.
     pub(crate) fn stop(&self) {
         self.shared.stopped.set(true);

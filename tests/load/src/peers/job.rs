@@ -61,6 +61,10 @@ pub(crate) struct Job {
     pub(crate) tls: Option<(u16, Rc<Certificate>)>,
     /// Where every request goes.
     pub(crate) backend: SocketAddr,
+    /// Further endpoints of the same backend; only Sluice is asked for that.
+    pub(crate) others: Vec<SocketAddr>,
+    /// Policies of the backend, as manifests; only Sluice is asked for that.
+    pub(crate) policies: String,
     /// Body bytes of the backend's answers.
     pub(crate) body_bytes: u64,
     /// What is routed.
@@ -78,7 +82,8 @@ impl Job {
             tempfile::Builder::new().prefix("sluice-load-").tempdir().context("no temporary folder")?;
         let (port, routes) = (free_port()?, Routes::One);
         let (tls, access_log, passthrough) = (None, false, None);
-        Ok(Self { folder, port, tls, backend, body_bytes, routes, access_log, passthrough })
+        let (others, policies) = (Vec::new(), String::new());
+        Ok(Self { folder, port, tls, backend, others, policies, body_bytes, routes, access_log, passthrough })
     }
 
     /// The same job with a TLS listener too; loads go there.

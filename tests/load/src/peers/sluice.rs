@@ -99,6 +99,10 @@ spec:
 }
 
 fn backend(job: &Job) -> String {
+    let endpoints: Vec<String> = std::iter::once(&job.backend)
+        .chain(&job.others)
+        .map(|it| format!("{{address: {}, ports: {{http: {}}}}}", it.ip(), it.port()))
+        .collect();
     format!(
         "apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -107,10 +111,11 @@ spec:
   hosts: [backend.local]
   ports: [{{number: {}, name: http, protocol: HTTP}}]
   resolution: STATIC
-  endpoints: [{{address: {}}}]
-",
+  endpoints: [{}]
+{}",
         job.backend.port(),
-        job.backend.ip()
+        endpoints.join(", "),
+        job.policies
     )
 }
 
@@ -177,7 +182,7 @@ pub(crate) fn host() -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use sluice_crds::{Object, Parsed};
     use sluice_translate::{Options, Severity, Translator, translate};
@@ -220,6 +225,15 @@ mod tests {
             assert_eq!(translator.snapshot().routes.len(), 251);
             assert_eq!(translator.snapshot().certificates.len(), 1);
         }
+    }
+
+    /// Panics when a job with these policies of its backend translates with a complaint.
+    pub(crate) fn expect_no_complaint(policies: String) {
+        let mut job = Job::new(local(7), 1).unwrap();
+        job.policies = policies;
+        command(&job, Path::new("sluice")).unwrap();
+        let problems = translated(&job).problems();
+        assert_eq!(problems, Vec::<sluice_translate::Problem>::new());
     }
 
     #[test]

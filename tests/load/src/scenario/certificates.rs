@@ -279,6 +279,7 @@ fn service(backend: SocketAddr) -> [ir::Resource; 2] {
         endpoints,
         tls: None,
         policy: None,
+        health: None,
     };
     [ir::Resource::EndpointSet(Arc::new(set)), ir::Resource::Backend(Arc::new(backend))]
 }

@@ -2,7 +2,9 @@
 
 mod certificates;
 mod change;
+mod detection;
 mod drain;
+mod ejection;
 mod idle;
 mod memory;
 mod storm;
@@ -62,6 +64,10 @@ pub(crate) enum Scenario {
     ReloadStorm,
     /// Termination under load.
     Drain,
+    /// What outlier detection and circuit breakers cost.
+    Detection,
+    /// An endpoint that fails and is well again.
+    Ejection,
     /// Ten thousand hosts with certificates of their own.
     #[value(name = "certificates-10000")]
     #[serde(rename = "certificates-10000")]
@@ -102,6 +108,12 @@ impl Scenario {
             Self::ChangeOneOf5000 => "time from writing one of 5,000 route files to the first changed answer",
             Self::ReloadStorm => "routes, filters and certificates change under load; nothing may fail",
             Self::Drain => "asked to end in the middle of a load; no request may fail",
+            Self::Detection => {
+                "as http1, with outlier detection and circuit breakers on, against the same without"
+            }
+            Self::Ejection => {
+                "256 paths to 4 endpoints of which one flips every 22 s, 2,000 requests/s, no retries"
+            }
             Self::Certificates10000 => {
                 "10,000 hosts with own certificates in one sluice-gateway: memory, full handshakes against one host, \
                  all certificates renewed under load"
@@ -124,14 +136,19 @@ impl Scenario {
             Self::IdlePlain | Self::IdleTls => Some(Figure::MemoryPerConnection),
             Self::MemoryRoutes => Some(Figure::MemoryAt5000),
             Self::Certificates10000 => Some(Figure::OfOneHost),
-            Self::ChangeOneOf5000 | Self::ReloadStorm | Self::Drain => None,
+            Self::Detection => Some(Figure::OfWithout),
+            Self::ChangeOneOf5000 | Self::ReloadStorm | Self::Drain | Self::Ejection => None,
         }
     }
 
     /// Whether `peer` can do this at all.
     pub(crate) fn concerns(self, peer: Peer) -> bool {
         match self {
-            Self::ChangeOneOf5000 | Self::ReloadStorm | Self::Certificates10000 => peer == Peer::Sluice,
+            Self::ChangeOneOf5000
+            | Self::ReloadStorm
+            | Self::Detection
+            | Self::Ejection
+            | Self::Certificates10000 => peer == Peer::Sluice,
             Self::Passthrough | Self::PassthroughUpload => matches!(peer, Peer::Sluice | Peer::Haproxy),
             Self::Drain => peer.drain_signal().is_some(),
             _ => true,
@@ -158,6 +175,8 @@ impl Scenario {
             Self::ChangeOneOf5000 => change::measure(bench).await,
             Self::ReloadStorm => storm::measure(bench).await,
             Self::Drain => drain::measure(peer, bench).await,
+            Self::Detection => detection::measure(bench).await,
+            Self::Ejection => ejection::measure(bench).await,
             Self::Certificates10000 => certificates::measure(bench).await,
         }
     }

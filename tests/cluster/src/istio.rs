@@ -1,0 +1,34 @@
+//! Definitions of the Istio kinds that Sluice reads, as open as they can be: what a field means is Sluice's to judge here.
+
+use anyhow::Result;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition as Definition;
+use serde_json::json;
+
+/// Kind and plural.
+const KINDS: [(&str, &str); 2] =
+    [("ServiceEntry", "serviceentries"), ("DestinationRule", "destinationrules")];
+
+/// One definition for each kind.
+pub(crate) fn definitions() -> Result<Vec<Definition>> {
+    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    KINDS
+        .iter()
+        .map(|(kind, plural)| {
+            let definition = json!({
+                "metadata": {"name": format!("{plural}.networking.istio.io")},
+                "spec": {
+                    "group": "networking.istio.io",
+                    "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase(),
+                              "listKind": format!("{kind}List")},
+                    "scope": "Namespaced",
+                    "versions": [{
+                        "name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                        "schema": {"openAPIV3Schema":
+                                   {"type": "object", "properties": {"spec": any, "status": any}}},
+                    }],
+                },
+            });
+            Ok(serde_json::from_value(definition)?)
+        })
+        .collect()
+}
