@@ -47,6 +47,8 @@ pub enum Kind {
     /// Istio.
     ServiceEntry,
     /// Istio.
+    WorkloadEntry,
+    /// Istio.
     DestinationRule,
     /// Our own.
     GatewayParameters,
@@ -60,7 +62,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -78,6 +80,7 @@ impl Kind {
         Self::Namespace,
         Self::Node,
         Self::ServiceEntry,
+        Self::WorkloadEntry,
         Self::DestinationRule,
         Self::GatewayParameters,
         Self::CertificateIssuer,
@@ -105,6 +108,7 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::Node => "Node",
             Self::ServiceEntry => "ServiceEntry",
+            Self::WorkloadEntry => "WorkloadEntry",
             Self::DestinationRule => "DestinationRule",
             Self::GatewayParameters => "GatewayParameters",
             Self::CertificateIssuer => "CertificateIssuer",
@@ -128,7 +132,7 @@ impl Kind {
             | Self::UdpRoute => GATEWAY_API_GROUP,
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node => "",
             Self::EndpointSlice => "discovery.k8s.io",
-            Self::ServiceEntry | Self::DestinationRule => ISTIO_GROUP,
+            Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule => ISTIO_GROUP,
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy
@@ -152,7 +156,9 @@ impl Kind {
             | Self::Namespace
             | Self::Node
             | Self::EndpointSlice => &["v1"],
-            Self::ServiceEntry | Self::DestinationRule => &["v1", "v1beta1", "v1alpha3"],
+            Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule => {
+                &["v1", "v1beta1", "v1alpha3"]
+            }
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy

@@ -2,7 +2,7 @@
 //!
 //! Gateway API kinds come from the `gateway-api` crate (experimental channel; BackendTLSPolicy is only in the standard
 //! one), core kinds from `k8s-openapi`;
-//! Istio's [`ServiceEntry`] and [`DestinationRule`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
+//! Istio's [`ServiceEntry`], [`WorkloadEntry`] and [`DestinationRule`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
 //! [`HealthCheckPolicy`] are written here. [`Object`] holds one of any kind and [`Object::parse`] reads it from JSON with errors that name the field.
 //!
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
@@ -27,6 +27,7 @@ mod traffic_faults;
 mod traffic_rate;
 mod traffic_status;
 mod unknown;
+mod workload_entry;
 
 pub use gateway_api::backendtlspolicies;
 pub use gateway_api::experimental::{
@@ -76,7 +77,8 @@ pub use parameters::{
 pub use parse::{ParseError, Parsed};
 pub use referencegrants::ReferenceGrant;
 pub use service_entry::{
-    ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, WorkloadSelector,
+    GivenAddress, ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, ServiceEntryStatus,
+    WorkloadSelector,
 };
 pub use stream_routes::{
     StreamBackendRef, StreamParentRef, StreamRule, TcpRoute, TcpRouteSpec, TlsRoute, TlsRouteSpec, UdpRoute,
@@ -98,3 +100,4 @@ pub use traffic_rate::{
     LocalRateLimitSpec, RateKeySpec, RateKeyType, RateLimitHeaders, RateLimitSpec, RateRuleSpec,
 };
 pub use traffic_status::{PolicyAncestor, PolicyAncestorRef, TrafficPolicyStatus};
+pub use workload_entry::{WorkloadEntry, WorkloadEntrySpec};

@@ -4,6 +4,7 @@ use crate::{
     BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass,
     GatewayParameters, GrpcRoute, HealthCheckPolicy, HttpRoute, Kind, ListenerSet, Name, Namespace, Node,
     ReferenceGrant, Secret, Service, ServiceEntry, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute,
+    WorkloadEntry,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -138,6 +139,7 @@ object!(
     Namespace(Namespace),
     Node(Node),
     ServiceEntry(ServiceEntry),
+    WorkloadEntry(WorkloadEntry),
     DestinationRule(DestinationRule),
     GatewayParameters(GatewayParameters),
     CertificateIssuer(CertificateIssuer),

@@ -53,8 +53,8 @@ impl Parsed {
 }
 
 impl Object {
-    /// Reads one document. A namespaced object without a namespace gets `default_namespace`. `status` and
-    /// `metadata.managedFields` are not read.
+    /// Reads one document. A namespaced object without a namespace gets `default_namespace`. `status` (but for the
+    /// addresses of a ServiceEntry) and `metadata.managedFields` are not read.
     ///
     /// # Errors
     /// When the document has no kind or name, when its version is not read, or when a field has the wrong type or
@@ -91,8 +91,8 @@ impl Object {
     }
 
     /// Reads what an API server gave for an object of `kind`, in whichever version it serves. Fields that the types
-    /// don't have are no error and not looked for: the server's schema may be newer than ours. `status` and
-    /// `metadata.managedFields` are not read.
+    /// don't have are no error and not looked for: the server's schema may be newer than ours. `status` (but for the
+    /// addresses of a ServiceEntry) and `metadata.managedFields` are not read.
     ///
     /// # Errors
     /// When the object has no name, or when a field has a type or value that ours don't have.
@@ -152,18 +152,35 @@ fn find_kind(api_version: &str, kind_name: &str) -> Result<Option<Kind>, (&'stat
 }
 
 /// Kinds of the groups that Sluice reads, so close to another's name that they must not be taken for a slip.
-const KNOWN_BUT_NOT_READ: [&str; 1] = ["WorkloadEntry"];
+const KNOWN_BUT_NOT_READ: [&str; 1] = ["WorkloadGroup"];
 
 /// Drops what is not read, and gives older versions the name of the current one where the type asks for it.
 fn prepare(value: &mut Value, kind: Kind) {
     let Some(document) = value.as_object_mut() else { return };
-    document.remove("status");
+    let status = document.remove("status");
+    if let Some(given) = status.filter(|_| kind == Kind::ServiceEntry).and_then(given_addresses) {
+        document.insert("status".to_owned(), given);
+    }
     document.insert("apiVersion".to_owned(), Value::String(kind.api_version()));
     // Items of a list come without.
     document.insert("kind".to_owned(), Value::String(kind.name().to_owned()));
     if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
+}
+
+/// What is read of the status of a ServiceEntry: addresses that were given to its hosts, so that they stay. What is no
+/// such thing is left out: nobody writes a status by hand, and a wrong one must not make the object unreadable.
+fn given_addresses(mut status: Value) -> Option<Value> {
+    let Value::Array(given) = status.get_mut("addresses")?.take() else { return None };
+    let field = |it: &Value, name: &str| Some(Value::String(it.get(name)?.as_str()?.to_owned()));
+    let pairs = given.iter().filter_map(|it| {
+        let pair = [("host", field(it, "host")?), ("value", field(it, "value")?)];
+        Some(Value::Object(pair.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()))
+    });
+    let pairs: Vec<Value> = pairs.collect();
+    let status = [("addresses".to_owned(), Value::Array(pairs))];
+    Some(Value::Object(status.into_iter().collect()))
 }
 
 /// serde_path_to_error writes `.` for the root.
@@ -308,5 +325,30 @@ mod tests {
         .unwrap();
         let Parsed::Known { unknown_fields, .. } = secret else { panic!("{secret:?}") };
         assert_eq!(unknown_fields, ["dta"]);
+    }
+
+    #[test]
+    fn of_a_status_only_addresses_of_a_service_entry_are_read_and_none_is_an_error() {
+        let entry = |status: serde_json::Value| {
+            let value = json!({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "a"},
+                               "spec": {"hosts": ["a.test"]}, "status": status});
+            let Ok(Parsed::Known { object: Object::ServiceEntry(it), unknown_fields }) =
+                Object::parse(value, "n")
+            else {
+                panic!("not read")
+            };
+            assert!(unknown_fields.is_empty(), "{unknown_fields:?}");
+            it.status.map(|it| it.addresses.into_iter().map(|it| (it.host, it.value)).collect::<Vec<_>>())
+        };
+        let pair = |host: &str, value: &str| (host.to_owned(), value.to_owned());
+        assert_eq!(
+            entry(
+                json!({"conditions": [1], "addresses": [{"host": "a.test", "value": "240.240.0.1", "more": 1}, {"host": 1}, 7]})
+            ),
+            Some(vec![pair("a.test", "240.240.0.1")])
+        );
+        for nothing in [json!(null), json!(7), json!({}), json!({"addresses": "x"})] {
+            assert_eq!(entry(nothing.clone()), None, "{nothing}");
+        }
     }
 }

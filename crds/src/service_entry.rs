@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
     namespaced,
     derive = "Default",
     derive = "PartialEq",
+    status = "ServiceEntryStatus",
     schema = "disabled"
 )]
 #[serde(rename_all = "camelCase")]
@@ -21,7 +22,7 @@ pub struct ServiceEntrySpec {
     /// DNS names of the service.
     #[serde(default)]
     pub hosts: Vec<String>,
-    /// Virtual addresses; only the mesh uses them.
+    /// Addresses of the service, single ones or networks: how clients name it that have no host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// Ports of the service.
@@ -30,7 +31,7 @@ pub struct ServiceEntrySpec {
     /// `MESH_EXTERNAL` or `MESH_INTERNAL`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// `NONE` (default), `STATIC`, `DNS`, `DNS_ROUND_ROBIN`.
+    /// `NONE` (default), `STATIC`, `DNS`, `DNS_ROUND_ROBIN`, `DYNAMIC_DNS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<String>,
     /// Where the service is.
@@ -45,6 +46,25 @@ pub struct ServiceEntrySpec {
     /// Names that the server's certificate must carry one of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subject_alt_names: Vec<String>,
+}
+
+/// `status` of a ServiceEntry, as far as it is read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceEntryStatus {
+    /// Addresses that were given to hosts without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<GivenAddress>,
+}
+
+/// An address that was given to a host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GivenAddress {
+    /// The address.
+    pub value: String,
+    /// The host.
+    pub host: String,
 }
 
 /// A port of a ServiceEntry.

@@ -42,6 +42,7 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         | Kind::Namespace
         | Kind::Node
         | Kind::ServiceEntry
+        | Kind::WorkloadEntry
         | Kind::DestinationRule => return None,
     };
     let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;

@@ -1,6 +1,9 @@
 //! Backends and the endpoints behind them.
 
-use crate::{BackendKey, BackendPolicy, EndpointSetKey, HealthCheck, Origin, Topology, UpstreamTls};
+use crate::{
+    BackendKey, BackendPolicy, EndpointSetKey, HealthCheck, HostPattern, Origin, Topology, UpstreamTls,
+};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,6 +70,28 @@ pub struct EndpointSet {
     /// no answers to them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_external: bool,
+    /// Whether only the first address that DNS gives for a name is an endpoint, at any one time (ServiceEntry resolution
+    /// `DNS_ROUND_ROBIN`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_first: bool,
+    /// Endpoints that only clients name; `None`: those of `endpoints` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Box<AskedHosts>>,
+}
+
+/// Hosts that clients name themselves, by the server name of a handshake, the Host of a request or the destination of a
+/// tunnel. They are looked up when somebody asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedHosts {
+    /// Names that may be looked up, all others are refused; `None`: none is, and who names no address of `networks` gets
+    /// the endpoints of the set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<HostPattern>,
+    /// Addresses that a client of a forward proxy may name; connections go to them as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<IpNet>,
+    /// Port at whatever was named, 1 to 65535.
+    pub port: u16,
 }
 
 /// One endpoint.

@@ -23,6 +23,7 @@ mod kind;
 mod listener;
 mod locality;
 mod matching;
+mod named;
 mod origin;
 mod port;
 mod route;
@@ -35,7 +36,7 @@ mod trust;
 pub mod wire;
 
 pub use backend::{
-    Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState,
+    AskedHosts, Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState,
 };
 pub use certificate::{Certificate, SecretBytes, fingerprint};
 pub use challenge::{Challenge, ChallengeAnswer};
@@ -61,6 +62,7 @@ pub use locality::{
     SUBZONE_LABEL, Topology, WantedLabel, ZONE_LABEL,
 };
 pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
+pub use named::{destination_names, network_name};
 pub use origin::Origin;
 pub use port::{ADMIN_PORT, cluster_port, low_port};
 pub use route::{

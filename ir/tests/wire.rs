@@ -447,6 +447,8 @@ fn endpoint_set() -> impl Strategy<Value = Resource> {
             origin,
             endpoints,
             is_external: false,
+            takes_first: false,
+            asked: None,
         }))
     })
 }

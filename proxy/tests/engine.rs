@@ -93,6 +93,8 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
             })),
             Resource::EndpointSet(Arc::new(ir::EndpointSet {
                 is_external: false,
+                takes_first: false,
+                asked: None,
                 key: endpoints.clone(),
                 origin: origin("Service", "app"),
                 endpoints: vec![ir::Endpoint {

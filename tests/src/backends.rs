@@ -38,6 +38,8 @@ impl Backends {
             origin: set.origin.clone(),
             endpoints,
             is_external: false,
+            takes_first: false,
+            asked: None,
         })
     }
 

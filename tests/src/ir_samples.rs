@@ -78,6 +78,8 @@ pub fn endpoints(name: &str, addresses: &[SocketAddr]) -> Arc<ir::EndpointSet> {
     endpoints.sort();
     Arc::new(ir::EndpointSet {
         is_external: false,
+        takes_first: false,
+        asked: None,
         key: ir::EndpointSetKey::new(format!("Service/default/{name}:80")),
         origin: ir::Origin::new("Service", "default", name),
         endpoints,

@@ -84,6 +84,10 @@ fn one(snapshot: &Snapshot, backend: &WeightedBackend, places: &mut Places<'_>) 
         let position = places.endpoint(&found.origin, &endpoint.address);
         part.endpoints.push(Part::new(describe::endpoint(endpoint), position));
     }
+    if let Some(asked) = set.and_then(|it| it.asked.as_deref()) {
+        let position = set.and_then(|set| places.of(&set.origin));
+        part.endpoints.push(Part::new(describe::asked(asked), position));
+    }
     if endpoints.len() > MOST_ENDPOINTS {
         part.endpoints.push(Part::new(format!("and {} more", endpoints.len() - MOST_ENDPOINTS), None));
     }
@@ -92,7 +96,9 @@ fn one(snapshot: &Snapshot, backend: &WeightedBackend, places: &mut Places<'_>) 
 
 fn reachable(set: Option<&std::sync::Arc<EndpointSet>>) -> Answer {
     match set {
-        Some(set) if !set.endpoints.is_empty() => Answer::served(Outcome::Served, None, "forwarded"),
+        Some(set) if !set.endpoints.is_empty() || set.asked.is_some() => {
+            Answer::served(Outcome::Served, None, "forwarded")
+        }
         _ => Answer::refused(Outcome::NoEndpoint, "the backend has no endpoint that is ready"),
     }
 }

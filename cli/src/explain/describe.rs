@@ -1,8 +1,8 @@
 //! Words for parts of the IR.
 
 use sluice_ir::{
-    BackendProtocol, Balancing, Cors, CorsOrigin, Endpoint, EndpointAddress, EndpointState, Filter,
-    HeaderEdit, Listener, ListenerProtocol, Match, PathEdit, PathMatch, Redirect, Retry, Rewrite,
+    AskedHosts, BackendProtocol, Balancing, Cors, CorsOrigin, Endpoint, EndpointAddress, EndpointState,
+    Filter, HeaderEdit, Listener, ListenerProtocol, Match, PathEdit, PathMatch, Redirect, Retry, Rewrite,
     SessionPersistence, SessionToken, Settings, StringMatch, Timeouts,
 };
 use std::time::Duration;
@@ -124,6 +124,23 @@ pub(super) fn protocol(it: BackendProtocol) -> &'static str {
         BackendProtocol::Tcp => "TCP",
         BackendProtocol::Udp => "UDP",
     }
+}
+
+/// Endpoints that only clients name.
+pub(super) fn asked(asked: &AskedHosts) -> String {
+    let AskedHosts { names, networks, port } = asked;
+    let mut ways = Vec::new();
+    if let Some(names) = names {
+        ways.push(format!("the host that the client names, within {names}, looked up, port {port}"));
+    }
+    if !networks.is_empty() {
+        let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        let networks = networks.join(", ");
+        ways.push(format!(
+            "the address that a client of a forward proxy names, within {networks}, port {port}"
+        ));
+    }
+    ways.join("; ")
 }
 
 pub(super) fn endpoint(it: &Endpoint) -> String {

@@ -227,6 +227,8 @@ fn delta(edits: &[Edit]) -> ir::Delta {
             })),
             Edit::Set { slot, size } => Resource::EndpointSet(Arc::new(ir::EndpointSet {
                 is_external: false,
+                takes_first: false,
+                asked: None,
                 key: set_key(slot),
                 origin: origin(),
                 endpoints: vec![

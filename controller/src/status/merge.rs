@@ -18,6 +18,8 @@ enum Shape {
     Whole,
     /// Conditions of several controllers; ours have our domain in their type.
     Conditions,
+    /// The same, and addresses that hosts are given, by whoever comes first.
+    Addresses,
     /// A list with one entry for each controller and parent.
     Entries {
         /// `parents`.
@@ -38,6 +40,7 @@ fn shape(kind: Kind) -> Shape {
             Shape::Entries { list: "ancestors", reference: "ancestorRef", most: ANCESTORS }
         }
         "DestinationRule" => Shape::Conditions,
+        "ServiceEntry" => Shape::Addresses,
         _ => Shape::Whole,
     }
 }
@@ -55,6 +58,7 @@ pub(crate) fn patch(
         // The object belongs to another controller, or to none: its status is not ours to clear.
         Shape::Whole => whole(now_there, wanted?, time),
         Shape::Conditions => conditions(now_there, wanted, time),
+        Shape::Addresses => addresses(now_there, wanted, time),
         Shape::Entries { list, reference, most } => {
             let ours = wanted.and_then(|it| it.get(list)).and_then(Value::as_array);
             let ours = ours.map(Vec::as_slice).unwrap_or_default();
@@ -104,6 +108,18 @@ fn conditions(now_there: &Value, wanted: Option<&Value>, time: &str) -> Option<V
         all.extend(own);
     }
     (all != there).then(|| json!({ "conditions": all }))
+}
+
+/// The addresses are the whole list: ours has those that were there and may stay.
+fn addresses(now_there: &Value, wanted: Option<&Value>, time: &str) -> Option<Value> {
+    let mut patch = conditions(now_there, wanted, time);
+    let (old, new) = (now_there.get("addresses"), wanted.and_then(|it| it.get("addresses")));
+    let is_none = |it: Option<&Value>| it.and_then(Value::as_array).is_none_or(Vec::is_empty);
+    if wanted.is_some() && old != new && !(is_none(old) && is_none(new)) {
+        let fields = patch.get_or_insert_with(|| json!({}));
+        fields["addresses"] = new.cloned().unwrap_or_default();
+    }
+    patch
 }
 
 struct Place<'a> {

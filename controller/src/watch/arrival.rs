@@ -76,7 +76,11 @@ pub(crate) fn read(kind: Kind, mut value: Value) -> Result<Read, ParseError> {
 pub fn has_status(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::CertificateIssuer | Kind::DestinationRule | Kind::TrafficPolicy | Kind::HealthCheckPolicy
+        Kind::CertificateIssuer
+            | Kind::DestinationRule
+            | Kind::ServiceEntry
+            | Kind::TrafficPolicy
+            | Kind::HealthCheckPolicy
     ) || kind.group() == sluice_crds::GATEWAY_API_GROUP && kind != Kind::ReferenceGrant
 }
 
@@ -90,7 +94,10 @@ const OWN_ANNOTATIONS: &str = "sluice.dev/";
 /// Drops what nobody reads.
 fn trim(kind: Kind, value: &mut Value) {
     let Some(document) = value.as_object_mut() else { return };
-    document.remove("status");
+    if kind != Kind::ServiceEntry {
+        // Addresses that its hosts were given are read.
+        document.remove("status");
+    }
     if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
         for field in ["managedFields", "ownerReferences", "finalizers"] {
             metadata.remove(field);

@@ -17,9 +17,10 @@ use crate::view::View;
 use sluice_crds::{Name, ObjectRef};
 use sluice_ir::{
     Attachment, BackendKey, BackendTarget, HostPattern, ListenerKey, Match, Origin, Route, RouteKey,
-    RouteKind, Rule, StreamKind, StreamRoute, StreamRouteKey, WeightedBackend,
+    RouteKind, Rule, StreamKind, StreamRoute, StreamRouteKey, WeightedBackend, network_name,
 };
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A listener that is a forward proxy.
@@ -74,12 +75,24 @@ struct Destination<'a> {
     host: &'a str,
     found: &'a EntryPort,
     number: u16,
+    /// Whether the entry's addresses stand for it: they do for the first host.
+    is_first: bool,
 }
 
 impl Destination<'_> {
     /// `HOST:PORT`.
     fn name(&self) -> String {
         format!("{}:{}", self.host, self.number)
+    }
+
+    /// What clients call it: host and port, and the addresses of the entry with the port.
+    fn names(&self) -> Arc<[HostPattern]> {
+        let networks = self.entry.usable_networks().filter(|_| self.is_first);
+        let addresses = networks.map(|it| match it.prefix_len() == it.max_prefix_len() {
+            true => SocketAddr::new(it.addr(), self.number).to_string(),
+            false => network_name(it, self.number),
+        });
+        std::iter::once(self.name()).chain(addresses).map(|it| HostPattern::parse(&it)).collect()
     }
 
     fn id(&self, namespace: &Name, caller: Caller) -> BackendId {
@@ -126,7 +139,8 @@ fn destinations(entry: &EntryModel) -> impl Iterator<Item = Destination<'_>> {
     let ports = entry.ports.iter().filter(|it| it.protocol != "UDP");
     let ports = ports.filter_map(|found| Some((found, port(found.number)?)));
     ports.flat_map(move |(found, number)| {
-        entry.hosts.iter().map(move |host| Destination { entry, host, found, number })
+        let hosts = entry.hosts.iter().enumerate();
+        hosts.map(move |(index, host)| Destination { entry, host, found, number, is_first: index == 0 })
     })
 }
 
@@ -187,7 +201,7 @@ fn open(
     caller: Caller,
     problems: &mut Problems,
 ) -> Option<(Box<[Attachment]>, WeightedBackend)> {
-    let hostnames: Arc<[HostPattern]> = [HostPattern::parse(&destination.name())].into();
+    let hostnames = destination.names();
     let reference = &destination.entry.meta.reference;
     let mut attachments = Vec::new();
     let mut backend = None;
@@ -196,7 +210,7 @@ fn open(
             continue;
         }
         // Of several entries with one host the namespace's own counts, then the oldest that it sees.
-        let chosen = choose(&view.entries_of(destination.host), namespace);
+        let chosen = choose(&view.entries_of(destination.host), namespace, destination.number);
         if chosen.is_none_or(|it| it.meta.reference != *reference) {
             continue;
         }

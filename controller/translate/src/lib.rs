@@ -12,6 +12,7 @@ mod authorities;
 mod backend;
 mod destination;
 mod egress;
+mod entry;
 mod gateway;
 mod health;
 mod issuer;
@@ -41,8 +42,8 @@ pub use issuer::{
 pub use model::{Transport, place_of_node};
 pub use problem::{Problem, Severity};
 pub use status::{
-    Condition, ConditionStatus, DestinationStatus, Feature, GatewayAddress, GatewayClassStatus,
-    GatewayStatus, IssuerStatus, ListenerSetStatus, ListenerStatus, ParentRef, PolicyAncestorStatus,
-    PolicyStatus, RouteGroupKind, RouteParentStatus, RouteStatus, Status,
+    Condition, ConditionStatus, DestinationStatus, EntryAddress, EntryStatus, Feature, GatewayAddress,
+    GatewayClassStatus, GatewayStatus, IssuerStatus, ListenerSetStatus, ListenerStatus, ParentRef,
+    PolicyAncestorStatus, PolicyStatus, RouteGroupKind, RouteParentStatus, RouteStatus, Status,
 };
 pub use translator::{Change, Options, Translator, Unreadable, Update, translate};

@@ -25,6 +25,8 @@ pub(crate) enum Key {
     Slices(ObjectRef),
     /// The ServiceEntries that name a host.
     Host(Name),
+    /// The WorkloadEntries that a ServiceEntry chooses.
+    Workloads(ObjectRef),
     /// All Gateways, ListenerSets, classes and namespaces: what decides who gets a port.
     Topology,
     /// Ports that a Gateway lost to an older one (result of [`Node::Claims`]).
@@ -80,6 +82,8 @@ pub(crate) enum Node {
     Destination(ObjectRef),
     /// Status of a HealthCheckPolicy.
     Health(ObjectRef),
+    /// Status of a ServiceEntry.
+    Entry(ObjectRef),
     /// The endpoints of one port.
     Endpoints(EndpointSetKey),
     /// Statuses of a Gateway and its ListenerSets.

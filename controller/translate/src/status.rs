@@ -85,6 +85,8 @@ pub enum Status {
     Issuer(Box<IssuerStatus>),
     /// Of a DestinationRule.
     Destination(Box<DestinationStatus>),
+    /// Of a ServiceEntry.
+    Entry(Box<EntryStatus>),
 }
 
 impl Status {
@@ -103,6 +105,9 @@ impl Status {
                 all.extend(status.conditions.iter().map(|it| (String::new(), it)));
             }
             Self::Destination(status) => {
+                all.extend(status.conditions.iter().map(|it| (String::new(), it)));
+            }
+            Self::Entry(status) => {
                 all.extend(status.conditions.iter().map(|it| (String::new(), it)));
             }
             Self::Gateway(status) => {
@@ -151,6 +156,26 @@ pub struct IssuerStatus {
 pub struct DestinationStatus {
     /// `sluice.dev/Accepted`; `sluice.dev/PartiallyInvalid` only when True, `sluice.dev/ResolvedRefs` only when False.
     pub conditions: Vec<Condition>,
+}
+
+/// Status of a ServiceEntry: our part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EntryStatus {
+    /// Addresses that hosts have which were given none by the entry: those that the object's status names already, as
+    /// long as they are nobody else's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<EntryAddress>,
+    /// `sluice.dev/Accepted`; `sluice.dev/PartiallyInvalid` and `sluice.dev/Conflicted` only when True.
+    pub conditions: Vec<Condition>,
+}
+
+/// An address of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EntryAddress {
+    /// The host.
+    pub host: String,
+    /// Within 240.240.0.0/16 or 2001:2::/48.
+    pub value: String,
 }
 
 /// Status of a GatewayClass.

@@ -1,17 +1,21 @@
 //! The objects as they were last seen, in our own terms, with the indexes that computations look through.
 
+mod entries;
+
 use crate::destination::{DestinationModel, ServiceDomain};
+use crate::entry::{Addresses, Wishes};
 use crate::health::HealthModel;
 use crate::model::{BackendModel, Fault, FaultReason};
 use crate::model::{
     ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, IssuerModel, ParametersModel,
     PolicyModel, RouteModel, SecretModel, ServiceModel, SetModel, SliceModel, StreamModel, TrafficModel,
+    WorkloadModel,
 };
 use crate::reads::{Key, Node};
 use crate::shared::{Shared, compact_map};
 use crate::status::ParentRef;
 use crate::translator::Unreadable;
-use sluice_crds::{Kind, Object, ObjectRef};
+use sluice_crds::{Kind, Name, Object, ObjectRef};
 use sluice_ir::Locality;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,6 +42,7 @@ pub(crate) struct Store {
     /// Where nodes are, of those that say so.
     pub(crate) places: Map<Locality>,
     pub(crate) entries: Map<EntryModel>,
+    pub(crate) workloads: Map<WorkloadModel>,
     pub(crate) destinations: Map<DestinationModel>,
     pub(crate) parameters: Map<ParametersModel>,
     pub(crate) issuers: Map<IssuerModel>,
@@ -47,6 +52,10 @@ pub(crate) struct Store {
     slices_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     policies_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     entries_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
+    /// ServiceEntries that choose workloads, by namespace.
+    choosing: BTreeMap<Name, BTreeSet<ObjectRef>>,
+    /// Addresses that hosts of ServiceEntries have been given.
+    pub(crate) addresses: Addresses,
     /// TrafficPolicies by the Gateways, ListenerSets and routes that they target.
     traffic_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     /// HealthCheckPolicies by the Services and ServiceEntries that they target.
@@ -157,10 +166,15 @@ impl Store {
             },
             Object::ServiceEntry(it) => {
                 let model = EntryModel::read(&it);
-                let hosts = model.hosts.clone();
+                self.want_addresses(&reference, crate::entry::wishes(&model, &it), &mut touched);
                 if let Some(old) = put(&mut self.entries, &reference, model) {
-                    let old = old.map(|it| it.hosts.clone()).unwrap_or_default();
-                    self.move_entry(&reference, &old, &hosts, &mut touched);
+                    self.move_entry(&reference, old.as_deref(), &mut touched);
+                }
+            }
+            Object::WorkloadEntry(it) => {
+                let model = WorkloadModel::read(&it);
+                if let Some(old) = put(&mut self.workloads, &reference, model) {
+                    self.move_workload(&reference, old.as_deref(), &mut touched);
                 }
             }
             Object::DestinationRule(it) => {
@@ -280,7 +294,13 @@ impl Store {
             Kind::Node => touch_removed(self.places.remove(&reference), reference, &mut touched),
             Kind::ServiceEntry => {
                 if let Some(old) = self.entries.remove(&reference) {
-                    self.move_entry(&reference, &old.hosts.clone(), &[], &mut touched);
+                    self.want_addresses(&reference, Wishes::default(), &mut touched);
+                    self.move_entry(&reference, Some(&old), &mut touched);
+                }
+            }
+            Kind::WorkloadEntry => {
+                if let Some(old) = self.workloads.remove(&reference) {
+                    self.move_workload(&reference, Some(&old), &mut touched);
                 }
             }
             Kind::DestinationRule => {
@@ -428,18 +448,6 @@ impl Store {
         touched.nodes.push(Node::Health(reference.clone()));
     }
 
-    fn move_entry(&mut self, reference: &ObjectRef, old: &[String], new: &[String], touched: &mut Touched) {
-        for host in old {
-            reindex(&mut self.entries_by_host, reference, Some(host), None);
-        }
-        for host in new {
-            reindex(&mut self.entries_by_host, reference, None, Some(host));
-        }
-        touched.nodes.push(Node::Egress(reference.clone()));
-        touched.keys.push(Key::Object(reference.clone()));
-        touched.keys.extend(old.iter().chain(new).map(|it| Key::Host(it.into())));
-    }
-
     /// A rule is part of what is known of the Service or host that it names: whoever reads those reads it.
     fn move_destination(
         &mut self,
@@ -509,14 +517,6 @@ impl Store {
         let mut policies: Vec<_> = references.filter_map(|it| self.health.get(it)).collect();
         policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
         policies
-    }
-
-    /// The ServiceEntries that name a host, oldest first.
-    pub(crate) fn entries_of(&self, host: &str) -> Vec<&Arc<EntryModel>> {
-        let references = self.entries_by_host.get(host).into_iter().flatten();
-        let mut entries: Vec<_> = references.filter_map(|it| self.entries.get(it)).collect();
-        entries.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
-        entries
     }
 
     pub(crate) fn grants_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a GrantModel> {

@@ -8,7 +8,7 @@ use crate::health::HealthModel;
 use crate::issuer::{IssuerOutcome, OnDemandListener};
 use crate::model::{
     ConfigMapModel, EntryModel, GatewayModel, IssuerModel, ParametersModel, PolicyModel, RouteModel,
-    SecretModel, ServiceModel, SetModel, SliceModel, StreamModel, TrafficModel,
+    SecretModel, ServiceModel, SetModel, SliceModel, StreamModel, TrafficModel, WorkloadModel,
 };
 use crate::reads::Key;
 use crate::status::Condition;
@@ -18,6 +18,7 @@ use sluice_crds::{Kind, Name, ObjectRef};
 use sluice_ir::{Locality, OnDemandKey};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Objects and results.
@@ -189,6 +190,22 @@ impl<'a> View<'a> {
     pub(crate) fn entry(&self, reference: &ObjectRef) -> Option<&'a Arc<EntryModel>> {
         self.note_object(reference);
         self.state.store.entries.get(reference)
+    }
+
+    /// The same for the name of a Service. Not noted: an entry that comes or goes touches the Service.
+    pub(crate) fn decorating(&self, host: &str) -> Vec<&'a Arc<EntryModel>> {
+        self.state.store.entries_of(host)
+    }
+
+    /// Addresses that the hosts of an entry have been given. Not noted: an entry whose addresses change is told so.
+    pub(crate) fn addresses_of(&self, entry: &ObjectRef) -> Vec<(Name, IpAddr)> {
+        self.state.store.addresses.of(entry)
+    }
+
+    /// The WorkloadEntries that an entry chooses, by name.
+    pub(crate) fn workloads_of(&self, entry: &EntryModel) -> Vec<&'a Arc<WorkloadModel>> {
+        self.note(Key::Workloads(entry.meta.reference.clone()));
+        self.state.store.workloads_of(entry)
     }
 
     /// The slices of a Service, ordered by name.

@@ -71,9 +71,15 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
     if context.attempts > 1 {
         rule.route().metrics(context.metrics()).retried();
     }
-    let Ok(client) = spoken.client(&port.gateway) else {
-        return Err(failure(context, Outcome::UpstreamTls));
+    let client = match (spoken.client(&port.gateway), &context.asked) {
+        (Ok(Some(client)), Some(name)) if client.is_template() => Some(name.client(client)),
+        (Ok(Some(client)), None) if client.is_template() => {
+            return Err(failure(context, Outcome::UpstreamTls));
+        }
+        (Ok(client), _) => client.cloned(),
+        (Err(_), _) => return Err(failure(context, Outcome::UpstreamTls)),
     };
+    let client = client.as_ref();
     let settings = &port.gateway.settings;
     context.try_deadline = context.timeouts().backend_request.and_then(|timeout| now.checked_add(timeout));
     let given = context.given.as_ref().map(|it| it.0);
@@ -91,7 +97,8 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
         _ => given,
     };
     let choice = Choice { key, ..target.choice(settings) };
-    let Some(picked) = target.pool.pick_by(choice, &context.tried, context.session.as_ref()) else {
+    let pool = context.asked.as_ref().map_or(&target.pool, |name| name.pool());
+    let Some(picked) = pool.pick_by(choice, &context.tried, context.session.as_ref()) else {
         return Err(failure(context, Outcome::NoEndpoint));
     };
     let left = [context.deadline, context.try_deadline]
@@ -205,7 +212,7 @@ pub(super) fn connect_failed(
     report(context, Verdict::Failed, now);
     next_endpoint(context);
     let tries = retries(context.rule.as_ref()).map_or(TRIES, |retries| TRIES.max(retries + 1));
-    let others = context.target().is_some_and(|target| target.pool.len() > context.tried.len());
+    let others = context.pool().is_some_and(|pool| pool.len() > context.tried.len());
     let policy = retries(context.rule.as_ref()).is_some_and(|retries| context.attempts <= retries);
     let again = context.attempts < tries
         && (others || policy)

@@ -6,7 +6,7 @@ use crate::listen::ConnInfo;
 use crate::policy::{Compressing, PolicyRuntime, Told};
 use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
 use crate::telemetry::{Metrics, Outcome};
-use crate::upstream::{Admission, MirrorBody, Permit, Picked, SessionId, Slot};
+use crate::upstream::{Admission, AskedName, EndpointPool, MirrorBody, Permit, Picked, SessionId, Slot};
 use http::HeaderValue;
 use sluice_ir as ir;
 use std::net::SocketAddr;
@@ -60,6 +60,8 @@ pub struct RequestContext {
     pub(super) try_deadline: Option<Instant>,
     /// Tries begun.
     pub(super) attempts: u32,
+    /// The host that the client named, where the backend knows none itself.
+    pub(super) asked: Option<Arc<AskedName>>,
     /// Endpoints that failed this request.
     pub(super) tried: Vec<SocketAddr>,
     /// Endpoint of the current try; its load counts while this is held.
@@ -114,6 +116,7 @@ impl RequestContext {
             deadline: None,
             try_deadline: None,
             attempts: 0,
+            asked: None,
             tried: Vec::new(),
             picked: None,
             try_started: None,
@@ -148,6 +151,12 @@ impl RequestContext {
     /// The chosen backend.
     pub(super) fn target(&self) -> Option<&Arc<BackendRuntime>> {
         self.rule_backend()?.target.as_ref().ok()
+    }
+
+    /// The endpoints of the chosen backend.
+    pub(super) fn pool(&self) -> Option<&Arc<EndpointPool>> {
+        let asked = self.asked.as_ref().map(|name| name.pool());
+        asked.or_else(|| self.target().map(|target| &target.pool))
     }
 
     /// Bounds of the whole request and of one try: the rule's own, else a policy's.

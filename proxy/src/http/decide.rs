@@ -73,14 +73,18 @@ pub fn decide<'p, 'a>(port: &'p Port, request: RequestView<'a>) -> Decision<'p, 
         if is_disguised_address(&host) {
             return Decision::Answer(Outcome::EgressRefused);
         }
-        // Routes of forward proxies are for HOST:PORT. What a ServiceEntry's own routes don't take must not go by the
-        // way of another one.
+        // Routes of forward proxies are for HOST:PORT, or for a network. What a ServiceEntry's own routes don't take must
+        // not go by the way of another one.
         let port = port_of.unwrap_or(if request.is_https_target { 443 } else { 80 });
-        let found = listener.table.find_most_specific(&Request { host: &format!("{host}:{port}"), ..wanted });
-        found.map_err(|miss| match miss {
-            Miss::Host => Outcome::EgressRefused,
-            Miss::Rule => Outcome::NoRoute,
-        })
+        let find = |name: &str| listener.table.find_most_specific(&Request { host: name, ..wanted });
+        let known = sluice_ir::destination_names(&host, port).find_map(|name| match find(&name) {
+            Err(Miss::Host) => None,
+            other => Some(other),
+        });
+        match known {
+            Some(found) => found.map_err(|_| Outcome::NoRoute),
+            None => Err(Outcome::EgressRefused),
+        }
     } else {
         listener.table.find(&wanted).map_err(|_| Outcome::NoRoute)
     };

@@ -2,7 +2,7 @@
 
 use super::context::{InFlight, RequestContext};
 use super::failure::outcome_of;
-use super::{answer, attempt, cache, compression, failure, guard, policy, record, request, response};
+use super::{answer, asked, attempt, cache, compression, failure, guard, policy, record, request, response};
 use crate::snapshot::Runtime;
 use crate::telemetry::{AccessLogger, Metrics, Outcome};
 use crate::upstream::MirrorClient;
@@ -164,6 +164,7 @@ impl ProxyHttp for Engine {
         context: &mut RequestContext,
     ) -> Result<Box<HttpPeer>> {
         attempt::back_off(context).await?;
+        asked::find(session, context).await?;
         attempt::wait_for_connection(context).await?;
         guard::contained("endpoint", || attempt::begin(session, context, Instant::now()))
     }

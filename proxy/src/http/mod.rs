@@ -4,6 +4,7 @@
 //! `engine.rs`, `attempt.rs`, `answer.rs` and the header edits name Pingora's types.
 
 mod answer;
+mod asked;
 mod attempt;
 mod cache;
 mod client_certificate;
@@ -34,6 +35,7 @@ pub use engine::Engine;
 pub use redirect::{RedirectInput, location};
 pub use rewrite::edit_path;
 
+pub(crate) use asked::outcome as unreachable;
 pub(crate) use cors::Cors;
 pub(crate) use filters::CompiledFilters;
 pub(crate) use handler::{Handler, handler};

@@ -282,7 +282,7 @@ pub(super) fn for_backend(
 }
 
 /// Whether the client named its destination itself.
-fn is_forward_proxy(context: &RequestContext) -> bool {
+pub(super) fn is_forward_proxy(context: &RequestContext) -> bool {
     let listener = context.listener.as_ref();
     listener.is_some_and(|it| it.listener.protocol == ir::ListenerProtocol::ForwardProxy)
 }

@@ -33,7 +33,10 @@ pub struct Destination {
 impl Destination {
     /// `HOST:PORT`.
     pub fn name(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
     }
 }
 

@@ -63,8 +63,8 @@ impl StreamListener {
         if is_disguised_address(&to.host) {
             return Err(DISGUISED);
         }
-        // Attachments to forward proxies name HOST:PORT.
-        let route = self.route(Some(&to.name()));
+        // Attachments to forward proxies name HOST:PORT, or a network.
+        let route = ir::destination_names(&to.host, to.port).find_map(|name| self.route(Some(&name)));
         let is_address = to.host.parse::<IpAddr>().is_ok();
         let route = route.ok_or(if is_address { NO_ADDRESS } else { NO_ENTRY })?;
         if route.backends.is_empty() { Err(ONLY_REQUESTS) } else { Ok(route) }

@@ -5,7 +5,9 @@ use super::relay::EndpointSide;
 use super::{StreamEngine, Way};
 use crate::snapshot::BackendRuntime;
 use crate::telemetry::Outcome;
-use crate::upstream::{Choice, EjectPolicy, Picked, TlsClient, Verdict, connect_after, open_tunnel};
+use crate::upstream::{
+    AskedName, Choice, EjectPolicy, Picked, TlsClient, Verdict, connect_after, open_tunnel,
+};
 use sluice_ir::{ConnectionTerms, Tunnel};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
@@ -20,6 +22,27 @@ const TRIES: u32 = 3;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
+/// What of a client's words decides where it goes.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    /// A server name, or the destination of a tunnel.
+    pub(super) host: Option<&'a str>,
+    pub(super) may_be_address: bool,
+}
+
+/// The host that the client named, where the backend's endpoints are not all known; costs one load where they are.
+///
+/// # Errors
+/// How the stream ends when it leads nowhere.
+pub(super) async fn asked(
+    backend: &BackendRuntime,
+    said: Said<'_>,
+) -> Result<Option<Arc<AskedName>>, Outcome> {
+    let Some(asked) = backend.pool.asked() else { return Ok(None) };
+    let found = asked.find(said.host.unwrap_or_default(), said.may_be_address).await;
+    found.map_err(crate::http::unreachable)
+}
+
 /// Connects to an endpoint of the backend. The endpoint counts as busy as long as the pick is held.
 ///
 /// # Errors
@@ -28,7 +51,7 @@ pub(super) async fn connect(
     engine: &StreamEngine,
     way: &Way,
     backend: &BackendRuntime,
-    tls: Option<&Arc<TlsClient>>,
+    (asked, tls): (Option<&AskedName>, Option<&Arc<TlsClient>>),
     record: &mut Record,
 ) -> Result<(EndpointSide, Picked), Outcome> {
     let settings = way.settings();
@@ -38,9 +61,10 @@ pub(super) async fn connect(
     let key = backend.affinity.as_deref().and_then(|it| it.of_connection(record.client().ip()));
     let preface = record.local.and_then(|local| backend.preface(record.client(), local)).unwrap_or_default();
     let choice = Choice { key, ..backend.choice(settings) };
+    let pool = asked.map_or(&backend.pool, |name| name.pool());
     let mut tried: Vec<SocketAddr> = Vec::new();
     loop {
-        let picked = backend.pool.pick_by(choice, &tried, None).ok_or(Outcome::NoEndpoint)?;
+        let picked = pool.pick_by(choice, &tried, None).ok_or(Outcome::NoEndpoint)?;
         let begun = Instant::now();
         record.attempts += 1;
         record.endpoint = Some(picked.address);
@@ -56,7 +80,7 @@ pub(super) async fn connect(
                 report(&picked, Verdict::Failed);
                 engine.metrics.connect_failed(backend.backend.key.as_str());
                 tried.push(picked.address);
-                if record.attempts >= TRIES || tried.len() >= backend.pool.len() {
+                if record.attempts >= TRIES || tried.len() >= pool.len() {
                     return Err(outcome);
                 }
             }

@@ -78,6 +78,11 @@ impl Record {
         self.client
     }
 
+    /// The name that the client's handshake asks for.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
     /// The name that a client asks for within a tunnel.
     pub(super) fn set_server_name(&mut self, name: Option<String>) {
         self.server_name = name;

@@ -6,7 +6,8 @@ use super::{StreamEngine, Way, connect};
 use crate::listen::{ClientSide, Destination, Stream, StreamConnection, forward, peek_server_name};
 use crate::telemetry::Outcome;
 use async_trait::async_trait;
-use sluice_ir::{Settings, StreamKind};
+use sluice_ir::{Settings, StreamKind, StreamRoute};
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
@@ -66,13 +67,23 @@ impl Carrying {
             false => backend.client(&self.way.port.gateway),
         };
         let Ok(tls) = tls else { return self.refuse(client, Outcome::UpstreamTls).await };
-        let connected = connect::connect(&self.engine, &self.way, &backend, tls, record).await;
+        let asked = match connect::asked(&backend, self.said(record)).await {
+            Ok(asked) => asked,
+            Err(outcome) => return self.refuse(client, outcome).await,
+        };
+        let named = match (tls.filter(|it| it.is_template()), &asked) {
+            (Some(template), Some(name)) => Some(name.client(template)),
+            (Some(_), None) => return self.refuse(client, Outcome::UpstreamTls).await,
+            (None, _) => tls.cloned(),
+        };
+        let to = (asked.as_deref(), named.as_ref());
+        let connected = connect::connect(&self.engine, &self.way, &backend, to, record).await;
         let (endpoint, _picked) = match connected {
             Ok(connected) => connected,
             Err(outcome) => return self.refuse(client, outcome).await,
         };
         if let Some(to) = &self.tunnel
-            && let Err(outcome) = open(&mut client, to, route.route.kind, self.way.settings(), record).await
+            && let Err(outcome) = open(&mut client, to, &route.route, self.way.settings(), record).await
         {
             abort(socket(&client));
             return outcome;
@@ -101,6 +112,14 @@ impl Carrying {
         outcome
     }
 
+    /// What the client named.
+    fn said<'a>(&'a self, record: &'a Record) -> connect::Said<'a> {
+        match &self.tunnel {
+            Some(to) => connect::Said { host: Some(&to.host), may_be_address: true },
+            None => connect::Said { host: record.server_name(), may_be_address: false },
+        }
+    }
+
     /// Whether what comes is the client's own TLS, to go on as it is. In a tunnel it is where the destination's port is
     /// one of TLS.
     fn is_passed_through(&self, kind: StreamKind) -> bool {
@@ -118,18 +137,28 @@ impl Carrying {
 async fn open(
     client: &mut ClientSide,
     to: &Destination,
-    kind: StreamKind,
+    route: &StreamRoute,
     settings: &Settings,
     record: &mut Record,
 ) -> Result<(), Outcome> {
     let ClientSide::Plain(client) = client else { return Err(Outcome::Internal) };
     client.write_all(forward::OPEN).await.map_err(|_| Outcome::ClientGone)?;
-    if kind != StreamKind::Tls {
+    if route.kind != StreamKind::Tls {
         return Ok(());
     }
     let looked = timeout(settings.limits.tls_handshake_timeout, peek_server_name(client)).await;
     let name = looked.map_err(|_| Outcome::ServerNameMismatch)?.map_err(|_| Outcome::ServerNameMismatch)?;
-    let is_same = name.as_deref() == Some(&*to.host);
+    let is_same = name.as_deref().is_some_and(|name| is_for(name, to, route));
     record.set_server_name(name);
     if is_same { Ok(()) } else { Err(Outcome::ServerNameMismatch) }
+}
+
+/// Whether a server name is what the tunnel is for: its host, or of an address one of the hosts that lead there.
+fn is_for(name: &str, to: &Destination, route: &StreamRoute) -> bool {
+    if to.host.parse::<IpAddr>().is_err() {
+        return *name == *to.host;
+    }
+    let named = format!("{name}:{}", to.port);
+    let mut hosts = route.attachments.iter().flat_map(|it| it.hostnames.iter());
+    name.parse::<IpAddr>().is_err() && hosts.any(|host| host.matches(&named))
 }

@@ -93,6 +93,8 @@ outcomes! {
         "A filter of the rule does not resolve.";
     NoEndpoint "no_endpoint" Some(503), 14,
         "The backend has no endpoint that takes requests.";
+    NameUnresolved "name_unresolved" Some(502), 14,
+        "The host that the client named has no address, or no DNS server says which.";
     Overloaded "overloaded" Some(503), 14,
         "Connections of the port or of the client address, or pending requests of the backend, reached their limit.";
     Overflow "overflow" Some(503), 14,

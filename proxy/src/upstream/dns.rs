@@ -76,7 +76,8 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Asks by `ask`, which gets a lower-case name without trailing dot, never an IP address.
+    /// Asks by `ask`, which gets a lower-case name, never an IP address. One that ends in a dot is whole: no search domain
+    /// comes after it.
     pub fn new<F>(ask: impl Fn(Arc<str>) -> F + Send + Sync + 'static, pace: Pace) -> Self
     where
         F: Future<Output = Result<Answer, ResolveError>> + Send + 'static,
@@ -90,7 +91,12 @@ impl Resolver {
         Self::new(move |host| system::resolve(servers.clone(), host), Pace::default())
     }
 
-    async fn resolve(&self, host: Arc<str>) -> Result<Answer, ResolveError> {
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Asks once, for at most the pace's timeout.
+    pub(super) async fn resolve(&self, host: Arc<str>) -> Result<Answer, ResolveError> {
         if let Ok(address) = host.trim_matches(['[', ']']).parse() {
             return Ok(Answer { addresses: vec![address], ttl: self.pace.longest });
         }
@@ -110,7 +116,8 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Asks for `host` for ever and reports each answer: `Some` with the addresses, `None` when the last good ones stay.
+/// Asks for `host` for ever and reports each answer: `Some` with the addresses as they came, `None` when the last good ones
+/// stay.
 /// Dropping the future stops it at once.
 pub(super) async fn keep_fresh(host: Arc<str>, resolver: Resolver, report: impl Fn(Option<Vec<IpAddr>>)) {
     let mut history = History::default();
@@ -139,10 +146,8 @@ struct Step {
 impl History {
     fn step(&mut self, pace: &Pace, result: Result<Answer, ResolveError>, host: &str) -> Step {
         match result {
-            Ok(mut answer) => {
+            Ok(answer) => {
                 *self = Self::default();
-                answer.addresses.sort_unstable();
-                answer.addresses.dedup();
                 Step {
                     addresses: Some(answer.addresses),
                     wait: answer.ttl.clamp(pace.shortest, pace.longest),
@@ -166,7 +171,7 @@ impl History {
 }
 
 /// Doubles from the shortest to the longest retry; a random part of up to half keeps names from asking in step.
-fn backoff(pace: &Pace, failures: u32) -> Duration {
+pub(super) fn backoff(pace: &Pace, failures: u32) -> Duration {
     let doubled = pace.shortest.saturating_mul(1 << failures.saturating_sub(1).min(16));
     let whole = doubled.min(pace.longest_retry);
     let jitter_us = random::below(u64::try_from(whole.as_micros() / 2).unwrap_or(0));

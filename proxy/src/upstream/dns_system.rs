@@ -21,11 +21,12 @@ pub(super) struct Servers(Mutex<Option<TokioResolver>>);
 
 pub(super) async fn resolve(servers: Arc<Servers>, host: Arc<str>) -> Result<Answer, ResolveError> {
     let hosts = tokio::fs::read_to_string(HOSTS_FILE).await.unwrap_or_default();
-    let addresses = listed(&hosts, &host);
+    let name = host.strip_suffix('.').unwrap_or(&host);
+    let addresses = listed(&hosts, name);
     if !addresses.is_empty() {
         return Ok(Answer { addresses, ttl: HOSTS_TTL });
     }
-    if is_localhost(&host) {
+    if is_localhost(name) {
         let addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         return Ok(Answer { addresses, ttl: HOSTS_TTL });
     }

@@ -6,11 +6,13 @@
 //! no lock and allocates nothing.
 
 mod affinity;
+mod asked;
 mod circuit;
 mod dns;
 mod endpoint;
 mod hash_table;
 mod health;
+mod lookup;
 mod mirror;
 mod outlier;
 mod patient;
@@ -32,10 +34,12 @@ mod warmup;
 mod weights;
 
 pub use affinity::{Affinity, Key};
+pub use asked::{Asked, AskedName, Unreachable};
 pub use circuit::{Admission, Circuit, Slot, Slots};
 pub use dns::{Answer, Pace, ResolveError, Resolver};
 pub use endpoint::{EjectPolicy, LONGEST_REST, Picked};
 pub use health::{Check, CheckParts, HealthSnapshot, HealthState, MOST_AT_ONCE};
+pub use lookup::NoAddress;
 pub use mirror::{MirrorBody, MirrorClient, MirrorLimits, MirrorRequest, MirrorStats};
 pub use outlier::Verdict;
 pub use patient::{announced, for_upgrade};

@@ -9,6 +9,7 @@ mod checks;
 
 pub use checks::ChecksSnapshot;
 
+use super::asked::Asked;
 use super::endpoint::{Endpoint, Picked, millis};
 use super::hash_table::Table;
 use super::health::{Check, HealthSnapshot};
@@ -48,6 +49,8 @@ pub struct EndpointPool {
     key: EndpointSetKey,
     me: Weak<Self>,
     list: ArcSwap<List>,
+    /// Endpoints that only clients name, beside those of the list.
+    asked: ArcSwapOption<Asked>,
     /// When the last rest of any endpoint ends; 0 while nobody rests, so that picking needs no clock.
     rests_until_ms: AtomicU64,
     /// Rests since the start.
@@ -121,6 +124,7 @@ impl EndpointPool {
             key,
             me: me.clone(),
             list: ArcSwap::default(),
+            asked: ArcSwapOption::default(),
             rests_until_ms: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
             check: ArcSwapOption::empty(),
@@ -254,7 +258,29 @@ impl EndpointPool {
         };
         let mut endpoints = show(&list.ready, EndpointState::Ready);
         endpoints.extend(show(&list.draining, EndpointState::Draining));
-        PoolSnapshot { key: self.key.clone(), ejections: self.ejections(), checks: self.checks(), endpoints }
+        let names = self.asked.load().as_ref().map(|asked| asked.len());
+        let (key, ejections, checks) = (self.key.clone(), self.ejections(), self.checks());
+        PoolSnapshot { key, ejections, checks, endpoints, names }
+    }
+
+    /// Endpoints that only clients name; `None` for most. Costs one load.
+    pub fn asked(&self) -> Option<Arc<Asked>> {
+        self.asked.load_full()
+    }
+
+    /// Sets them. What is known of names stays while they are the same hosts.
+    pub(super) fn set_asked(&self, asked: Option<Arc<Asked>>) {
+        let old = self.asked.load();
+        match (&*old, &asked) {
+            (None, None) => {}
+            (Some(old), Some(new)) if old.is_like(new) => {}
+            _ => {
+                if let Some(asked) = &asked {
+                    asked.arrange(&self.changing.lock());
+                }
+                self.asked.store(asked);
+            }
+        }
     }
 
     /// Sets how hashes find endpoints (`None`: they don't) and which places come first (`None`: all are alike). Builds
@@ -272,6 +298,11 @@ impl EndpointPool {
         self.rearrange(|now| Arrangement { own, ..now.clone() });
     }
 
+    /// Arranges it like another one.
+    pub(super) fn arrange_as(&self, by: &Arrangement) {
+        self.rearrange(|_| by.clone());
+    }
+
     fn rearrange(&self, change: impl FnOnce(&Arrangement) -> Arrangement) {
         let mut changing = self.changing.lock();
         let wanted = change(&changing);
@@ -287,6 +318,9 @@ impl EndpointPool {
             draining: again(&old.draining),
             by_session,
         }));
+        if let Some(asked) = &*self.asked.load() {
+            asked.arrange(&wanted);
+        }
         *changing = wanted;
     }
 
@@ -477,6 +511,9 @@ pub struct PoolSnapshot {
     pub checks: Option<ChecksSnapshot>,
     /// Ready ones first.
     pub endpoints: Vec<EndpointSnapshot>,
+    /// How many names are kept that only clients say; absent where endpoints are all known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<usize>,
 }
 
 /// An endpoint as `/debug` shows it.

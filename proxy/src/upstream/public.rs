@@ -1,11 +1,36 @@
 //! Which addresses may stand for a name outside: what a DNS server says must not lead back inside (DNS rebinding).
 
+use sluice_ir::Origin;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Decides which addresses may stand for a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guard<'a> {
+    pub(super) host: &'a str,
+    /// Whether it is a host of the internet.
+    pub(super) is_external: bool,
+    /// Who names it, for the log.
+    pub(super) origin: &'a Origin,
+}
+
+impl Guard<'_> {
+    /// Whether the address may be used; one that may not is told in the log.
+    pub(super) fn lets(&self, address: IpAddr) -> bool {
+        let Self { host, is_external, origin } = self;
+        // A name that says itself that it is this machine is meant so (RFC 6761 §6.3).
+        let is_trusted = !is_external || *host == "localhost" || host.ends_with(".localhost");
+        let may = is_trusted || is_public(address);
+        if !may {
+            tracing::warn!(host, %address, %origin, "a name of the internet leads inside: the address is not used");
+        }
+        may
+    }
+}
 
 /// Whether the address is one of the internet: not private, loopback, link-local (where clouds keep their metadata),
 /// shared, of a benchmark, multicast or reserved (RFC 6890 and its registries). An IPv6 address that carries an IPv4
 /// one, mapped or by NAT64, is what that one is.
-pub(super) fn is_public(address: IpAddr) -> bool {
+fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => match carried(address) {

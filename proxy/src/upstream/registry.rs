@@ -4,12 +4,14 @@
 //! same object while their key exists. The cost of a change follows its size: unchanged sets are recognised by
 //! pointer, and one host's new addresses touch only the pools that name it.
 
+use super::asked::Asked;
 use super::circuit::{Circuit, Counters};
 use super::dns::{Resolver, keep_fresh};
 use super::health::{Check, CheckParts, Checks};
+use super::lookup::Lookups;
 use super::permits::Permits;
 use super::pool::{EndpointPool, Member, PoolSnapshot};
-use super::public::is_public;
+use super::public::Guard;
 use ahash::{AHashMap, AHashSet};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -26,6 +28,8 @@ use tokio_util::task::AbortOnDropHandle;
 pub struct Upstreams {
     me: Weak<Self>,
     resolver: Resolver,
+    /// Names that only clients say.
+    lookups: Arc<Lookups>,
     pools: ArcSwap<AHashMap<EndpointSetKey, Arc<EndpointPool>>>,
     permits: Mutex<AHashMap<BackendKey, Weak<Permits>>>,
     circuits: Mutex<AHashMap<BackendKey, Arc<Counters>>>,
@@ -46,8 +50,10 @@ struct State {
 /// A DNS name that at least one set uses.
 #[derive(Debug)]
 struct Host {
-    /// `None` before the first answer.
+    /// Sorted, each once; `None` before the first answer.
     addresses: Option<Vec<IpAddr>>,
+    /// The first of the last answer that had any.
+    first: Option<IpAddr>,
     users: AHashSet<EndpointSetKey>,
     /// Asks again and again; ends with the host.
     _task: AbortOnDropHandle<()>,
@@ -58,6 +64,7 @@ impl Upstreams {
     pub fn new(resolver: Resolver) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
+            lookups: Arc::new(Lookups::new(resolver.clone())),
             resolver,
             pools: ArcSwap::default(),
             permits: Mutex::default(),
@@ -93,6 +100,9 @@ impl Upstreams {
         self.publish_keys(&state.sets);
         for set in &changed {
             self.fill(&state, set);
+            if let Some(pool) = self.pool(&set.key) {
+                pool.set_asked(Asked::of(set, &self.lookups));
+            }
         }
         self.count_unanswered(&state);
     }
@@ -175,12 +185,25 @@ impl Upstreams {
         let Some(entry) = state.hosts.get_mut(host) else {
             return;
         };
-        let before = entry.addresses.take();
-        entry.addresses = addresses.or_else(|| before.clone()).or_else(|| Some(Vec::new()));
-        if entry.addresses != before {
+        let (before, first) = (entry.addresses.take(), entry.first);
+        if let Some(addresses) = &addresses {
+            entry.first = addresses.first().copied();
+        }
+        let sorted = addresses.map(|mut it| {
+            // A shuffled answer is no change.
+            it.sort_unstable();
+            it.dedup();
+            it
+        });
+        entry.addresses = sorted.or_else(|| before.clone()).or_else(|| Some(Vec::new()));
+        let (has_changed, has_turned) = (entry.addresses != before, entry.first != first);
+        if has_changed {
             tracing::info!(host, addresses = ?entry.addresses.as_deref().unwrap_or_default(), "name resolved");
+        }
+        if has_changed || has_turned {
             let users: Vec<_> = entry.users.iter().cloned().collect();
-            users.iter().filter_map(|key| state.sets.get(key)).for_each(|set| self.fill(&state, set));
+            let sets = users.iter().filter_map(|key| state.sets.get(key));
+            sets.filter(|set| has_changed || set.takes_first).for_each(|set| self.fill(&state, set));
         }
         self.count_unanswered(&state);
     }
@@ -204,7 +227,8 @@ impl Upstreams {
             };
             let task = runtime.spawn(keep_fresh(name.clone(), self.resolver.clone(), report));
             let users = AHashSet::from_iter([set.key.clone()]);
-            state.hosts.insert(name, Host { addresses: None, users, _task: AbortOnDropHandle::new(task) });
+            let _task = AbortOnDropHandle::new(task);
+            state.hosts.insert(name, Host { addresses: None, first: None, users, _task });
         }
     }
 
@@ -268,17 +292,13 @@ impl State {
             match &endpoint.address {
                 EndpointAddress::Socket(address) => add(*address),
                 EndpointAddress::Dns { host, port } => {
-                    let addresses = self.hosts.get(host.as_str()).and_then(|host| host.addresses.as_deref());
-                    // A name that says itself that it is this machine is meant so (RFC 6761 §6.3).
-                    let is_trusted = !set.is_external || host == "localhost" || host.ends_with(".localhost");
-                    let may_stand = |ip: &&IpAddr| {
-                        let may = is_trusted || is_public(**ip);
-                        if !may {
-                            tracing::warn!(host, address = %ip, origin = %set.origin, "a name of the internet leads inside: the address is not used");
-                        }
-                        may
+                    let Some(known) = self.hosts.get(host.as_str()) else { continue };
+                    let guard = Guard { host, is_external: set.is_external, origin: &set.origin };
+                    let addresses = match set.takes_first {
+                        true => known.first.as_slice(),
+                        false => known.addresses.as_deref().unwrap_or_default(),
                     };
-                    let addresses = addresses.unwrap_or_default().iter().filter(may_stand);
+                    let addresses = addresses.iter().filter(|ip| guard.lets(**ip));
                     addresses.for_each(|ip| add(SocketAddr::new(*ip, *port)));
                 }
             }

@@ -35,7 +35,17 @@ fn sets(all: &[(&str, &[&str])]) -> Sets {
     let set = |(name, endpoints): &(&str, &[&str])| {
         let origin = Origin::new("Service", "shop", *name);
         let endpoints = endpoints.iter().map(endpoint).collect();
-        (key(name), Arc::new(EndpointSet { key: key(name), origin, endpoints, is_external: false }))
+        (
+            key(name),
+            Arc::new(EndpointSet {
+                key: key(name),
+                origin,
+                endpoints,
+                is_external: false,
+                takes_first: false,
+                asked: None,
+            }),
+        )
     };
     all.iter().map(set).collect()
 }

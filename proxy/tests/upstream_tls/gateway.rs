@@ -26,6 +26,8 @@ pub(crate) struct Wanted {
     /// Gets copies, with the same protocol and policy.
     pub(crate) copies: Option<SocketAddr>,
     pub(crate) retry: Option<ir::Retry>,
+    /// Hosts that clients name, in place of endpoints.
+    pub(crate) asked: Option<ir::AskedHosts>,
 }
 
 /// A policy with nothing special.
@@ -49,6 +51,7 @@ impl Wanted {
             certificate: None,
             copies: None,
             retry: None,
+            asked: None,
         }
     }
 
@@ -68,6 +71,8 @@ impl Wanted {
         let origin = ir::Origin::new("Service", "default", name);
         let set = ir::EndpointSet {
             is_external: false,
+            takes_first: false,
+            asked: self.asked.clone().map(Box::new),
             key: ir::EndpointSetKey::new(key.as_str()),
             origin: origin.clone(),
             endpoints: endpoints.iter().map(endpoint).collect(),
@@ -218,7 +223,7 @@ impl Http1 {
     /// Status, body and trailers of the answer.
     pub(crate) async fn ask(&mut self, request: http::Request<Bytes>) -> (u16, String, http::HeaderMap) {
         let mut request = request.map(Full::new);
-        request.headers_mut().insert("host", "a.example".parse().unwrap());
+        request.headers_mut().entry("host").or_insert("a.example".parse().unwrap());
         self.0.ready().await.unwrap();
         read(tokio::time::timeout(TIME, self.0.send_request(request)).await.unwrap().unwrap()).await
     }

@@ -200,3 +200,31 @@ async fn an_endpoint_without_tls_is_passed_over() {
     let (bytes, connections) = spoken.await.unwrap();
     assert!(connections > 0 && bytes.chunks(3).all(|bytes| bytes == [22, 3, 1]), "{bytes:?}");
 }
+
+/// A wildcard host with TLS of ours: each host that a client names is asked for by its own name, and must be it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_host_below_a_wildcard_is_verified_by_its_own_name() {
+    let authority = Authority::new();
+    let backend = Backend::usual(&authority.issue(&["a.shop.localhost"])).await;
+    let mut wanted = Wanted::new(backend.address, policy("*.shop.localhost", authority.bundle()));
+    wanted.endpoints.clear();
+    wanted.asked = Some(ir::AskedHosts {
+        names: Some(ir::HostPattern::parse("*.shop.localhost")),
+        networks: Vec::new(),
+        port: backend.address.port(),
+    });
+    let gateway = Gateway::start(&wanted).await;
+    let get = async |host: &str| {
+        let request = http::Request::get("/").header("host", host).body(bytes::Bytes::new()).unwrap();
+        let (status, body, _) = gateway.client().await.ask(request).await;
+        (status, body.trim().to_owned())
+    };
+    for _ in 0..2 {
+        let (status, seen) = get("A.shop.localhost:80").await;
+        assert!(status == 200 && seen.contains("sni=a.shop.localhost"), "{status} {seen}");
+    }
+    assert_eq!(backend.accepted(), 1, "the name's connection is used again");
+    assert_eq!(get("b.shop.localhost").await, (502, "upstream_tls".to_owned()));
+    assert_eq!(get("shop.localhost").await, (502, "egress_refused".to_owned()));
+    assert_eq!(backend.requests(), 2);
+}

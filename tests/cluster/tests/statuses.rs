@@ -232,3 +232,84 @@ fn writes_of_others_meanwhile_are_neither_lost_nor_in_the_way() {
         replica.stop().await;
     });
 }
+
+/// The definition of a kind of Istio's, as far as a server needs it.
+fn istio(kind: &str, plural: &str) -> String {
+    let singular = kind.to_lowercase();
+    format!(
+        "apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: {plural}.networking.istio.io}}
+spec:
+  group: networking.istio.io
+  names: {{kind: {kind}, plural: {plural}, singular: {singular}, listKind: {kind}List}}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+    subresources: {{status: {{}}}}
+"
+    )
+}
+
+fn service_entry(name: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}}}
+spec:
+  hosts: [{name}.example.com]
+  resolution: DNS
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+"
+    )
+}
+
+#[test]
+fn hosts_of_service_entries_are_given_addresses_that_stay() {
+    shared(async |space| {
+        for definition in [istio("ServiceEntry", "serviceentries"), istio("WorkloadEntry", "workloadentries")]
+        {
+            space.apply(&definition).await;
+        }
+        let replica = Replica::start(&space, "a");
+        let given = |it: &Value| it["status"]["addresses"].as_array().cloned().unwrap_or_default();
+        // The kind may not be served yet.
+        sluice_cluster_tests::eventually("the kind is served", async || {
+            space.try_apply(&service_entry("api")).await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+        let api_entry =
+            until(&space, "addresses", ("ServiceEntry", "api"), |it| given(it).len() == 2 && is_current(it))
+                .await;
+        let accepted = condition(&api_entry["status"]["conditions"], "sluice.dev/Accepted");
+        assert_eq!(accepted["status"], "True");
+        assert!(given(&api_entry)[0]["value"].as_str().unwrap().starts_with("240.240."));
+
+        // Those that somebody else has given stay, and what else he says.
+        space.apply(&service_entry("other")).await;
+        until(&space, "its addresses", ("ServiceEntry", "other"), |it| given(it).len() == 2).await;
+        let theirs = json!({"type": "example.com/Bound", "status": "True", "reason": "Bound", "message": "",
+                            "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let address = json!({"host": "other.example.com", "value": "240.240.77.7"});
+        let status = json!({"conditions": [theirs], "addresses": [address]});
+        patch_status(&space, "ServiceEntry", "other", &status).await;
+        let other = until(&space, "ours beside theirs", ("ServiceEntry", "other"), |it| {
+            it["status"]["conditions"].as_array().is_some_and(|it| it.len() == 2) && given(it).len() == 2
+        })
+        .await;
+        assert_eq!((&other["status"]["conditions"][0], &given(&other)[0]), (&theirs, &address));
+        replica.stop().await;
+
+        // The next replica gives the same.
+        let before = get(&space, "ServiceEntry", "api").await.unwrap();
+        let replica = Replica::start(&space, "b");
+        space.apply(&service_entry("later")).await;
+        until(&space, "the later entry", ("ServiceEntry", "later"), |it| given(it).len() == 2).await;
+        let after = get(&space, "ServiceEntry", "api").await.unwrap();
+        assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+        replica.stop().await;
+    });
+}

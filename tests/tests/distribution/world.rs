@@ -84,6 +84,8 @@ pub(crate) fn endpoints(name: &str, addresses: &[SocketAddr]) -> Arc<ir::Endpoin
     };
     Arc::new(ir::EndpointSet {
         is_external: false,
+        takes_first: false,
+        asked: None,
         key: ir::EndpointSetKey::new(format!("Service/{name}:80")),
         origin: ir::Origin::new("Service", namespace, short),
         endpoints: addresses.iter().map(endpoint).collect(),

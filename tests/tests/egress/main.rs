@@ -239,3 +239,117 @@ async fn tls_within_a_tunnel_is_for_the_host_of_the_tunnel() {
     })
     .await;
 }
+
+/// Hosts that only clients name: everything below `apps.localhost` is this machine (RFC 6761), without any DNS server.
+fn dynamic(folder: &Path, target: SocketAddr, other: SocketAddr) {
+    let yaml = format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: egress}}
+spec:
+  gatewayClassName: sluice
+  listeners:
+  - {{name: proxy, port: 3128, protocol: sluice.dev/ForwardProxy}}
+  - {{name: http, port: 80, protocol: HTTP}}
+  - {{name: tls, port: 443, protocol: TLS, hostname: '*.apps.localhost', tls: {{mode: Passthrough}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: apps}}
+spec:
+  hosts: ['*.apps.localhost']
+  resolution: DYNAMIC_DNS
+  ports:
+  - {{number: 80, name: http, protocol: HTTP, targetPort: {port}}}
+  - {{number: 443, name: tls, protocol: TLS, targetPort: {port}}}
+---
+# Names that no server knows, and addresses.
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: databases}}
+spec:
+  hosts: [db.invalid, '*.db.invalid']
+  addresses: [127.0.0.0/30, '::1']
+  resolution: NONE
+  ports:
+  - {{number: {port}, name: db, protocol: TCP}}
+  - {{number: {other}, name: http, protocol: HTTP}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: apps}}
+spec:
+  parentRefs: [{{name: egress, sectionName: http}}]
+  rules:
+  - backendRefs: [{{group: networking.istio.io, kind: Hostname, name: '*.apps.localhost', port: 80}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {{name: apps}}
+spec:
+  parentRefs: [{{name: egress, sectionName: tls}}]
+  hostnames: ['*.apps.localhost']
+  rules:
+  - backendRefs: [{{group: networking.istio.io, kind: Hostname, name: '*.apps.localhost', port: 443}}]
+",
+        port = target.port(),
+        other = other.port(),
+    );
+    std::fs::write(folder.join("egress.yaml"), yaml).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_only_clients_name_are_looked_up_and_no_others() {
+    let (target, other) = (Target::start("target").await, Target::start("other").await);
+    let folder = tempfile::tempdir().unwrap();
+    dynamic(folder.path(), target.address, other.address);
+    let mut sluice = Sluice::spawn(loopback(), folder.path(), &[]);
+    sluice.ready().await;
+    let (proxy, http, tls_port) = (sluice.address(3128), sluice.address(80), sluice.address(443));
+    let port = target.address.port();
+
+    // By a forward proxy, by the Host, by the server name; by an address within those of the entry.
+    for (to, way) in [
+        (proxy, connect("one.apps.localhost:80")),
+        (proxy, get("http://two.apps.localhost/", "two.apps.localhost")),
+        (proxy, get("http://a.b.apps.localhost:80/", "a.b.apps.localhost:80")),
+        (http, get("/", "one.apps.localhost")),
+        (http, get("/", "Three.Apps.localhost.:80")),
+        (proxy, connect(&format!("127.0.0.1:{port}"))),
+        (proxy, connect(&format!("[::ffff:127.0.0.1]:{port}"))),
+    ] {
+        let back = say(to, way.as_bytes()).await;
+        assert!(back.ends_with("target"), "{way}: {back}\n{}", sluice.said());
+    }
+    let back = say(tls_port, &tls::hello("one.apps.localhost")).await;
+    assert!(back.ends_with("target"), "{back}");
+    let literal = format!("127.0.0.1:{}", other.address.port());
+    let back = say(proxy, get(&format!("http://{literal}/"), &literal).as_bytes()).await;
+    assert!(back.ends_with("other"), "{back}");
+
+    // Everything else is refused, and nobody is called for it.
+    let reached = (target.reached(), other.reached());
+    for (to, way, status) in [
+        (proxy, connect("apps.localhost:80"), "502"),
+        (proxy, connect("one.apps.localhost:81"), "502"),
+        (proxy, connect("one.apps.localhost.example.com:80"), "502"),
+        (proxy, connect(&format!("127.0.0.5:{port}")), "502"),
+        (proxy, connect(&format!("2130706433:{port}")), "502"),
+        (proxy, connect(&format!("127.0.0.1:{}", port.wrapping_add(1).max(1))), "502"),
+        (http, get("/", "apps.localhost"), "502"),
+        (http, get("/", "localhost"), "502"),
+        (http, get("/", "127.0.0.1"), "502"),
+        (http, get("/", &format!("127.0.0.1:{port}")), "502"),
+    ] {
+        let back = say(to, way.as_bytes()).await;
+        assert_eq!(back.split(' ').nth(1), Some(status), "{way}: {back}");
+    }
+    for name in ["apps.localhost", "localhost", ""] {
+        assert_eq!(say(tls_port, &tls::hello(name)).await, "", "{name}");
+    }
+    assert_eq!((target.reached(), other.reached()), reached);
+    // A name without an address says so.
+    let back = say(proxy, connect(&format!("x.db.invalid:{port}")).as_bytes()).await;
+    assert!(back.starts_with("HTTP/1.1 502 ") && back.contains("no address"), "{back}");
+    sluice_tests::eventually("the log says why", || async { sluice.said().contains("egress_refused") }).await;
+}

@@ -1,7 +1,8 @@
 //! Backends: what a backendRef names (`id`), whether it is there and what it speaks (`service`, `service_entry`), and
-//! the endpoints behind it (`endpoints`), for clients with the rules that they follow (`rules`).
+//! the endpoints behind it (`endpoints`, `entry_endpoints`), for clients with the rules that they follow (`rules`).
 
 mod endpoints;
+mod entry_endpoints;
 mod id;
 mod rules;
 mod service;

@@ -1,13 +1,14 @@
 //! A port of a Service as backend.
 
 use super::rules::ruled;
-use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend, followed};
+use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend, choose, followed};
+use crate::destination::subject_name;
 use crate::health;
 use crate::model::{ServiceModel, ServicePort, Transport};
 use crate::policy;
 use crate::view::View;
 use sluice_crds::ObjectRef;
-use sluice_ir::{BackendProtocol, Origin};
+use sluice_ir::{BackendProtocol, Origin, SubjectName};
 use std::collections::BTreeMap;
 
 /// Finds the port and what it speaks.
@@ -38,7 +39,8 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId, reference: &ObjectRef, po
         Transport::Tcp => policy::upstream_tls(view, reference, &found.name),
         Transport::Udp => None,
     };
-    let ruled = ruled(view, id, &reference.namespace, port, &[])?;
+    let names = entry_names(view, reference);
+    let ruled = ruled(view, id, &reference.namespace, port, &names)?;
     let subset = match &ruled.labels {
         Some(labels) if !labels.is_empty() => Some(chooser(view, service, &name, labels)?),
         _ => None,
@@ -63,6 +65,15 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId, reference: &ObjectRef, po
         source: Source::Service { service: reference.clone(), port, transport: caller.transport(), subset },
         rules,
     })
+}
+
+/// What a ServiceEntry with the name of the Service says of its certificate: all that such an entry does. Not noted: it
+/// touches the Service.
+fn entry_names(view: &View<'_>, reference: &ObjectRef) -> Vec<SubjectName> {
+    let entries = view.decorating(&view.domain().host(reference));
+    let names =
+        choose(&entries, &reference.namespace, 0).into_iter().flat_map(|it| &it.spec.subject_alt_names);
+    names.filter_map(|it| subject_name(it).ok()).collect()
 }
 
 /// The port of that number and transport.

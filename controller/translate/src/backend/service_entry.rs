@@ -1,12 +1,13 @@
 //! A host of a ServiceEntry as backend (`group: networking.istio.io, kind: Hostname`).
 
 use super::rules::ruled;
-use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend, followed};
+use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend, followed, service};
 use crate::destination::subject_name;
 use crate::health;
-use crate::model::{EntryModel, EntryPort, Transport};
+use crate::model::{EntryModel, EntryPort, Resolution, Transport};
 use crate::policy;
 use crate::view::View;
+use sluice_crds::ObjectRef;
 use sluice_ir::{BackendProtocol, Origin};
 use std::sync::Arc;
 
@@ -18,8 +19,12 @@ pub(crate) fn compute(
     port: u16,
 ) -> BackendOutcome {
     let caller = id.caller;
+    // A Service has its name for itself, whatever entries say.
+    if let Some(service) = view.domain().service(host).filter(|it| view.service(it).is_some()) {
+        return of_service(view, id, (namespace, host), &service, port);
+    }
     let entries = view.entries_of(host);
-    let Some(entry) = choose(&entries, namespace) else {
+    let Some(entry) = choose(&entries, namespace, port) else {
         let message = if entries.is_empty() {
             format!("no ServiceEntry names host {host:?}")
         } else {
@@ -37,7 +42,7 @@ pub(crate) fn compute(
         let message = format!("{name} has no port {port} (ports: {ports})");
         return Err(RefFailure::new("BackendNotFound", "port", message, "use a port of the ServiceEntry"));
     };
-    resolution(entry, &name)?;
+    resolution(entry, &name, host, caller)?;
     let names =
         entry.spec.subject_alt_names.iter().filter_map(|it| subject_name(it).ok()).collect::<Vec<_>>();
     let ruled = ruled(view, id, &reference.namespace, port, &names)?;
@@ -49,7 +54,8 @@ pub(crate) fn compute(
     let tls = tls.or_else(|| ruled.tls.clone());
     let protocol = ruled.spoken(spoken(found, &name, caller, tls.is_some())?)?;
     // The entry that every namespace sees has the short key; one that only some see must not be taken for it.
-    let is_common = entries.iter().find(|it| it.is_exported()).is_some_and(|it| Arc::ptr_eq(it, entry));
+    let exported: Vec<_> = entries.iter().copied().filter(|it| it.is_exported()).collect();
+    let is_common = choose(&exported, "", port).is_some_and(|it| Arc::ptr_eq(it, entry));
     let key = if is_common {
         format!("Hostname/{host}:{port}{}", ruled.suffix)
     } else {
@@ -91,31 +97,57 @@ fn spoken(
     Err(RefFailure::new("UnsupportedProtocol", "port", message, next_step))
 }
 
-/// The namespace's own entry first, then the oldest that it sees.
-pub(crate) fn choose<'a>(entries: &[&'a Arc<EntryModel>], namespace: &str) -> Option<&'a Arc<EntryModel>> {
-    let own = entries.iter().find(|it| it.meta.reference.namespace == namespace);
-    own.or_else(|| entries.iter().find(|it| it.is_visible_in(namespace))).copied()
+/// The namespace's own entry first, then the oldest that it sees. Ports of several entries of one namespace are put
+/// together: of these the first that has the port, if any has.
+pub(crate) fn choose<'a>(
+    entries: &[&'a Arc<EntryModel>],
+    namespace: &str,
+    port: u16,
+) -> Option<&'a Arc<EntryModel>> {
+    let visible = || entries.iter().copied().filter(move |it| it.is_visible_in(namespace));
+    let first = visible().find(|it| it.meta.reference.namespace == namespace).or_else(|| visible().next())?;
+    let home = &first.meta.reference.namespace;
+    let mut of_same = visible().filter(|it| it.meta.reference.namespace == *home);
+    let with_port = of_same.find(|it| it.ports.iter().any(|it| it.number == i64::from(port)));
+    Some(with_port.unwrap_or(first))
+}
+
+/// The Service that has the host's name. Of another namespace it must be named as one, which grants can allow.
+fn of_service(
+    view: &View<'_>,
+    id: &BackendId,
+    (namespace, host): (&str, &str),
+    service: &ObjectRef,
+    port: u16,
+) -> BackendOutcome {
+    if service.namespace == *namespace {
+        return service::compute(view, id, service, port);
+    }
+    Err(RefFailure::new(
+        "RefNotPermitted",
+        "name",
+        format!("{host:?} is {service}, which is in another namespace"),
+        "use kind Service with its namespace, and a ReferenceGrant there",
+    ))
 }
 
 /// Whether the endpoints can be found in the way that the entry asks for.
-fn resolution(entry: &EntryModel, name: &str) -> Result<(), RefFailure> {
+fn resolution(entry: &EntryModel, name: &str, host: &str, caller: Caller) -> Result<(), RefFailure> {
     let refuse = |message: String, next_step: &str| {
         Err(RefFailure::new("UnsupportedProtocol", "name", message, next_step))
     };
-    if entry.spec.workload_selector.is_some() {
+    if entry.resolution == Resolution::Unknown {
+        let word = entry.spec.resolution.as_deref().unwrap_or_default();
         return refuse(
-            format!("{name} chooses its endpoints by workloadSelector, which is not supported"),
-            "list the endpoints",
+            format!("{name} has resolution {word}, which is not supported"),
+            "use NONE, STATIC, DNS, DNS_ROUND_ROBIN or DYNAMIC_DNS",
         );
     }
-    match entry.spec.resolution.as_deref().unwrap_or("NONE") {
-        "STATIC" | "DNS" | "DNS_ROUND_ROBIN" => {}
-        other => {
-            return refuse(
-                format!("{name} has resolution {other}, which is not supported"),
-                "use STATIC with endpoints, or DNS",
-            );
-        }
+    if caller == Caller::Udp && entry.is_asked(host) {
+        return refuse(
+            format!("{name} has no endpoints for {host:?}, and datagrams name no host to look up"),
+            "list endpoints, or name a host without wildcard",
+        );
     }
     let unix = entry.spec.endpoints.iter().find(|it| it.address.starts_with("unix:"));
     match unix {

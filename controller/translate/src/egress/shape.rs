@@ -103,15 +103,16 @@ fn taken(
     }
     let mut all = Vec::new();
     for (listener, proxy) in proxies {
-        // Of several entries with one host the proxy follows one.
-        let followed = |host: &str| {
-            let chosen = choose(&view.entries_of(host), &proxy.namespace);
+        // Of several entries with one host and port the proxy follows one.
+        let followed = |host: &str, port: u16| {
+            let chosen = choose(&view.entries_of(host), &proxy.namespace, port);
             chosen.is_some_and(|it| it.meta.reference == *reference)
         };
-        let here = names.iter().filter(|(host, _)| followed(host)).map(|(_, name)| name);
-        let hostnames: BTreeSet<HostPattern> = here
-            .flat_map(|name| ports.iter().map(move |port| HostPattern::parse(&format!("{name}:{port}"))))
-            .collect();
+        let mut hostnames: BTreeSet<HostPattern> = BTreeSet::new();
+        for (host, name) in &names {
+            let here = ports.iter().filter(|port| followed(host, **port));
+            hostnames.extend(here.map(|port| HostPattern::parse(&format!("{name}:{port}"))));
+        }
         if !hostnames.is_empty() {
             let hostnames: Arc<[HostPattern]> = hostnames.into_iter().collect();
             let (listener, gateway) = (listener.clone(), proxy.gateway.clone());

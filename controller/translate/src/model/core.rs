@@ -1,6 +1,8 @@
 //! Service, EndpointSlice, Node, Secret, ConfigMap and ServiceEntry.
 
+use super::entry::{Resolution, network, wants_address};
 use super::{Meta, Transport};
+use ipnet::IpNet;
 use sluice_crds::{
     ConfigMap, EndpointSlice, Kind, Name, Node, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec,
 };
@@ -110,6 +112,11 @@ pub(crate) struct EntryModel {
     pub(crate) ports: Vec<EntryPort>,
     /// Whether its names may lead to private addresses.
     pub(crate) allows_private: bool,
+    pub(crate) resolution: Resolution,
+    /// `spec.addresses`, as far as they can be read.
+    pub(crate) networks: Vec<IpNet>,
+    /// What the label says of addresses that are given to hosts without any.
+    pub(crate) wants_address: Option<bool>,
     pub(crate) spec: ServiceEntrySpec,
 }
 
@@ -241,6 +248,9 @@ impl EntryModel {
                 .as_ref()
                 .and_then(|it| it.get(ALLOW_PRIVATE))
                 .is_some_and(|it| it == "true"),
+            resolution: Resolution::read(spec.resolution.as_deref()),
+            networks: spec.addresses.iter().filter_map(|it| network(it).ok()).collect(),
+            wants_address: wants_address(&it.metadata),
             ports: spec
                 .ports
                 .iter()
@@ -255,11 +265,10 @@ impl EntryModel {
         }
     }
 
-    /// Whether objects of `namespace` see the entry.
+    /// Whether objects of `namespace` see the entry. Its own does only where `exportTo` says so (Istio).
     pub(crate) fn is_visible_in(&self, namespace: &str) -> bool {
-        self.is_exported()
-            || self.meta.reference.namespace == namespace
-            || self.spec.export_to.iter().any(|it| it == namespace)
+        let is_own = self.meta.reference.namespace == namespace;
+        self.is_exported() || self.spec.export_to.iter().any(|it| it == namespace || (is_own && it == "."))
     }
 
     /// Whether its names are hosts of the internet: not within the mesh, and nobody says that they are at home.

@@ -3,6 +3,7 @@
 
 mod client_tls;
 mod core;
+mod entry;
 mod gateway;
 mod grant;
 mod listener;
@@ -13,6 +14,7 @@ mod selector;
 mod stream;
 mod traffic;
 mod transport;
+mod workload;
 
 pub(crate) use client_tls::{ClientTlsModel, ValidationModel};
 pub use core::place_of_node;
@@ -20,6 +22,7 @@ pub(crate) use core::{
     ConfigMapModel, EntryModel, EntryPort, SecretModel, ServiceModel, ServicePort, SliceModel, host_name,
     port,
 };
+pub(crate) use entry::{Resolution, is_wildcard, network};
 pub(crate) use gateway::{
     AddressModel, ClassModel, GatewayModel, IssuerModel, ParametersModel, ParametersReference, SetModel,
 };
@@ -35,6 +38,7 @@ pub(crate) use selector::Selector;
 pub(crate) use stream::StreamModel;
 pub(crate) use traffic::{TrafficFault, TrafficModel, TrafficTarget};
 pub use transport::Transport;
+pub(crate) use workload::WorkloadModel;
 
 use sluice_crds::ObjectRef;
 use sluice_crds::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

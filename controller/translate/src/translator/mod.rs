@@ -3,6 +3,7 @@
 mod backends;
 mod destinations;
 mod egress;
+mod entries;
 mod gateways;
 mod health;
 mod issuers;
@@ -321,6 +322,7 @@ impl Translator {
                 Node::Policy(reference) => self.run_policy(&node, reference),
                 Node::Traffic(reference) => self.run_traffic(&node, reference),
                 Node::Publish(key) => self.run_publish(key),
+                Node::Entry(reference) => self.run_entry(&node, reference),
                 Node::Destination(reference) => self.run_destination(&node, reference),
                 Node::Health(reference) => self.run_health(&node, reference),
                 Node::Endpoints(key) => self.run_endpoints(&node, key),
@@ -343,6 +345,7 @@ impl Translator {
                 | Key::Selectors(_)
                 | Key::Slices(_)
                 | Key::Host(_)
+                | Key::Workloads(_)
                 | Key::Topology
                 | Key::Lost(_)
                 | Key::Issuer(_)

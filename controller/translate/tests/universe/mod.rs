@@ -1,5 +1,7 @@
 //! A small universe: each object in a few variants that differ in what others read of it.
 
+mod egress;
+
 use serde_json::{Value, json};
 use sluice_crds::{Object, ObjectRef, Parsed};
 use std::sync::LazyLock;
@@ -46,6 +48,7 @@ fn make() -> Vec<Slot> {
     slots.extend(trust());
     slots.extend(traffic());
     slots.extend(health());
+    slots.extend(egress::slots());
     slots
 }
 

@@ -24,6 +24,8 @@ fn certificate(name: &str, key: &[u8]) -> Resource {
 fn set(name: &str) -> Resource {
     Resource::EndpointSet(Arc::new(ir::EndpointSet {
         is_external: false,
+        takes_first: false,
+        asked: None,
         key: ir::EndpointSetKey::new(format!("Service/shop/{name}:80")),
         origin: ir::Origin::new("Service", "shop", name),
         endpoints: Vec::new(),

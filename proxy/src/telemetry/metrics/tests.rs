@@ -129,6 +129,8 @@ async fn endpoints_are_read_from_the_pools() {
     };
     let set = EndpointSet {
         is_external: false,
+        takes_first: false,
+        asked: None,
         key: key.clone(),
         origin: Origin::new("Service", "shop", "cart"),
         endpoints: vec![

@@ -16,6 +16,9 @@ use std::sync::{Arc, LazyLock};
 /// Sessions to resume: all endpoints of a backend have one server name, and rustls keeps eight for a name.
 const SESSIONS: usize = 8;
 
+/// The server name of a client that speaks to hosts of a wildcard, each by a client of its own.
+const NOBODY: &str = "asked.invalid";
+
 /// Why a backend can't be spoken to in TLS. Never holds key material.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -113,7 +116,16 @@ pub(super) fn alpn(protocol: BackendProtocol) -> Option<&'static [u8]> {
     }
 }
 
+/// Whether the server name is a wildcard: then each host that is asked for is its own.
+pub(super) fn is_wildcard(policy: &UpstreamTls) -> bool {
+    policy.server_name.starts_with("*.")
+}
+
 pub(super) fn server_name(policy: &UpstreamTls) -> Result<ServerName<'static>, ClientError> {
+    if is_wildcard(policy) {
+        // Nobody answers to it (RFC 6761 §6.4), should it ever be sent.
+        return ServerName::try_from(NOBODY).map_err(|_| ClientError::ServerName { name: NOBODY.to_owned() });
+    }
     ServerName::try_from(policy.server_name.clone())
         .map_err(|_| ClientError::ServerName { name: policy.server_name.clone() })
 }

@@ -69,6 +69,19 @@ impl Dialer {
         Self { backend, connector: config.into(), server_name, protocol, end, said: Mutex::default() }
     }
 
+    /// The same for another server.
+    pub(super) fn named(&self, server_name: ServerName<'static>, end: CancellationToken) -> Self {
+        let Self { backend, connector, protocol, .. } = self;
+        Self {
+            backend: backend.clone(),
+            connector: connector.clone(),
+            server_name,
+            protocol: *protocol,
+            end,
+            said: Mutex::default(),
+        }
+    }
+
     pub(super) fn protocol(&self) -> BackendProtocol {
         self.protocol
     }

@@ -38,6 +38,8 @@ const OURS: &[u8] = b"sluice";
 /// Speaks TLS to the endpoints of one backend.
 pub struct TlsClient {
     dialer: Arc<Dialer>,
+    /// Whether the server name is whatever host is asked for: see [`TlsClient::named`].
+    is_template: bool,
     /// Names the client's connections in Pingora's pools.
     key: u64,
     /// Carries the dialer to the connector, within a peer.
@@ -65,9 +67,30 @@ impl TlsClient {
             backend.protocol,
             end.clone(),
         ));
+        Ok(Self::with(dialer, config::is_wildcard(policy), end))
+    }
+
+    fn with(dialer: Arc<Dialer>, is_template: bool, end: CancellationToken) -> Arc<Self> {
         let carried = dialer.clone();
         let carrier: ProxyDigestUserDataHook = Arc::new(move |_, _| Some(Box::new(carried.clone())));
-        Ok(Arc::new(Self { dialer, key: new_key(), carrier, _end: end.drop_guard() }))
+        Arc::new(Self { dialer, is_template, key: new_key(), carrier, _end: end.drop_guard() })
+    }
+
+    /// Whether it speaks to whatever host is asked for, and to none by itself.
+    pub fn is_template(&self) -> bool {
+        self.is_template
+    }
+
+    /// The same for one host: with connections and a server name of its own, which the certificate must carry. What was
+    /// built for the template is shared. Itself, when the policy names the server.
+    pub fn named(self: &Arc<Self>, host: &str) -> Arc<Self> {
+        match rustls_pki_types::ServerName::try_from(host.to_owned()) {
+            Ok(name) if self.is_template => {
+                let end = CancellationToken::new();
+                Self::with(Arc::new(self.dialer.named(name, end.clone())), false, end)
+            }
+            _ => self.clone(),
+        }
     }
 
     /// Makes the peer one that this client connects to.

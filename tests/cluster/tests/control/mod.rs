@@ -77,10 +77,14 @@ pub fn route(name: &str) -> String {
     )
 }
 
-/// Objects of a kind of the Gateway API in the space, as JSON.
+/// Objects of a kind of the Gateway API, or Istio's ServiceEntry, in the space, as JSON.
 pub fn api(space: &Space, kind: &str) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", kind);
-    let resource = ApiResource::from_gvk(&kind);
+    let group = if kind == "ServiceEntry" { "networking.istio.io" } else { "gateway.networking.k8s.io" };
+    let mut resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
+    if kind == "ServiceEntry" {
+        resource.plural = "serviceentries".to_owned();
+    }
+    let kind = GroupVersionKind::gvk(group, "v1", kind);
     match kind.kind.as_str() {
         "GatewayClass" => Api::all_with(space.client.clone(), &resource),
         _ => Api::namespaced_with(space.client.clone(), &space.namespace, &resource),

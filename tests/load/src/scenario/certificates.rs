@@ -271,6 +271,8 @@ fn service(backend: SocketAddr) -> [ir::Resource; 2] {
         origin: origin(),
         endpoints: vec![endpoint],
         is_external: false,
+        takes_first: false,
+        asked: None,
     };
     let backend = ir::Backend {
         key: ir::BackendKey::new("Service/load/app:80"),

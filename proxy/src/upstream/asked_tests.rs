@@ -1,0 +1,120 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::{Asked, NAMES, Unreachable};
+use crate::upstream::lookup::{Lookups, NoAddress};
+use crate::upstream::{Answer, Pace, ResolveError, Resolver};
+use sluice_ir::{AskedHosts, EndpointSet, EndpointSetKey, HostPattern, Origin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Every name has the address that stands in its first label, and names that begin with `no` have none.
+fn resolver() -> (Resolver, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let ask = move |host: Arc<str>| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let first = host.split('.').next().unwrap().replace('-', ".");
+            let addresses = first.split('_').filter_map(|it| it.parse().ok()).collect::<Vec<_>>();
+            if addresses.is_empty() {
+                return Err(ResolveError::NoSuchName { ttl: None });
+            }
+            Ok(Answer { addresses, ttl: Duration::from_secs(60) })
+        }
+    };
+    (Resolver::new(ask, Pace::default()), asked)
+}
+
+fn set(names: Option<&str>, networks: &[&str]) -> EndpointSet {
+    EndpointSet {
+        key: EndpointSetKey::new("Hostname/*.example.com:443"),
+        origin: Origin::new("ServiceEntry", "egress", "any"),
+        endpoints: Vec::new(),
+        is_external: true,
+        takes_first: false,
+        asked: Some(Box::new(AskedHosts {
+            names: names.map(HostPattern::parse),
+            networks: networks.iter().map(|it| it.parse().unwrap()).collect(),
+            port: 443,
+        })),
+    }
+}
+
+fn asked(set: &EndpointSet) -> (Arc<Asked>, Arc<AtomicUsize>) {
+    let (resolver, count) = resolver();
+    (Asked::of(set, &Arc::new(Lookups::new(resolver))).unwrap(), count)
+}
+
+async fn addresses(asked: &Asked, said: &str) -> Result<Vec<String>, Unreachable> {
+    let name = asked.find(said, true).await?.expect("a name of its own");
+    Ok(name.pool().snapshot().endpoints.iter().map(|it| it.address.to_string()).collect())
+}
+
+#[tokio::test]
+async fn only_names_below_the_wildcard_are_looked_up_each_once() {
+    let (asked, count) = asked(&set(Some("*.example.com"), &[]));
+    for _ in 0..3 {
+        assert_eq!(addresses(&asked, "1-1-1-1.example.com").await.unwrap(), ["1.1.1.1:443"]);
+    }
+    assert_eq!(addresses(&asked, "2-2-2-2.a.example.com").await.unwrap(), ["2.2.2.2:443"]);
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+    for other in [
+        "example.com",
+        "1-1-1-1.example.org",
+        "1-1-1-1.example.com.",
+        "1-1-1-1.EXAMPLE.com",
+        "a..example.com",
+        ".example.com",
+        "",
+        "1.1.1.1",
+        "[::1]",
+        "a/b.example.com",
+        "*.example.com",
+    ] {
+        assert_eq!(addresses(&asked, other).await, Err(Unreachable::NotNamed), "{other:?}");
+    }
+    assert_eq!((count.load(Ordering::SeqCst), asked.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_name_that_leads_inside_or_nowhere_is_refused() {
+    let (asked, _) = asked(&set(Some("*.example.com"), &[]));
+    assert_eq!(addresses(&asked, "10-0-0-1.example.com").await, Err(Unreachable::Inside));
+    assert_eq!(addresses(&asked, "169-254-169-254.example.com").await, Err(Unreachable::Inside));
+    assert_eq!(addresses(&asked, "1-1-1-1_10-0-0-1.example.com").await.unwrap(), ["1.1.1.1:443"]);
+    let gone = Err(Unreachable::NoAddress(NoAddress::NoSuchName));
+    assert_eq!(addresses(&asked, "none.example.com").await, gone);
+}
+
+#[tokio::test]
+async fn addresses_within_the_networks_are_called_as_they_are() {
+    let (asked, count) = asked(&set(None, &["10.1.0.0/16", "fd00::/8"]));
+    assert_eq!(addresses(&asked, "10.1.2.3").await.unwrap(), ["10.1.2.3:443"]);
+    assert_eq!(addresses(&asked, "[fd00::7]").await.unwrap(), ["[fd00::7]:443"]);
+    assert_eq!(addresses(&asked, "::ffff:10.1.2.4").await.unwrap(), ["10.1.2.4:443"]);
+    // Everything else is for the endpoints that the set lists; nobody but a client of a forward proxy names an address.
+    assert!(asked.find("10.2.0.1", true).await.unwrap().is_none());
+    assert!(asked.find("10.1.2.3", false).await.unwrap().is_none());
+    assert!(asked.find("db.example.com", true).await.unwrap().is_none());
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn of_dns_round_robin_the_first_address_counts() {
+    let (asked, _) = asked(&EndpointSet { takes_first: true, ..set(Some("*.example.com"), &[]) });
+    assert_eq!(addresses(&asked, "2-2-2-2_1-1-1-1.example.com").await.unwrap(), ["2.2.2.2:443"]);
+    assert_eq!(addresses(&asked, "10-0-0-1_1-1-1-1.example.com").await.unwrap(), ["1.1.1.1:443"]);
+}
+
+#[tokio::test]
+async fn invented_names_push_out_no_good_one_and_never_grow_the_table() {
+    let (asked, _) = asked(&set(Some("*.example.com"), &[]));
+    let good = asked.find("1-1-1-1.example.com", true).await.unwrap().unwrap();
+    for number in 0..3 * NAMES {
+        assert!(asked.find(&format!("no{number}.example.com"), true).await.is_err());
+    }
+    assert_eq!(asked.len(), NAMES);
+    let again = asked.find("1-1-1-1.example.com", true).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&good, &again));
+}
