@@ -79,6 +79,11 @@ pub(crate) struct Touched {
 }
 
 impl Store {
+    /// Without any object, for a cluster whose Services are named so.
+    pub(crate) fn of(domain: ServiceDomain) -> Self {
+        Self { domain, ..Self::default() }
+    }
+
     /// Puts an object in; nothing is touched when it says the same as before.
     pub(crate) fn upsert(&mut self, object: Object) -> Touched {
         let reference = self.shared(&object.reference());

@@ -2,21 +2,12 @@
 
 use super::{Circuit, Counters, allowed};
 use proptest::prelude::*;
-use sluice_ir::{BackendPolicy, BackendProtocol, CircuitLimits, ConnectionTerms, Origin, RetryBudget};
+use sluice_ir::{BackendPolicy, BackendProtocol, CircuitLimits, Origin, RetryBudget};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 fn policy(circuit: CircuitLimits) -> BackendPolicy {
-    BackendPolicy {
-        origin: Origin::new("DestinationRule", "shop", "cart"),
-        balancing: None,
-        affinity: None,
-        warmup: None,
-        connections: ConnectionTerms::default(),
-        circuit,
-        ejection: None,
-        proxy_header: None,
-    }
+    BackendPolicy { circuit, ..BackendPolicy::new(Origin::new("DestinationRule", "shop", "cart")) }
 }
 
 fn circuit(connections: Option<u32>, waiting: Option<u32>, requests: Option<u32>) -> Arc<Circuit> {

@@ -156,7 +156,7 @@ impl Translator {
             state: State {
                 good_route: crate::status::good_route(),
                 controller_name: options.controller_name.as_str().into(),
-                store: Store { domain: ServiceDomain::of(&options.cluster_domain), ..Store::default() },
+                store: Store::of(ServiceDomain::of(&options.cluster_domain)),
                 options,
                 release: None,
                 lost: BTreeMap::new(),
