@@ -98,6 +98,8 @@ fn sets(all: &[(&str, &[SocketAddr])]) -> BTreeMap<ir::EndpointSetKey, Arc<ir::E
             origin: ir::Origin::new("Service", "shop", "cart"),
             endpoints: addresses.iter().map(endpoint).collect(),
             is_external: false,
+            takes_first: false,
+            asked: None,
         };
         (key, Arc::new(set))
     };
