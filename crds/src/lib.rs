@@ -25,6 +25,7 @@ mod traffic_cache;
 mod traffic_content;
 mod traffic_faults;
 mod traffic_rate;
+mod traffic_resilience;
 mod traffic_status;
 mod unknown;
 mod workload_entry;
@@ -99,5 +100,6 @@ pub use traffic_faults::{
 pub use traffic_rate::{
     LocalRateLimitSpec, RateKeySpec, RateKeyType, RateLimitHeaders, RateLimitSpec, RateRuleSpec,
 };
+pub use traffic_resilience::{BufferSpec, ConcurrencySpec, HedgingMethod, HedgingSpec};
 pub use traffic_status::{PolicyAncestor, PolicyAncestorRef, TrafficPolicyStatus};
 pub use workload_entry::{WorkloadEntry, WorkloadEntrySpec};

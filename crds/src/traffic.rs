@@ -6,6 +6,7 @@ use crate::traffic_cache::CacheSpec;
 use crate::traffic_content::{CompressionSpec, DecompressionSpec};
 use crate::traffic_faults::FaultsSpec;
 use crate::traffic_rate::RateLimitSpec;
+use crate::traffic_resilience::{BufferSpec, ConcurrencySpec, HedgingSpec};
 use crate::traffic_status::TrafficPolicyStatus;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -60,6 +61,15 @@ pub struct TrafficPolicySpec {
     /// How answers are compressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<CompressionSpec>,
+    /// Requests are read whole before a backend is troubled with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<BufferSpec>,
+    /// A limit on the requests that a backend works on at one time, found from how long it takes to answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<ConcurrencySpec>,
+    /// A further try beside one that is slow; the first good answer is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedging: Option<HedgingSpec>,
 }
 
 /// Something of the policy's namespace that is governed.

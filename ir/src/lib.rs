@@ -26,6 +26,7 @@ mod matching;
 mod named;
 mod origin;
 mod port;
+mod resilience;
 mod route;
 mod snapshot;
 mod stream;
@@ -65,6 +66,7 @@ pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, S
 pub use named::{destination_names, network_name};
 pub use origin::Origin;
 pub use port::{ADMIN_PORT, cluster_port, low_port};
+pub use resilience::{AdaptiveConcurrency, Hedging, RequestBuffer};
 pub use route::{
     Attachment, BackendTarget, Retry, Route, RouteKind, Rule, SessionPersistence, SessionToken, Timeouts,
     WeightedBackend,

@@ -6,7 +6,10 @@
 //! over each other when it compiles a configuration.
 
 use crate::duration;
-use crate::{Cache, Compression, Decompression, HeaderMatch, Origin, Ratio, Timeouts};
+use crate::{
+    AdaptiveConcurrency, Cache, Compression, Decompression, HeaderMatch, Hedging, Origin, Ratio,
+    RequestBuffer, Timeouts,
+};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,6 +74,12 @@ settings! {
     cache: Cache = "cache",
     /// Answers that are compressed.
     compression: Compression = "compression",
+    /// Requests that are read whole before an endpoint is chosen.
+    buffer: RequestBuffer = "buffer",
+    /// How many requests a backend works on at one time.
+    concurrency: AdaptiveConcurrency = "concurrency",
+    /// Further tries beside slow ones.
+    hedging: Hedging = "hedging",
 }
 
 impl TrafficSettings {

@@ -3,6 +3,7 @@
 use crate::acme::Challenges;
 use crate::http::{Engine, Handler, handler};
 use crate::listen::{PortConfig, Ports};
+use crate::policy::BufferRoom;
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
 use crate::stream::{StreamEngine, UdpPortConfig, UdpPorts, Ways};
 use crate::telemetry::{AccessLogger, Metrics};
@@ -73,8 +74,15 @@ impl Proxy {
             ca_file: Some("/dev/null".to_owned()),
             ..ServerConf::default()
         });
-        let engine =
-            Engine { runtime: runtime.clone(), metrics: metrics.clone(), log: options.log.clone(), mirrors };
+        let buffers = Arc::<BufferRoom>::default();
+        metrics.set_buffers(&buffers);
+        let engine = Engine {
+            runtime: runtime.clone(),
+            metrics: metrics.clone(),
+            log: options.log.clone(),
+            mirrors,
+            buffers,
+        };
         let observer = Arc::new(Watcher {
             runtime: runtime.clone(),
             metrics: metrics.clone(),

@@ -2,8 +2,8 @@
 
 use super::describe;
 use sluice_ir::{
-    Cache, ClientRules, Coding, Compression, Decompression, FaultSelector, Faults, Origin, RateKey,
-    RateLimits, RequestLimits, Rule, Timeouts, TrafficSettings,
+    AdaptiveConcurrency, Cache, ClientRules, Coding, Compression, Decompression, FaultSelector, Faults,
+    Hedging, Origin, RateKey, RateLimits, RequestBuffer, RequestLimits, Rule, Timeouts, TrafficSettings,
 };
 
 /// A line for each setting that holds for a rule: its name, the policy, the words.
@@ -20,6 +20,9 @@ pub(super) fn lines<'a>(
             "decompression" => decompression(&settings.decompression.as_ref()?.value),
             "cache" => cache(&settings.cache.as_ref()?.value),
             "compression" => compression(&settings.compression.as_ref()?.value),
+            "buffer" => buffer(&settings.buffer.as_ref()?.value),
+            "concurrency" => concurrency(&settings.concurrency.as_ref()?.value),
+            "hedging" => hedging(&settings.hedging.as_ref()?.value),
             "timeouts" => timeouts(&settings.timeouts.as_ref()?.value, rule),
             _ => return None,
         })
@@ -125,6 +128,33 @@ fn compression(it: &Compression) -> Vec<String> {
 fn tokens(codings: impl Iterator<Item = Coding>) -> String {
     let tokens: Vec<_> = codings.map(Coding::token).collect();
     tokens.join(", ")
+}
+
+fn buffer(it: &RequestBuffer) -> Vec<String> {
+    vec![match it.max_bytes {
+        0 => "requests are not buffered".to_owned(),
+        bytes => format!(
+            "requests are read whole before an endpoint is chosen; a body above {bytes} bytes gets 413"
+        ),
+    }]
+}
+
+fn concurrency(it: &AdaptiveConcurrency) -> Vec<String> {
+    let AdaptiveConcurrency { min_requests, max_requests, latency_increase_percent, .. } = it;
+    vec![format!(
+        "at most {min_requests} to {max_requests} requests at one time, as many as make answers {latency_increase_percent} % \
+         slower; others get 503"
+    )]
+}
+
+fn hedging(it: &Hedging) -> Vec<String> {
+    let methods = if it.methods.is_empty() { "idempotent".to_owned() } else { it.methods.join(", ") };
+    vec![format!(
+        "{methods} requests without an answer after {} have up to {} further tries, {} % of the requests at most",
+        describe::duration(it.delay),
+        it.extra_tries,
+        it.percent
+    )]
 }
 
 /// What the rule does not say itself.

@@ -79,6 +79,7 @@ examples! {
     hello: "hello",
     routing: "routing",
     canary: "canary",
+    canary_and_mirror: "canary-and-mirror",
     mirror: "mirror",
     redirect_and_rewrite: "redirect-and-rewrite",
     cors: "cors",

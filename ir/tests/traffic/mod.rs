@@ -12,20 +12,20 @@ use std::time::Duration;
 pub(crate) fn settings() -> impl Strategy<Value = Option<Box<TrafficSettings>>> {
     let some = (given(clients()), given(limits()), given(rates()), given(timeouts()), given(faults()));
     let bodies = (given(decompression()), given(cache()), given(compression()));
-    let some = (some, bodies).prop_map(
-        |((clients, limits, rate_limit, timeouts, faults), (decompression, cache, compression))| {
-            TrafficSettings {
-                clients,
-                limits,
-                rate_limit,
-                timeouts,
-                faults,
-                decompression,
-                cache,
-                compression,
-            }
-        },
-    );
+    let resilience = (given(buffer()), given(concurrency()), given(hedging()));
+    let some = (some, bodies, resilience).prop_map(|(some, bodies, resilience)| TrafficSettings {
+        clients: some.0,
+        limits: some.1,
+        rate_limit: some.2,
+        timeouts: some.3,
+        faults: some.4,
+        decompression: bodies.0,
+        cache: bodies.1,
+        compression: bodies.2,
+        buffer: resilience.0,
+        concurrency: resilience.1,
+        hedging: resilience.2,
+    });
     prop_oneof![3 => Just(None), 1 => some.prop_map(TrafficSettings::boxed)]
 }
 
@@ -93,6 +93,32 @@ fn faults() -> impl Strategy<Value = Faults> {
         of,
     });
     (option::of(delay), option::of(abort)).prop_map(|(delay, abort)| Faults { delay, abort })
+}
+
+fn buffer() -> impl Strategy<Value = RequestBuffer> {
+    any::<u64>().prop_map(|max_bytes| RequestBuffer { max_bytes })
+}
+
+fn concurrency() -> impl Strategy<Value = AdaptiveConcurrency> {
+    (any::<u32>(), any::<u32>(), any::<u32>(), 0..3_600_000_u64).prop_map(
+        |(min_requests, max_requests, latency_increase_percent, ms)| AdaptiveConcurrency {
+            min_requests,
+            max_requests,
+            latency_increase_percent,
+            probe_interval: Duration::from_millis(ms),
+        },
+    )
+}
+
+fn hedging() -> impl Strategy<Value = Hedging> {
+    (0..60_000_u64, any::<u32>(), any::<u32>(), vec("[A-Z]{1,5}", 0..3)).prop_map(
+        |(ms, extra_tries, percent, methods)| Hedging {
+            delay: Duration::from_millis(ms),
+            extra_tries,
+            percent,
+            methods,
+        },
+    )
 }
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {

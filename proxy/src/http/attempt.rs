@@ -1,18 +1,22 @@
 //! One try at an endpoint: choose it, bound it, judge its answer, decide whether there is another try.
 
+use super::concurrency;
 use super::context::RequestContext;
 use super::failure::failure;
-use super::forwarded;
+use super::{forwarded, hedging};
 use crate::listen::ConnInfo;
-use crate::snapshot::RuleHandle;
+use crate::snapshot::{BackendRuntime, RuleHandle};
 use crate::telemetry::Outcome;
-use crate::upstream::{Affinity, Choice, EjectPolicy, Key, Verdict, announced, for_upgrade, peer, shape};
+use crate::upstream::{
+    Affinity, Choice, EjectPolicy, Key, Picked, TlsClient, Verdict, announced, for_upgrade, peer, shape,
+};
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use sluice_ir::BackendProtocol;
+use sluice_ir::{self as ir, BackendProtocol};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,12 +61,19 @@ pub(super) async fn wait_for_connection(context: &mut RequestContext) -> Result<
 }
 
 /// Chooses an endpoint and describes the connection to it.
-pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instant) -> Result<Box<HttpPeer>> {
+pub(super) fn begin(
+    session: &mut Session,
+    context: &mut RequestContext,
+    now: Instant,
+) -> Result<Box<HttpPeer>> {
     if let Some(overdue) = context.overdue(now).filter(|outcome| *outcome == Outcome::RequestTimeout) {
         return Err(failure(context, overdue));
     }
     context.outcome = None;
+    context.upstream_duration = None;
     context.attempts += 1;
+    context.try_body_bytes = 0;
+    context.try_copied_bytes = 0;
     let (Some(target), Some(port), Some(rule)) = (context.target().cloned(), &context.port, &context.rule)
     else {
         return Err(failure(context, Outcome::Internal));
@@ -105,25 +116,54 @@ pub(super) fn begin(session: &Session, context: &mut RequestContext, now: Instan
         .into_iter()
         .filter_map(|deadline| RequestContext::remaining(deadline, now))
         .min();
-    let mut peer = peer(picked.address, spoken.backend.protocol, &settings.limits, spoken.group);
     let preface = context.connection.as_ref().and_then(|it| target.preface(it.peer, it.local));
     let tunnel = target.tunnel();
-    if preface.is_some() || tunnel.is_some() {
-        announced(&mut peer, client.map(Arc::as_ref), preface.unwrap_or_default(), tunnel.cloned());
-    } else if session.is_upgrade_req() && spoken.backend.protocol == BackendProtocol::Http1 {
-        for_upgrade(&mut peer, client.map(Arc::as_ref));
-    } else if let Some(client) = client {
-        client.prepare(&mut peer);
-    }
-    if let Some(terms) = target.connections() {
-        shape(&mut peer, terms, now, picked.number());
-    }
-    if let Some(left) = left {
-        bound(&mut peer, left);
-    }
+    let is_upgrade = session.is_upgrade_req() && spoken.backend.protocol == BackendProtocol::Http1;
+    context.is_custom = false;
+    let peer = if preface.is_none() && tunnel.is_none() && !is_upgrade {
+        let peer = peer_of(spoken, client, &picked, settings, left);
+        // Of HTTP/1.1 Pingora gets the stream.
+        context.is_custom = client.is_some() && spoken.backend.protocol == BackendProtocol::H2c;
+        hedging::prepare(session, context, peer, picked.address)
+    } else {
+        let mut peer = peer(picked.address, spoken.backend.protocol, &settings.limits, spoken.group);
+        if preface.is_some() || tunnel.is_some() {
+            announced(&mut peer, client.map(Arc::as_ref), preface.unwrap_or_default(), tunnel.cloned());
+        } else {
+            for_upgrade(&mut peer, client.map(Arc::as_ref));
+        }
+        finish(&mut peer, spoken, &picked, left);
+        peer
+    };
     context.picked = Some(picked);
     context.try_started = Some(now);
     Ok(peer)
+}
+
+/// Describes a connection to an endpoint that carries a usual request; `spoken`: the backend in the client's protocol.
+pub(super) fn peer_of(
+    spoken: &BackendRuntime,
+    client: Option<&Arc<TlsClient>>,
+    picked: &Picked,
+    settings: &ir::Settings,
+    left: Option<Duration>,
+) -> Box<HttpPeer> {
+    let mut peer = peer(picked.address, spoken.backend.protocol, &settings.limits, spoken.group);
+    if let Some(client) = client {
+        client.prepare(&mut peer);
+    }
+    finish(&mut peer, spoken, picked, left);
+    peer
+}
+
+/// What holds for every connection: the terms of the backend's rule, and the time that is left.
+fn finish(peer: &mut HttpPeer, target: &BackendRuntime, picked: &Picked, left: Option<Duration>) {
+    if let Some(terms) = target.connections() {
+        shape(peer, terms, Instant::now(), picked.number());
+    }
+    if let Some(left) = left {
+        bound(peer, left);
+    }
 }
 
 /// There is a connection, new or kept; whether the request is the last on it.
@@ -180,8 +220,13 @@ pub(super) fn judge(
         }
         context.upgraded = true;
     }
+    hedging::settle(context);
     context.upstream_duration = context.try_started.map(|started| now.saturating_duration_since(started));
     report(context, Verdict::Answered(status), now);
+    // Failures may come at once and say nothing of load.
+    if status < 500 {
+        concurrency::answered(context, now);
+    }
     if tries_again(session, status, context, now) && admit_retry(context) {
         next_endpoint(context);
         let mut error = Error::explain(ErrorType::HTTPStatus(status), "listed for retry");
@@ -209,6 +254,9 @@ pub(super) fn connect_failed(
     context: &mut RequestContext,
     now: Instant,
 ) -> Box<Error> {
+    if let Some(target) = context.target() {
+        context.metrics().connect_failed(target.backend.key.as_str());
+    }
     report(context, Verdict::Failed, now);
     next_endpoint(context);
     let tries = retries(context.rule.as_ref()).map_or(TRIES, |retries| TRIES.max(retries + 1));
@@ -237,9 +285,17 @@ pub(super) fn failed(
     if matches!(error.etype(), ErrorType::HTTPStatus(_)) {
         return error;
     }
+    let is_hedged = context.hedge.is_some();
+    hedging::settle(context);
     if *error.esource() != ErrorSource::Upstream {
         error.set_retry(false);
         return error;
+    }
+    if is_hedged && is_no_connection(error.etype()) {
+        return connect_failed(error, context, now);
+    }
+    if context.overdue(now).is_some() && context.upstream_duration.is_none() {
+        concurrency::answered(context, now);
     }
     let ended = was_ended(error.etype()) && context.upstream_duration.is_none();
     // The next use of a kept connection is how one learns that it is gone: no fault of the endpoint.
@@ -259,6 +315,21 @@ pub(super) fn failed(
     }
     error.set_retry(again);
     error
+}
+
+/// There was no connection. Pingora tells of it by itself, but not of the tries of a race.
+fn is_no_connection(kind: &ErrorType) -> bool {
+    matches!(
+        kind,
+        ErrorType::ConnectTimedout
+            | ErrorType::ConnectRefused
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError
+            | ErrorType::BindError
+            | ErrorType::SocketError
+            | ErrorType::TLSHandshakeFailure
+            | ErrorType::TLSHandshakeTimedout
+    )
 }
 
 /// The connection or the stream was closed, reset or refused. Time that ran out is none of these: the endpoint may be

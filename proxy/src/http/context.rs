@@ -2,12 +2,15 @@
 
 use super::cache::Caching;
 use super::decompression::Unpacking;
+use super::hedging::Hedge;
 use crate::listen::ConnInfo;
-use crate::policy::{Compressing, PolicyRuntime, Told};
+use crate::policy::{Admitted, Compressing, PolicyRuntime, Told, Whole};
 use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
 use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::{Admission, AskedName, EndpointPool, MirrorBody, Permit, Picked, SessionId, Slot};
+use bytes::Bytes;
 use http::HeaderValue;
+use pingora_core::protocols::http::server::Session as Downstream;
 use sluice_ir as ir;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -76,14 +79,36 @@ pub struct RequestContext {
     pub(super) admission: Option<Admission>,
     pub(super) slot: Option<Slot>,
     pub(super) retry: Option<Admission>,
+    /// What the adaptive limit of a policy lets it have.
+    pub(super) admitted: Option<Admitted>,
+    /// The race of the current try, until it is over.
+    pub(super) hedge: Option<Arc<Hedge>>,
+    /// Tries that were begun beside others.
+    pub(super) further_tries: u32,
+    /// What the breakers let the one of them have whose answer is used.
+    pub(super) further_admission: Option<Admission>,
+    /// The body, where it was read before an endpoint was chosen.
+    pub(super) whole: Option<Whole>,
+    /// The client's session, while another one stands in for it.
+    pub(super) client: Option<Box<Downstream>>,
+    /// Whether the current try is spoken to by our connector's protocol.
+    pub(super) is_custom: bool,
     /// A key that the client gets by a cookie, so that it comes back to the same endpoint.
     pub(super) given: Option<(u64, HeaderValue)>,
     /// The session that the client named.
     pub(super) session: Option<SessionId>,
     /// Bodies of running copies.
     pub(super) mirrors: Vec<MirrorBody>,
+    /// Whether copies were started.
+    pub(super) is_copied: bool,
     /// Bytes of the request body so far.
     pub(super) request_body_bytes: u64,
+    /// The same of the current try.
+    pub(super) try_body_bytes: u64,
+    /// Bytes of the body that copies have got so far, as the backend gets it.
+    pub(super) copied_bytes: u64,
+    /// The same of the current try.
+    pub(super) try_copied_bytes: u64,
     /// How a cache takes part.
     pub(super) caching: Caching,
     /// The request's body, where it is unpacked.
@@ -125,10 +150,21 @@ impl RequestContext {
             admission: None,
             slot: None,
             retry: None,
+            admitted: None,
+            hedge: None,
+            further_tries: 0,
+            further_admission: None,
+            whole: None,
+            client: None,
+            is_custom: false,
             given: None,
             session: None,
             mirrors: Vec::new(),
+            is_copied: false,
             request_body_bytes: 0,
+            try_body_bytes: 0,
+            copied_bytes: 0,
+            try_copied_bytes: 0,
             caching: Caching::default(),
             unpacking: None,
             compressing: None,
@@ -166,6 +202,20 @@ impl RequestContext {
             Some(below) => own.over(below),
             None => own,
         }
+    }
+
+    /// Counts a piece of the current try's body, unless an earlier try has had it.
+    pub(super) fn count(&mut self, bytes: &Bytes) {
+        self.try_body_bytes += bytes.len() as u64;
+        self.request_body_bytes = self.request_body_bytes.max(self.try_body_bytes);
+    }
+
+    /// What of a piece of the current try's body, as the backend gets it, no earlier try has had.
+    pub(super) fn uncopied(&mut self, bytes: &Bytes) -> Bytes {
+        let known = self.copied_bytes.saturating_sub(self.try_copied_bytes);
+        self.try_copied_bytes += bytes.len() as u64;
+        self.copied_bytes = self.copied_bytes.max(self.try_copied_bytes);
+        bytes.slice(usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len())..)
     }
 
     /// Time left until a deadline; `None`: no bound.

@@ -2,7 +2,10 @@
 
 use super::context::{InFlight, RequestContext};
 use super::failure::outcome_of;
-use super::{answer, asked, attempt, cache, compression, failure, guard, policy, record, request, response};
+use super::{
+    answer, asked, attempt, buffer, cache, compression, failure, guard, policy, record, request, response,
+};
+use crate::policy::BufferRoom;
 use crate::snapshot::Runtime;
 use crate::telemetry::{AccessLogger, Metrics, Outcome};
 use crate::upstream::MirrorClient;
@@ -22,6 +25,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Sess
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// Our half of Pingora's `HttpProxy`: what every request reads and reports to.
 pub struct Engine {
@@ -33,6 +37,8 @@ pub struct Engine {
     pub log: AccessLogger,
     /// Sends copies.
     pub mirrors: MirrorClient,
+    /// Room for requests that are read before an endpoint is chosen.
+    pub buffers: Arc<BufferRoom>,
 }
 
 #[async_trait]
@@ -49,7 +55,7 @@ impl ProxyHttp for Engine {
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
         let mut next = guard::contained("request", || request::filter(&self.runtime, session, context))?;
         if matches!(next, request::Next::Wait) {
-            next = match policy::wait(session.req_header(), context).await {
+            next = match policy::wait(&self.buffers, session, context).await {
                 Some(refused) => refused,
                 None => guard::contained("request", || Ok(request::go_on(session, context)))?,
             };
@@ -163,6 +169,7 @@ impl ProxyHttp for Engine {
         session: &mut Session,
         context: &mut RequestContext,
     ) -> Result<Box<HttpPeer>> {
+        buffer::take_back(session, context);
         attempt::back_off(context).await?;
         asked::find(session, context).await?;
         attempt::wait_for_connection(context).await?;
@@ -189,22 +196,39 @@ impl ProxyHttp for Engine {
         context: &mut RequestContext,
     ) -> Result<()> {
         guard::contained("request filters", || {
+            buffer::describe(header, context)?;
             request::for_backend(session, header, context)?;
             request::start_mirrors(&self.mirrors, session, header, context);
             if context.is_last_use {
                 header.insert_header(CONNECTION, "close")?;
             }
+            if !context.is_custom {
+                buffer::offer(session, context);
+            }
             Ok(())
         })
     }
 
+    /// Called for endpoints that our connector has a session of its own for, when everything is ready for the body.
+    async fn custom_forwarding(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+        _to_upstream: Option<mpsc::Sender<Bytes>>,
+        _to_downstream: mpsc::Sender<Bytes>,
+    ) -> Result<()> {
+        buffer::offer(session, context);
+        Ok(())
+    }
+
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         context: &mut RequestContext,
     ) -> Result<()> {
+        buffer::take_back(session, context);
         guard::contained("request body", || request::body(body, end_of_stream, context))
     }
 
@@ -254,9 +278,6 @@ impl ProxyHttp for Engine {
         context: &mut RequestContext,
         error: Box<Error>,
     ) -> Box<Error> {
-        if let Some(target) = context.target() {
-            self.metrics.connect_failed(target.backend.key.as_str());
-        }
         attempt::connect_failed(error, context, Instant::now())
     }
 
@@ -268,6 +289,7 @@ impl ProxyHttp for Engine {
         context: &mut RequestContext,
         client_reused: bool,
     ) -> Box<Error> {
+        buffer::take_back(session, context);
         attempt::failed(session, error, context, client_reused, Instant::now())
     }
 
@@ -277,6 +299,7 @@ impl ProxyHttp for Engine {
         error: &Error,
         context: &mut RequestContext,
     ) -> FailToProxy {
+        buffer::take_back(session, context);
         let outcome = outcome_of(error, context, Instant::now());
         context.outcome = Some(outcome);
         if outcome == Outcome::Internal {
@@ -294,6 +317,7 @@ impl ProxyHttp for Engine {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut RequestContext) {
+        buffer::take_back(session, context);
         cache::ended(session, error, context);
         if let Some(error) = error {
             let outcome = outcome_of(error, context, Instant::now());

@@ -1,11 +1,11 @@
-//! Pingora's proxy around our engine, with our connector for TLS backends.
+//! Pingora's proxy around our engine, with our connector for TLS backends and hedged tries.
 //!
 //! Pingora makes a proxy with a connector of one's own only within a service, and shows it only to the handler of a
 //! custom protocol. So the service is started for a moment, on a port of loopback that nobody knows; one connection
 //! makes it call the handler, which takes the proxy out, and the service is gone.
 
 use super::Engine;
-use crate::upstream::TlsConnector;
+use crate::upstream::HedgingConnector;
 use parking_lot::Mutex;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::connectors::ConnectorOptions;
@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 /// What serves requests.
-pub(crate) type Handler = HttpProxy<Engine, TlsConnector>;
+pub(crate) type Handler = HttpProxy<Engine, HedgingConnector>;
 
 /// How long the service may take; it takes about a millisecond.
 const START_TIME: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ const START_TIME: Duration = Duration::from_secs(10);
 /// When a socket on loopback or a thread can't be had.
 pub(crate) fn handler(conf: &Arc<ServerConf>, engine: Engine) -> io::Result<Arc<Handler>> {
     let (sender, receiver) = mpsc::channel();
-    let take: ProcessCustomSession<Engine, TlsConnector> =
+    let take: ProcessCustomSession<Engine, HedgingConnector> =
         Arc::new(move |handler, _connection, _shutdown| {
             // Who comes second finds nobody waiting.
             let _ = sender.send(handler);
@@ -44,7 +44,7 @@ pub(crate) fn handler(conf: &Arc<ServerConf>, engine: Engine) -> io::Result<Arc<
         });
     let mut options = HttpServerOptions::default();
     options.force_custom = true;
-    let connector = TlsConnector::new(ConnectorOptions::from_server_conf(conf));
+    let connector = HedgingConnector::new(ConnectorOptions::from_server_conf(conf));
     let service =
         ProxyServiceBuilder::new(conf, engine).custom(connector, take).server_options(options).build();
     let started = std::thread::Builder::new().name("handler".to_owned()).spawn(move || call_once(service))?;

@@ -6,9 +6,11 @@
 mod answer;
 mod asked;
 mod attempt;
+mod buffer;
 mod cache;
 mod client_certificate;
 mod compression;
+mod concurrency;
 mod context;
 mod cookies;
 mod cors;
@@ -21,12 +23,14 @@ mod forwarded;
 mod guard;
 mod handler;
 mod headers;
+mod hedging;
 mod policy;
 mod record;
 mod redirect;
 mod request;
 mod response;
 mod rewrite;
+mod stand_in;
 
 pub use context::RequestContext;
 pub(crate) use decide::is_disguised_address;

@@ -1,17 +1,18 @@
 //! What TrafficPolicies ask of a request before it is answered or forwarded, in the documented order: who may come in,
-//! how often, how large a head; then, where a request may have to wait, faults on purpose.
+//! how often, how large a head; then, where a request may have to wait, faults on purpose and the rest of its body.
 
 use super::context::RequestContext;
-use super::decompression;
-use super::forwarded;
 use super::request::Next;
+use super::{buffer, decompression, forwarded};
 use crate::listen::ConnInfo;
-use crate::policy::{Asking, PolicyRuntime, Refused, whole_seconds};
+use crate::policy::{Asking, BufferRoom, PolicyRuntime, Refused, whole_seconds};
 use crate::snapshot::Port;
 use crate::telemetry::Outcome;
 use http::header::{self, HeaderValue};
 use pingora_http::RequestHeader;
+use pingora_proxy::Session;
 use sluice_ir as ir;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Why a request goes no further; what its answer is to tell is noted in the context.
@@ -57,7 +58,19 @@ fn head_too_large(limits: &ir::RequestLimits, header: &RequestHeader) -> bool {
 }
 
 /// Does what a request may have to wait for; `Some`: it goes no further. Dropping it does no harm.
-pub(super) async fn wait(header: &RequestHeader, context: &RequestContext) -> Option<Next> {
+pub(super) async fn wait(
+    room: &Arc<BufferRoom>,
+    session: &mut Session,
+    context: &mut RequestContext,
+) -> Option<Next> {
+    if let Some(refused) = faults(session.req_header(), context).await {
+        return Some(refused);
+    }
+    buffer::wait(room, session, context).await
+}
+
+/// Delays and errors on purpose.
+async fn faults(header: &RequestHeader, context: &RequestContext) -> Option<Next> {
     let faults = context.policy.as_ref()?.faults.as_ref()?;
     if let Some(delay) = faults.delay(&header.headers) {
         // A delay that outlasts the request's own time ends with it.

@@ -21,7 +21,10 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
     let Some(port) = &context.port else { return };
     let rule = context.rule.as_ref();
     let metrics = rule.map_or(&port.metrics, |rule| rule.route().metrics(context.metrics()));
-    metrics.finished(outcome, status, duration, context.request_body_bytes, sent);
+    // What was read before an endpoint was chosen counts also when none was.
+    let held = context.whole.as_ref().map_or(0, |whole| whole.bytes.len() as u64);
+    let received = context.request_body_bytes.max(held);
+    metrics.finished(outcome, status, duration, received, sent);
     let settings = &port.gateway.settings;
     let form = outcome.logged(settings.access_log);
     if form == ir::AccessLog::Off {
@@ -44,12 +47,12 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
         status,
         outcome,
         reason: (outcome == Outcome::EgressRefused).then(|| outcome.meaning()),
-        request_bytes: context.request_body_bytes,
+        request_bytes: received,
         response_bytes: sent,
         duration,
         upstream: context.picked.as_ref().map(|picked| picked.address),
         upstream_duration: context.upstream_duration,
-        attempts: context.attempts,
+        attempts: context.attempts + context.further_tries,
         client: SocketAddr::new(client, connection.peer.port()),
         client_subject: connection.client_certificate.as_ref().and_then(ClientCertificate::subject),
         server_name: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),

@@ -6,7 +6,7 @@ use super::failure::failure;
 use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
-use super::{Cors, cache, client_certificate, cookies, decompression, forwarded, policy};
+use super::{Cors, cache, client_certificate, concurrency, cookies, decompression, forwarded, policy};
 use crate::listen::ConnInfo;
 use crate::snapshot::{MirrorRuntime, Port, RuleHandle, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
@@ -241,7 +241,10 @@ fn choose_backend(rule: &RuleRuntime, header: &RequestHeader, context: &mut Requ
         context.admission = Some(admission);
     }
     context.permit = Some(permit);
-    Next::Forward
+    match concurrency::admit(context) {
+        Ok(()) => Next::Forward,
+        Err(outcome) => Next::Answer(outcome),
+    }
 }
 
 /// Applies the filters of rule and backendRef and tells the backend of the client.
@@ -287,14 +290,16 @@ pub(super) fn is_forward_proxy(context: &RequestContext) -> bool {
     listener.is_some_and(|it| it.listener.protocol == ir::ListenerProtocol::ForwardProxy)
 }
 
-/// Starts the copies, once a request: a retry copies nothing.
+/// Starts the copies, once a request, with the first try that has a connection: a retry copies nothing. What becomes
+/// another protocol (WebSocket) is not copied.
 pub(super) fn start_mirrors(
     client: &MirrorClient,
     session: &mut Session,
     header: &RequestHeader,
     context: &mut RequestContext,
 ) {
-    if context.attempts > 1 {
+    let copied = std::mem::replace(&mut context.is_copied, true);
+    if copied || session.is_upgrade_req() {
         return;
     }
     let Some(rule) = context.rule.clone() else { return };
@@ -333,8 +338,8 @@ fn start_mirror(
     }))
 }
 
-/// Counts, bounds and unpacks the body and feeds the copies. Runs again with the buffered body on a retry: it is counted,
-/// and the copies have it already.
+/// Counts, bounds and unpacks the body and feeds the copies. A further try begins with what was kept of the body: that is
+/// counted and copied already, what comes after it is not.
 pub(super) fn body(
     body: &mut Option<Bytes>,
     end_of_stream: bool,
@@ -343,21 +348,17 @@ pub(super) fn body(
     if let Some(overdue) = context.overdue(Instant::now()) {
         return Err(failure(context, overdue));
     }
-    if context.attempts <= 1
-        && let Some(bytes) = body
-    {
-        context.request_body_bytes += bytes.len() as u64;
+    if let Some(bytes) = body.as_ref() {
+        context.count(bytes);
         if !context.upgraded && context.body_limit.is_some_and(|limit| context.request_body_bytes > limit) {
             return Err(failure(context, Outcome::BodyTooLarge));
         }
     }
     decompression::body(body, end_of_stream, context)?;
-    if context.attempts > 1 {
-        return Ok(());
-    }
-    if let Some(bytes) = body {
-        for mirror in &mut context.mirrors {
-            mirror.send(bytes.clone());
+    if let Some(bytes) = body.as_ref().filter(|_| !context.mirrors.is_empty()) {
+        let uncopied = context.uncopied(bytes);
+        for mirror in context.mirrors.iter_mut().filter(|_| !uncopied.is_empty()) {
+            mirror.send(uncopied.clone());
         }
     }
     if end_of_stream {

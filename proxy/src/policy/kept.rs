@@ -1,7 +1,7 @@
 //! Settings that are compiled already, by the policy that gives them: what inherits a setting shares its compiled form,
 //! and a setting that did not change keeps it, with whatever it has counted.
 
-use super::{Cache, Clients, Compression, Decompression, Faults, LocalRates};
+use super::{Cache, Clients, Compression, Concurrency, Decompression, Faults, Hedging, LocalRates};
 use ahash::AHashMap;
 use sluice_ir::{self as ir, Given, Origin};
 use std::sync::{Arc, Weak};
@@ -15,6 +15,8 @@ pub(crate) struct Kept {
     pub(super) decompression: KeptOf<ir::Decompression, Decompression>,
     pub(super) cache: KeptOf<ir::Cache, Cache>,
     pub(super) compression: KeptOf<ir::Compression, Compression>,
+    pub(super) hedging: KeptOf<ir::Hedging, Hedging>,
+    pub(super) concurrency: KeptOf<ir::AdaptiveConcurrency, Concurrency>,
 }
 
 /// Compiled settings of one kind. Holds none alive; what nobody uses any more is forgotten when the table has doubled.

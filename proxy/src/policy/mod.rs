@@ -5,21 +5,29 @@
 //! Settings that several rules inherit are compiled once and shared (`kept`), so that what they count, they count
 //! together.
 
+mod buffer;
 mod cache;
 mod clients;
 mod coding;
 mod compression;
+mod concurrency;
 mod decompression;
 mod faults;
+mod hedging;
 mod kept;
 mod rates;
 
+pub use buffer::{BUFFER_ROOM_BYTES, BufferRoom};
+pub(crate) use buffer::{Filling, NoRoom, Whole};
 pub(crate) use cache::{Arriving, Cache, Entry, Name, Store};
 pub(crate) use clients::Clients;
 pub(crate) use coding::{Decoder, Undecodable};
 pub(crate) use compression::{Compressing, Compression, OF_THE_BYTES, has_directive, is_coded};
+pub use concurrency::Limiter;
+pub(crate) use concurrency::{Admitted, Concurrency};
 pub(crate) use decompression::{Decompression, Plan};
 pub(crate) use faults::Faults;
+pub(crate) use hedging::Hedging;
 pub(crate) use kept::Kept;
 pub(crate) use rates::{Asking, LocalRates, Refused, Told, whole_seconds};
 
@@ -36,6 +44,8 @@ pub struct PolicyRuntime {
     pub(crate) decompression: Option<Arc<Decompression>>,
     pub(crate) cache: Option<Arc<Cache>>,
     pub(crate) compression: Option<Arc<Compression>>,
+    pub(crate) concurrency: Option<Arc<Concurrency>>,
+    pub(crate) hedging: Option<Arc<Hedging>>,
 }
 
 impl PolicyRuntime {
@@ -54,13 +64,23 @@ impl PolicyRuntime {
                 .compression
                 .as_ref()
                 .map(|it| kept.compression.get(it, Compression::compile)),
+            concurrency: settings
+                .concurrency
+                .as_ref()
+                .map(|it| kept.concurrency.get(it, |it, _| Concurrency::compile(it))),
+            hedging: settings.hedging.as_ref().map(|it| kept.hedging.get(it, Hedging::compile)),
             settings,
         }
     }
 
     /// Whether a request may have to wait for it.
     pub(crate) fn waits(&self) -> bool {
-        self.faults.is_some()
+        self.faults.is_some() || self.buffer().is_some()
+    }
+
+    /// Bytes up to which bodies are read before an endpoint is chosen.
+    pub(crate) fn buffer(&self) -> Option<u64> {
+        self.settings.buffer.as_ref().map(|it| it.value.max_bytes).filter(|bytes| *bytes > 0)
     }
 
     /// Bounds on requests.

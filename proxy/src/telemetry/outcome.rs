@@ -96,7 +96,8 @@ outcomes! {
     NameUnresolved "name_unresolved" Some(502), 14,
         "The host that the client named has no address, or no DNS server says which.";
     Overloaded "overloaded" Some(503), 14,
-        "Connections of the port or of the client address, or pending requests of the backend, reached their limit.";
+        "A limit was reached: connections of the port or of the client address, pending requests of the backend, what \
+         the adaptive limit of a TrafficPolicy lets a backend work on, or the room for requests that are buffered.";
     Overflow "overflow" Some(503), 14,
         "A limit of the backend's DestinationRule was reached: requests on their way or waiting, or connections.";
     ConnectFailed "connect_failed" Some(502), 14,

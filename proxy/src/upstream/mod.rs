@@ -12,6 +12,7 @@ mod dns;
 mod endpoint;
 mod hash_table;
 mod health;
+mod hedge;
 mod lookup;
 mod mirror;
 mod outlier;
@@ -53,6 +54,7 @@ pub use tls::{ClientError, TlsClient};
 pub use uses::Uses;
 pub use weights::{Sampler, Weights};
 
+pub(crate) use hedge::{Course, Heat, HedgingConnector, Runner};
 pub(crate) use patient::connect_after;
 pub(crate) use tls::{TlsConnector, TlsStream};
 pub(crate) use tunnel::open as open_tunnel;

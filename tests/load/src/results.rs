@@ -37,6 +37,18 @@ pub(crate) enum Figure {
     LatencyP50,
     /// 99th percentile of the latency, µs.
     LatencyP99,
+    /// Most answers per second that a backend can give.
+    PeakRate,
+    /// 99th percentile of the latency at that rate, µs.
+    PeakP99,
+    /// Answers per second under overload, as a share of the most.
+    GoodputShare,
+    /// 99th percentile under overload, as a share of that at the most.
+    LatencyShare,
+    /// Requests that were refused because of the load.
+    Refused,
+    /// 99th percentile under overload that nothing bounds, µs.
+    UnboundedP99,
     /// Resident memory per idle connection, KiB.
     MemoryPerConnection,
     /// Resident memory with one route, MiB.
@@ -89,6 +101,12 @@ impl Figure {
             Self::Rate => "requests/s",
             Self::LatencyP50 => "p50 µs",
             Self::LatencyP99 => "p99 µs",
+            Self::PeakRate => "peak requests/s",
+            Self::PeakP99 => "peak p99 µs",
+            Self::GoodputShare => "goodput ÷ peak",
+            Self::LatencyShare => "p99 ÷ peak",
+            Self::Refused => "refused",
+            Self::UnboundedP99 => "unbounded p99 µs",
             Self::MemoryPerConnection => "KiB/connection",
             Self::MemoryAt1 => "1 route MiB",
             Self::MemoryAt1000 => "1,000 MiB",
@@ -115,10 +133,16 @@ impl Figure {
             Self::CpuPerGib
             | Self::OfOneHost
             | Self::OfWithout
+            | Self::GoodputShare
+            | Self::LatencyShare
             | Self::MemoryPerRoute
             | Self::ChangeP50
             | Self::ChangeP99 => format!("{value:.2}"),
             Self::Rate
+            | Self::PeakRate
+            | Self::PeakP99
+            | Self::Refused
+            | Self::UnboundedP99
             | Self::LatencyP50
             | Self::LatencyP99
             | Self::Changes

@@ -517,6 +517,8 @@ fn traffic() -> Vec<Slot> {
         it
     };
     let limits = |bytes: u32| json!({"limits": {"requestBodyBytes": bytes}});
+    let resilience =
+        json!({"buffer": {"maxBytes": 10}, "concurrency": {"minRequests": 3}, "hedging": {"delay": "5ms"}});
     let clients = json!({"clients": {"allow": ["10.0.0.0/8"]}, "timeouts": {"request": "1s"}});
     let bad = json!({"clients": {"deny": ["somebody"]}});
     let whole = |kind: &str, name: &str| target(kind, name, Value::Null);
@@ -526,6 +528,7 @@ fn traffic() -> Vec<Slot> {
         policy(json!([whole("HTTPRoute", "r"), whole("GRPCRoute", "g")]), limits(1)),
         policy(json!([whole("ListenerSet", "s"), target("ListenerSet", "t", json!("http"))]), limits(2)),
         policy(json!([whole("HTTPRoute", "r"), target("HTTPRoute", "r", json!("absent"))]), clients.clone()),
+        policy(json!([whole("HTTPRoute", "r"), target("ListenerSet", "s", json!("http"))]), resilience),
         policy(json!([whole("HTTPRoute", "r"), whole("HTTPRoute", "gone"), whole("TCPRoute", "t")]), bad),
         aged,
     ];

@@ -67,6 +67,14 @@ fn routes(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
     })?;
     out.family(&names::RETRIES, |series| {
         routes.iter().try_for_each(|((gateway, route), it)| series.int(&[gateway, route], it.retries()))
+    })?;
+    out.family(&names::HEDGES, |series| {
+        for ((gateway, route), it) in &routes {
+            for (result, number) in it.hedges() {
+                series.int(&[gateway, route, result], number)?;
+            }
+        }
+        Ok(())
     })
 }
 
@@ -190,7 +198,27 @@ fn events(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
         series.int(&["abandoned"], mirrors.abandoned)?;
         series.int(&["failed"], mirrors.failed)
     })?;
+    let held = state.buffers.lock().upgrade().map_or(0, |room| room.held_bytes());
+    out.family(&names::BUFFERED_BYTES, |series| series.float(&[], held as f64))?;
+    concurrency(state, out)?;
     out.family(&names::PANICS, |series| series.int(&[], state.panics.load(Relaxed)))
+}
+
+fn concurrency(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    let limiters = state.concurrency.list();
+    out.family(&names::CONCURRENCY_LIMIT, |series| {
+        limiters
+            .iter()
+            .try_for_each(|((policy, backend), it)| series.float(&[policy, backend], f64::from(it.limit())))
+    })?;
+    out.family(&names::CONCURRENCY_REQUESTS, |series| {
+        limiters.iter().try_for_each(|((policy, backend), it)| {
+            series.float(&[policy, backend], f64::from(it.in_flight()))
+        })
+    })?;
+    out.family(&names::CONCURRENCY_REFUSED, |series| {
+        limiters.iter().try_for_each(|((policy, backend), it)| series.int(&[policy, backend], it.refused()))
+    })
 }
 
 fn config(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {

@@ -7,6 +7,7 @@
 mod bodies;
 mod by_outcome;
 mod cache;
+mod concurrency;
 mod encode;
 mod histogram;
 pub mod names;
@@ -23,10 +24,11 @@ pub use stream::StreamMetrics;
 
 use super::access_log::{AccessLogCounts, AccessLogger};
 use super::stripe::StripedGauge;
+use crate::policy::{BufferRoom, Limiter};
 use crate::upstream::{MirrorClient, Upstreams};
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
-use sluice_ir::Snapshot;
+use sluice_ir::{BackendKey, Origin, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -55,6 +57,8 @@ struct State {
     upstreams: Mutex<Weak<Upstreams>>,
     in_flight: StripedGauge,
     mirrors: Mutex<Option<MirrorClient>>,
+    buffers: Mutex<Weak<BufferRoom>>,
+    concurrency: concurrency::Limiters,
     panics: AtomicU64,
     bodies: BodyMetrics,
     cache: cache::CacheMetrics,
@@ -190,6 +194,16 @@ impl Metrics {
     /// Bodies that change their coding.
     pub fn bodies(&self) -> &BodyMetrics {
         &self.state.bodies
+    }
+
+    /// Shows what requests take of this room, from now on.
+    pub fn set_buffers(&self, room: &Arc<BufferRoom>) {
+        *self.state.buffers.lock() = Arc::downgrade(room);
+    }
+
+    /// Shows this limit of a policy for a backend, as long as it lives.
+    pub fn watch_concurrency(&self, policy: &Origin, backend: &BackendKey, limiter: &Arc<Limiter>) {
+        self.state.concurrency.watch(policy, backend, limiter);
     }
 
     /// A fault of ours ended a request or connection.

@@ -53,6 +53,9 @@ metrics! {
         "Body bytes sent to clients";
     RETRIES: Counter "sluice_retries_total" ["gateway", "route"]
         "Further tries of requests whose earlier try failed";
+    HEDGES: Counter "sluice_hedged_tries_total" ["gateway", "route", "result"]
+        "Tries that were begun beside a slow one, by result: won, when their answer was used, or lost; and those that the \
+         budget refused";
     STREAMS: Counter "sluice_streams_total" ["gateway", "route", "outcome"]
         "Connections that were carried whole, and sessions of datagrams, that ended, by how they ended";
     STREAMS_OPEN: Gauge "sluice_streams_open" ["gateway", "route"]
@@ -99,6 +102,14 @@ metrics! {
         "Answers that went as they were because as many as allowed were being compressed";
     UNPACKED: Counter "sluice_decompressed_requests_total" ["encoding"]
         "Requests whose body was unpacked, by coding";
+    BUFFERED_BYTES: Gauge "sluice_buffered_request_bytes" []
+        "Bytes of the room that requests take now which are read before an endpoint is chosen";
+    CONCURRENCY_LIMIT: Gauge "sluice_concurrency_limit" ["policy", "backend"]
+        "Requests that the adaptive limit of the policy lets the backend work on at one time, now";
+    CONCURRENCY_REQUESTS: Gauge "sluice_concurrency_requests_in_flight" ["policy", "backend"]
+        "Requests that count against the adaptive limit now";
+    CONCURRENCY_REFUSED: Counter "sluice_concurrency_refused_total" ["policy", "backend"]
+        "Requests that the adaptive limit of the policy refused";
     PANICS: Counter "sluice_panics_total" []
         "Faults of ours that ended a request or connection; always worth a report";
     CONFIG_APPLIES: Counter "sluice_config_applies_total" ["result"]

@@ -25,6 +25,15 @@ pub struct RouteMetrics {
     stripes: [OnceLock<Box<Stripe>>; STRIPES],
     rare: OnceLock<Box<ByOutcome<ByClass>>>,
     retries: AtomicU64,
+    hedges: OnceLock<Box<Hedges>>,
+}
+
+/// Tries beside slow ones: few routes have any.
+#[derive(Default)]
+struct Hedges {
+    won: AtomicU64,
+    lost: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// What one group of threads counts: whole cache lines that no other group writes.
@@ -109,6 +118,30 @@ impl RouteMetrics {
 
     pub(super) fn response_bytes(&self) -> u64 {
         self.used_stripes().map(|stripe| stripe.response_bytes.load(Relaxed)).sum()
+    }
+
+    /// The answer of a try was used that was begun beside a slow one.
+    pub fn hedge_won(&self) {
+        self.hedges.get_or_init(Box::default).won.fetch_add(1, Relaxed);
+    }
+
+    /// So many tries ended that were begun beside a slow one, and whose answers were not used.
+    pub fn hedges_lost(&self, number: u64) {
+        if number > 0 {
+            self.hedges.get_or_init(Box::default).lost.fetch_add(number, Relaxed);
+        }
+    }
+
+    /// The budget had no room for a try beside a slow one.
+    pub fn hedge_refused(&self) {
+        self.hedges.get_or_init(Box::default).refused.fetch_add(1, Relaxed);
+    }
+
+    /// Tries beside slow ones by result; nothing while there were none.
+    pub(super) fn hedges(&self) -> Vec<(&'static str, u64)> {
+        let Some(hedges) = self.hedges.get() else { return Vec::new() };
+        let results = [("won", &hedges.won), ("lost", &hedges.lost), ("refused", &hedges.refused)];
+        results.into_iter().map(|(result, number)| (result, number.load(Relaxed))).collect()
     }
 
     pub(super) fn retries(&self) -> u64 {

@@ -3,7 +3,7 @@
 //! In: a request's head, and its body as it passes ([`MirrorBody`]). Out: counts. The client's request never waits
 //! for its copy: starting one and handing over a chunk are immediate, and a copy that can't keep up, or that would be
 //! one too many, is given up and counted. Copies are sent once, without retries, over connections that are kept for
-//! the next copy.
+//! the next copy. Their host ends with `-shadow`.
 
 mod body;
 mod exchange;

@@ -22,7 +22,7 @@ pub struct MirrorRequest {
     pub method: Method,
     /// Path and query count; the authority is the Host when `headers` have none.
     pub uri: Uri,
-    /// Fields of the request. The Host stays as it is.
+    /// Fields of the request.
     pub headers: HeaderMap,
     /// Whether a body follows; false also for a `Content-Length: 0`.
     pub has_body: bool,
@@ -64,7 +64,7 @@ pub(super) fn build(request: MirrorRequest, body: CopyBody) -> Result<Request<Co
     if method == Method::CONNECT {
         return Err(Unfit::Connect);
     }
-    let host = host(&headers, &uri).ok_or(Unfit::Host)?;
+    let host = marked(host(&headers, &uri).ok_or(Unfit::Host)?)?;
     let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let trailers = wants_trailers(&headers);
     strip(&mut headers);
@@ -91,6 +91,20 @@ pub(super) fn build(request: MirrorRequest, body: CopyBody) -> Result<Request<Co
     }
     *copy.headers_mut() = headers;
     Ok(copy)
+}
+
+/// What the name of a copy's host ends with, as Istio has it.
+const MARK: &str = "-shadow";
+
+/// The host that a copy names, so that its receiver can tell it from a request: `shop.example.com-shadow:8080`. An IPv6
+/// address stays as it is: nothing can be appended to one.
+fn marked(host: Authority) -> Result<Authority, Unfit> {
+    if host.host().starts_with('[') {
+        return Ok(host);
+    }
+    let (name, port) = (host.host(), host.port());
+    let port = port.map(|port| format!(":{}", port.as_str())).unwrap_or_default();
+    format!("{name}{MARK}{port}").parse().map_err(|_| Unfit::Host)
 }
 
 /// The Host, else the authority.
@@ -167,14 +181,14 @@ mod tests {
         let mut names: Vec<_> = copy.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["content-length", "host", "x-stays"]);
-        assert_eq!(copy.headers()["host"], "shop.example.com:8080");
+        assert_eq!(copy.headers()["host"], "shop.example.com-shadow:8080");
     }
 
     #[test]
     fn http2_moves_the_host_to_the_authority() {
         let fields = [("host", "shop.example.com"), ("te", "gzip, trailers")];
         let copy = built(BackendProtocol::H2c, Method::GET, "/a?b=c", &fields).unwrap();
-        assert_eq!(copy.uri(), "http://shop.example.com/a?b=c");
+        assert_eq!(copy.uri(), "http://shop.example.com-shadow/a?b=c");
         assert_eq!(
             (copy.headers().get("host"), &copy.headers()["te"]),
             (None, &HeaderValue::from_static("trailers"))
@@ -186,8 +200,21 @@ mod tests {
         let copy = built(BackendProtocol::Http1, Method::GET, "http://shop.example.com/a", &[]).unwrap();
         assert_eq!(
             (copy.uri().to_string(), &copy.headers()["host"]),
-            ("/a".to_owned(), &HeaderValue::from_static("shop.example.com"))
+            ("/a".to_owned(), &HeaderValue::from_static("shop.example.com-shadow"))
         );
+    }
+
+    #[test]
+    fn the_mark_stands_before_the_port_and_not_in_an_ipv6_address() {
+        for (host, expected) in [
+            ("a.example", "a.example-shadow"),
+            ("a.example:80", "a.example-shadow:80"),
+            ("192.0.2.7:80", "192.0.2.7-shadow:80"),
+            ("[2001:db8::1]:80", "[2001:db8::1]:80"),
+        ] {
+            let copy = built(BackendProtocol::Http1, Method::GET, "/", &[("host", host)]).unwrap();
+            assert_eq!(copy.headers()["host"], expected);
+        }
     }
 
     #[test]

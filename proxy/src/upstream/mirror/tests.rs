@@ -104,8 +104,9 @@ async fn copies_arrive_whole_over_both_protocols_and_share_connections() {
             until(&client, "got", |stats| stats.completed == round * 2).await;
         }
         let seen = server.seen.lock().clone();
-        let expected =
-            |body: &[u8]| (version, "shop.example.com".to_owned(), "/cart?a=b".to_owned(), body.to_vec());
+        let expected = |body: &[u8]| {
+            (version, "shop.example.com-shadow".to_owned(), "/cart?a=b".to_owned(), body.to_vec())
+        };
         assert_eq!(seen[..2], [expected(b"hello world"), expected(b"")]);
         assert_eq!(seen.len(), 6);
         assert_eq!(server.connections.load(Ordering::SeqCst), 1, "{protocol:?}");

@@ -38,8 +38,8 @@ impl Http2 {
     }
 }
 
-/// RFC 9113 §8.2.2 and §8.3.1: no field of the connection, `:authority` in place of Host, and https.
-fn in_http2(header: RequestHeader) -> Result<Box<RequestHeader>> {
+/// RFC 9113 §8.2.2 and §8.3.1: no field of the connection, `:authority` in place of Host, and the scheme.
+pub(in crate::upstream) fn in_http2(header: RequestHeader, scheme: Scheme) -> Result<Box<RequestHeader>> {
     let mut head: request::Parts = header.into();
     let authority = host(&head.headers, &head.uri).or_err(ErrorType::InvalidHTTPHeader, "no valid host")?;
     let trailers = wants_trailers(&head.headers);
@@ -53,7 +53,7 @@ fn in_http2(header: RequestHeader) -> Result<Box<RequestHeader>> {
         head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let uri = Uri::builder().scheme(Scheme::HTTPS).authority(authority).path_and_query(path).build();
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
     head.uri = uri.or_err(ErrorType::InvalidHTTPHeader, "no valid path")?;
     head.version = Version::HTTP_2;
     Ok(Box::new(head.into()))
@@ -63,7 +63,7 @@ fn in_http2(header: RequestHeader) -> Result<Box<RequestHeader>> {
 impl Session for Http2 {
     async fn write_request_header(&mut self, header: Box<RequestHeader>, end: bool) -> Result<()> {
         self.ended = end;
-        self.session.write_request_header(in_http2(*header)?, end)
+        self.session.write_request_header(in_http2(*header, Scheme::HTTPS)?, end)
     }
 
     async fn write_request_body(&mut self, data: Bytes, end: bool) -> Result<()> {
@@ -200,6 +200,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::in_http2;
+    use http::uri::Scheme;
     use pingora_http::RequestHeader;
 
     #[test]
@@ -215,12 +216,15 @@ mod tests {
         ] {
             header.append_header(name, value).unwrap();
         }
-        let header = in_http2(header).unwrap();
+        let header = in_http2(header, Scheme::HTTPS).unwrap();
         assert_eq!(header.uri, "https://shop.example:8080/a?b=c");
         let mut names: Vec<_> = header.headers.keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["te", "x-stays"]);
         assert_eq!(header.headers["te"], "trailers");
-        assert!(in_http2(RequestHeader::build("GET", b"/", None).unwrap()).is_err(), "no host");
+        assert!(
+            in_http2(RequestHeader::build("GET", b"/", None).unwrap(), Scheme::HTTPS).is_err(),
+            "no host"
+        );
     }
 }

@@ -21,6 +21,7 @@ pub use config::ClientError;
 pub(crate) use connector::TlsConnector;
 pub(super) use dialer::Dialer;
 pub(crate) use dialer::{DialError, TlsStream};
+pub(super) use http2::{Http2, in_http2};
 
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::tls::CustomALPN;

@@ -94,6 +94,7 @@ fn start_load(stand: &Stand) -> Load {
         until: Until::Told,
         reconnect: false,
         server_names: None,
+        may_refuse: false,
     })
 }
 

@@ -37,6 +37,7 @@ pub(super) async fn measure(stand: &Stand) -> Result<Vec<Figure>> {
         until: Until::Told,
         reconnect: false,
         server_names: None,
+        may_refuse: false,
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut used_for_ms = Vec::new();

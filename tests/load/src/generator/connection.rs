@@ -76,6 +76,10 @@ impl Slot {
                     self.close();
                     fresh = true;
                 }
+                Err(Failure::Status(503)) if plan.may_refuse => {
+                    shared.tally.borrow_mut().refuse();
+                    return Turn::Next(Instant::now());
+                }
                 Err(failure) => {
                     self.close();
                     shared.failed(failure.to_string());

@@ -120,17 +120,17 @@ impl Link {
         self.filled = 0;
         self.write(request).await.map_err(|error| Failure::NoAnswer(error.kind().to_string()))?;
         let head = self.read_head().await?;
-        if head.status != 200 {
-            return Err(Failure::Status(head.status));
-        }
-        let announced = head.body_bytes.ok_or(Failure::Malformed("no content-length"))?;
-        if announced != body_bytes {
+        let announced = head.body_bytes.ok_or(match head.status {
+            200 => Failure::Malformed("no content-length"),
+            status => Failure::Status(status),
+        })?;
+        if head.status == 200 && announced != body_bytes {
             return Err(Failure::Length);
         }
         let received = (self.filled - head.length) as u64;
         self.filled = head.length;
         self.discard_body(announced, received).await?;
-        Ok(head)
+        if head.status == 200 { Ok(head) } else { Err(Failure::Status(head.status)) }
     }
 
     async fn read_head(&mut self) -> Result<Head, Failure> {

@@ -69,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) reconnect: bool,
     /// Server names that are asked for in turn, one for each request; absent: always the target's.
     pub(crate) server_names: Option<Rc<[ServerName<'static>]>>,
+    /// A 503 is no failure: it is counted apart.
+    pub(crate) may_refuse: bool,
 }
 
 impl Plan {

@@ -12,6 +12,7 @@ pub(crate) struct Tally {
     latencies: Vec<u32>,
     failures: BTreeMap<String, u64>,
     reconnects: u64,
+    refused: u64,
     elapsed: Duration,
 }
 
@@ -26,6 +27,10 @@ impl Tally {
 
     pub(super) fn reconnected(&mut self) {
         self.reconnects += 1;
+    }
+
+    pub(super) fn refuse(&mut self) {
+        self.refused += 1;
     }
 
     pub(super) fn close(&mut self, elapsed: Duration) {
@@ -58,6 +63,11 @@ impl Tally {
     /// Requests sent again because the server had closed a kept connection.
     pub(crate) fn reconnects(&self) -> u64 {
         self.reconnects
+    }
+
+    /// Requests that were refused, where that is no failure.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// Failures by reason.

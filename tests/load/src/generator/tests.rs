@@ -19,6 +19,7 @@ fn plan(address: SocketAddr, until: Until) -> Plan {
         until,
         reconnect: false,
         server_names: None,
+        may_refuse: false,
     }
 }
 

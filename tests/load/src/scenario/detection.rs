@@ -80,6 +80,7 @@ fn plan(job: &Job, length: Duration) -> Plan {
         until: Until::Elapsed(length),
         reconnect: false,
         server_names: None,
+        may_refuse: false,
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) async fn measure(peer: Peer, bench: &Bench) -> Result<Figures> {
         until: Until::Told,
         reconnect: false,
         server_names: None,
+        may_refuse: false,
     });
     tokio::time::sleep(bench.length / 2).await;
     load.expect_drain();

@@ -69,6 +69,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Figures> {
         until: Until::Told,
         reconnect: false,
         server_names: None,
+        may_refuse: false,
     });
     tokio::time::sleep(bench.length).await;
     let (mut most_failed, mut longest) = (0, Duration::ZERO);

@@ -7,6 +7,7 @@ mod drain;
 mod ejection;
 mod idle;
 mod memory;
+mod overload;
 mod storm;
 mod throughput;
 mod window;
@@ -72,6 +73,8 @@ pub(crate) enum Scenario {
     #[value(name = "certificates-10000")]
     #[serde(rename = "certificates-10000")]
     Certificates10000,
+    /// More than a backend can bear.
+    Overload,
 }
 
 impl Scenario {
@@ -114,6 +117,9 @@ impl Scenario {
             Self::Ejection => {
                 "256 paths to 4 endpoints of which one flips every 22 s, 2,000 requests/s, no retries"
             }
+            Self::Overload => {
+                "ten times the load that a backend of 16 slots of 20 ms can bear, with an adaptive limit and without"
+            }
             Self::Certificates10000 => {
                 "10,000 hosts with own certificates in one sluice-gateway: memory, full handshakes against one host, \
                  all certificates renewed under load"
@@ -137,7 +143,7 @@ impl Scenario {
             Self::MemoryRoutes => Some(Figure::MemoryAt5000),
             Self::Certificates10000 => Some(Figure::OfOneHost),
             Self::Detection => Some(Figure::OfWithout),
-            Self::ChangeOneOf5000 | Self::ReloadStorm | Self::Drain | Self::Ejection => None,
+            Self::ChangeOneOf5000 | Self::ReloadStorm | Self::Drain | Self::Ejection | Self::Overload => None,
         }
     }
 
@@ -148,6 +154,7 @@ impl Scenario {
             | Self::ReloadStorm
             | Self::Detection
             | Self::Ejection
+            | Self::Overload
             | Self::Certificates10000 => peer == Peer::Sluice,
             Self::Passthrough | Self::PassthroughUpload => matches!(peer, Peer::Sluice | Peer::Haproxy),
             Self::Drain => peer.drain_signal().is_some(),
@@ -178,6 +185,7 @@ impl Scenario {
             Self::Detection => detection::measure(bench).await,
             Self::Ejection => ejection::measure(bench).await,
             Self::Certificates10000 => certificates::measure(bench).await,
+            Self::Overload => overload::measure(bench).await,
         }
     }
 }

@@ -42,6 +42,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Figures> {
         until: Until::Requests(bench.requests),
         reconnect: false,
         server_names: None,
+        may_refuse: false,
     };
     let shaking =
         Plan { target: secure.clone(), connections: 2, until: Until::Told, reconnect: true, ..kept.clone() };

@@ -75,6 +75,7 @@ fn plan(scenario: Scenario, job: &Job, length: Duration) -> Plan {
         until: Until::Elapsed(length),
         reconnect: scenario == Scenario::Handshake,
         server_names: None,
+        may_refuse: false,
     }
 }
 

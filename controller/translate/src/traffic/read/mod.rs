@@ -5,6 +5,7 @@ mod cache;
 mod content;
 mod faults;
 mod rate;
+mod resilience;
 mod values;
 
 use crate::model::{Meta, TrafficModel, TrafficTarget};
@@ -44,6 +45,12 @@ pub(crate) fn read(it: &TrafficPolicy) -> TrafficModel {
             &policy,
             spec.compression.as_ref().map(|it| content::compression(it, &mut values)),
         ),
+        buffer: given(&policy, spec.buffer.as_ref().map(|it| resilience::buffer(it, &mut values))),
+        concurrency: given(
+            &policy,
+            spec.concurrency.as_ref().map(|it| resilience::concurrency(it, &mut values)),
+        ),
+        hedging: given(&policy, spec.hedging.as_ref().map(|it| resilience::hedging(it, &mut values))),
     };
     if !values.faults.is_empty() {
         let clients = spec.clients.as_ref().map(|_| access::nobody());
