@@ -50,6 +50,8 @@ pub enum Kind {
     WorkloadEntry,
     /// Istio.
     DestinationRule,
+    /// Istio.
+    Sidecar,
     /// Our own.
     GatewayParameters,
     /// Our own.
@@ -62,7 +64,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -82,6 +84,7 @@ impl Kind {
         Self::ServiceEntry,
         Self::WorkloadEntry,
         Self::DestinationRule,
+        Self::Sidecar,
         Self::GatewayParameters,
         Self::CertificateIssuer,
         Self::TrafficPolicy,
@@ -110,6 +113,7 @@ impl Kind {
             Self::ServiceEntry => "ServiceEntry",
             Self::WorkloadEntry => "WorkloadEntry",
             Self::DestinationRule => "DestinationRule",
+            Self::Sidecar => "Sidecar",
             Self::GatewayParameters => "GatewayParameters",
             Self::CertificateIssuer => "CertificateIssuer",
             Self::TrafficPolicy => "TrafficPolicy",
@@ -132,7 +136,7 @@ impl Kind {
             | Self::UdpRoute => GATEWAY_API_GROUP,
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node => "",
             Self::EndpointSlice => "discovery.k8s.io",
-            Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule => ISTIO_GROUP,
+            Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule | Self::Sidecar => ISTIO_GROUP,
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy
@@ -156,7 +160,7 @@ impl Kind {
             | Self::Namespace
             | Self::Node
             | Self::EndpointSlice => &["v1"],
-            Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule => {
+            Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule | Self::Sidecar => {
                 &["v1", "v1beta1", "v1alpha3"]
             }
             Self::GatewayParameters

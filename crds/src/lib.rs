@@ -2,7 +2,7 @@
 //!
 //! Gateway API kinds come from the `gateway-api` crate (experimental channel; BackendTLSPolicy is only in the standard
 //! one), core kinds from `k8s-openapi`;
-//! Istio's [`ServiceEntry`], [`WorkloadEntry`] and [`DestinationRule`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
+//! Istio's [`ServiceEntry`], [`WorkloadEntry`], [`DestinationRule`] and [`Sidecar`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
 //! [`HealthCheckPolicy`] are written here. [`Object`] holds one of any kind and [`Object::parse`] reads it from JSON with errors that name the field.
 //!
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
@@ -18,6 +18,7 @@ mod object;
 mod parameters;
 mod parse;
 mod service_entry;
+mod sidecar;
 mod stream_routes;
 mod suggest;
 mod traffic;
@@ -81,6 +82,7 @@ pub use service_entry::{
     GivenAddress, ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, ServiceEntryStatus,
     WorkloadSelector,
 };
+pub use sidecar::{OutboundTrafficPolicySpec, Sidecar, SidecarSpec};
 pub use stream_routes::{
     StreamBackendRef, StreamParentRef, StreamRule, TcpRoute, TcpRouteSpec, TlsRoute, TlsRouteSpec, UdpRoute,
     UdpRouteSpec,

@@ -3,7 +3,7 @@
 use crate::{
     BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass,
     GatewayParameters, GrpcRoute, HealthCheckPolicy, HttpRoute, Kind, ListenerSet, Name, Namespace, Node,
-    ReferenceGrant, Secret, Service, ServiceEntry, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute,
+    ReferenceGrant, Secret, Service, ServiceEntry, Sidecar, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute,
     WorkloadEntry,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -141,6 +141,7 @@ object!(
     ServiceEntry(ServiceEntry),
     WorkloadEntry(WorkloadEntry),
     DestinationRule(DestinationRule),
+    Sidecar(Sidecar),
     GatewayParameters(GatewayParameters),
     CertificateIssuer(CertificateIssuer),
     TrafficPolicy(TrafficPolicy),

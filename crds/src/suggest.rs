@@ -43,7 +43,8 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         | Kind::Node
         | Kind::ServiceEntry
         | Kind::WorkloadEntry
-        | Kind::DestinationRule => return None,
+        | Kind::DestinationRule
+        | Kind::Sidecar => return None,
     };
     let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;
     let schema = serde_json::to_value(schema).ok()?;

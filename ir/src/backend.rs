@@ -90,7 +90,8 @@ pub struct AskedHosts {
     /// Addresses that a client of a forward proxy may name; connections go to them as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<IpNet>,
-    /// Port at whatever was named, 1 to 65535.
+    /// Port at whatever was named; 0: the one that the client named with it, and addresses and names of this machine are
+    /// nobody's.
     pub port: u16,
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kinds that a control plane of this version names.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 18] = [
     "Gateway",
     "ListenerSet",
     "HTTPRoute",
@@ -16,6 +16,8 @@ const KINDS: [&str; 16] = [
     "UDPRoute",
     "Service",
     "ServiceEntry",
+    "DestinationRule",
+    "Sidecar",
     "Secret",
     "ConfigMap",
     "BackendTLSPolicy",

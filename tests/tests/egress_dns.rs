@@ -147,6 +147,21 @@ spec:
   hosts: [turn.example.org]
   resolution: DNS_ROUND_ROBIN
   ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8000}]
+---
+# Clients of this one may go to names that nobody names.
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {namespace: open, name: egress}
+spec:
+  gatewayClassName: sluice
+  listeners:
+  - {name: proxy, port: 3129, protocol: sluice.dev/ForwardProxy}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {namespace: open, name: any}
+spec:
+  outboundTrafficPolicy: {mode: ALLOW_ANY}
 ";
 
 async fn say(proxy: SocketAddr, request: String) -> String {
@@ -222,6 +237,29 @@ async fn within_a_network_of_its_own() {
     eventually("the log says which is which", || async {
         let said = sluice.said();
         said.contains("leads inside") && said.contains("egress_refused")
+    })
+    .await;
+
+    // A name that no entry has: only where a Sidecar allows any, with the client's port, and not inside.
+    server.say("203.0.113.7 one.example.com\n203.0.113.8 free.example.org\n10.0.0.66 home.example.org\n203.0.113.7 turn.example.org\n203.0.113.8 turn.example.org\n");
+    let open = sluice.address(3129);
+    eventually("a name of the internet", || async {
+        get(open, "free.example.org:8000").await == (200, "203.0.113.8:8000".to_owned())
+    })
+    .await;
+    let connect =
+        |host: &str| format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    let back = say(open, connect("free.example.org:8000")).await;
+    assert!(back.ends_with("203.0.113.8:8000"), "{back}");
+    for (proxy, host) in
+        [(proxy, "free.example.org:8000"), (open, "home.example.org:8000"), (open, "203.0.113.7:8000")]
+    {
+        assert_eq!(get(proxy, host).await.0, 502, "{host}");
+        assert!(say(proxy, connect(host)).await.starts_with("HTTP/1.1 502 "), "{host}");
+    }
+    assert_eq!(inside.reached(), 0);
+    eventually("the log, which is off, has who went there", || async {
+        sluice.said().matches("route=\"Sidecar open/any\"").count() >= 2
     })
     .await;
 

@@ -129,6 +129,7 @@ pub(super) fn protocol(it: BackendProtocol) -> &'static str {
 /// Endpoints that only clients name.
 pub(super) fn asked(asked: &AskedHosts) -> String {
     let AskedHosts { names, networks, port } = asked;
+    let port = if *port == 0 { "the one that is named".to_owned() } else { port.to_string() };
     let mut ways = Vec::new();
     if let Some(names) = names {
         ways.push(format!("the host that the client names, within {names}, looked up, port {port}"));

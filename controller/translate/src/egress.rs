@@ -2,12 +2,15 @@
 //!
 //! In: a ServiceEntry and the listeners of protocol `sluice.dev/ForwardProxy`. Out: routes of requests (a target in
 //! absolute form, for ports of HTTP) and of whole connections (CONNECT, for every port), attached to the listeners of
-//! namespaces that see the entry. A host that no entry names has no route, and so is refused: there is no other rule.
+//! namespaces that see the entry. A host that no entry names has no route, and so is refused.
 //!
-//! Routes whose parent is the ServiceEntry (`shape`) take the place of these ways where they attach.
+//! Routes whose parent is the ServiceEntry (`shape`) take the place of these ways where they attach. A Sidecar may open a
+//! way to every host that nobody names (`outbound`).
 
+mod outbound;
 mod shape;
 
+pub(crate) use outbound::{backend_ids as outbound_ids, compute as outbound};
 pub(crate) use shape::{Shapes, attach};
 
 use crate::backend::{BackendId, Caller, Target, choose};

@@ -41,6 +41,8 @@ pub(crate) enum Key {
     OnDemand(OnDemandKey),
     /// Listeners that are forward proxies (results of [`Node::Gateway`]).
     ForwardProxies,
+    /// The Sidecars of a namespace.
+    Outbound(Name),
     /// What routes with this ServiceEntry as parent do to its ways (results of [`Node::Route`] and [`Node::Stream`]).
     Shapes(ObjectRef),
     /// A backend (result of [`Node::Backend`]).
@@ -70,7 +72,7 @@ pub(crate) enum Node {
     Route(ObjectRef),
     /// A TLSRoute, TCPRoute or UDPRoute.
     Stream(ObjectRef),
-    /// What a ServiceEntry lets forward proxies reach.
+    /// What a ServiceEntry or Sidecar lets forward proxies reach.
     Egress(ObjectRef),
     /// Status of a BackendTLSPolicy.
     Policy(ObjectRef),

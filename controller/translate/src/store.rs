@@ -8,8 +8,8 @@ use crate::health::HealthModel;
 use crate::model::{BackendModel, Fault, FaultReason};
 use crate::model::{
     ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, IssuerModel, ParametersModel,
-    PolicyModel, RouteModel, SecretModel, ServiceModel, SetModel, SliceModel, StreamModel, TrafficModel,
-    WorkloadModel,
+    PolicyModel, RouteModel, SecretModel, ServiceModel, SetModel, SidecarModel, SliceModel, StreamModel,
+    TrafficModel, WorkloadModel,
 };
 use crate::reads::{Key, Node};
 use crate::shared::{Shared, compact_map};
@@ -44,6 +44,7 @@ pub(crate) struct Store {
     pub(crate) entries: Map<EntryModel>,
     pub(crate) workloads: Map<WorkloadModel>,
     pub(crate) destinations: Map<DestinationModel>,
+    pub(crate) sidecars: Map<SidecarModel>,
     pub(crate) parameters: Map<ParametersModel>,
     pub(crate) issuers: Map<IssuerModel>,
     pub(crate) traffic: Map<TrafficModel>,
@@ -188,6 +189,11 @@ impl Store {
                     self.move_destination(&reference, old.as_deref(), &mut touched);
                 }
             }
+            Object::Sidecar(it) => {
+                if put(&mut self.sidecars, &reference, SidecarModel::read(&it)).is_some() {
+                    touch_sidecar(reference, &mut touched);
+                }
+            }
             Object::CertificateIssuer(it) => {
                 if put(&mut self.issuers, &reference, IssuerModel::read(&it)).is_some() {
                     touched.nodes.push(Node::Issuer(reference));
@@ -311,6 +317,11 @@ impl Store {
             Kind::DestinationRule => {
                 if let Some(old) = self.destinations.remove(&reference) {
                     self.move_destination(&reference, Some(&old), &mut touched);
+                }
+            }
+            Kind::Sidecar => {
+                if self.sidecars.remove(&reference).is_some() {
+                    touch_sidecar(reference, &mut touched);
                 }
             }
             Kind::CertificateIssuer => {
@@ -498,6 +509,14 @@ impl Store {
         references.filter_map(|it| self.slices.get(it)).collect()
     }
 
+    /// The Sidecar that says what may leave a namespace: of those that hold for all of it the oldest, then by name.
+    pub(crate) fn outbound_of(&self, namespace: &str) -> Option<&Arc<SidecarModel>> {
+        let first = ObjectRef::new(Kind::Sidecar, namespace, "");
+        let all = self.sidecars.range(first..).take_while(|it| it.0.namespace == *namespace);
+        let saying = all.map(|it| it.1).filter(|it| !it.has_selector && it.mode.is_some());
+        saying.min_by_key(|it| (it.meta.created_s, it.meta.reference.clone()))
+    }
+
     /// The policies that target a Service or ServiceEntry, oldest first, then by name: the order in which they win.
     pub(crate) fn policies_of(&self, object: &ObjectRef) -> Vec<&Arc<PolicyModel>> {
         let references = self.policies_by_target.get(object).into_iter().flatten();
@@ -545,6 +564,11 @@ fn put<T: PartialEq>(map: &mut Map<T>, reference: &ObjectRef, model: T) -> Optio
 fn touch_gateway(reference: ObjectRef, touched: &mut Touched) {
     touched.nodes.push(Node::Gateway(reference.clone()));
     touched.keys.extend([Key::Object(reference), Key::Topology]);
+}
+
+fn touch_sidecar(reference: ObjectRef, touched: &mut Touched) {
+    touched.keys.push(Key::Outbound(reference.namespace.clone()));
+    touched.nodes.push(Node::Egress(reference));
 }
 
 fn touch_removed<T>(old: Option<T>, reference: ObjectRef, touched: &mut Touched) {

@@ -8,7 +8,7 @@ use crate::health::HealthModel;
 use crate::issuer::{IssuerOutcome, OnDemandListener};
 use crate::model::{
     ConfigMapModel, EntryModel, GatewayModel, IssuerModel, ParametersModel, PolicyModel, RouteModel,
-    SecretModel, ServiceModel, SetModel, SliceModel, StreamModel, TrafficModel, WorkloadModel,
+    SecretModel, ServiceModel, SetModel, SidecarModel, SliceModel, StreamModel, TrafficModel, WorkloadModel,
 };
 use crate::reads::Key;
 use crate::status::Condition;
@@ -309,6 +309,17 @@ impl<'a> View<'a> {
     pub(crate) fn forward_proxies(&self) -> &'a Proxies {
         self.note(Key::ForwardProxies);
         &self.state.forward_proxies
+    }
+
+    /// Only for the Sidecar's own computation, which runs when the Sidecar changes and need not note that.
+    pub(crate) fn sidecar(&self, reference: &ObjectRef) -> Option<&'a Arc<SidecarModel>> {
+        self.state.store.sidecars.get(reference)
+    }
+
+    /// The Sidecar that says what may leave a namespace.
+    pub(crate) fn outbound_of(&self, namespace: &str) -> Option<&'a Arc<SidecarModel>> {
+        self.note(Key::Outbound(namespace.into()));
+        self.state.store.outbound_of(namespace)
     }
 
     /// What routes with this ServiceEntry as parent do to its ways.

@@ -16,8 +16,10 @@ pub(super) async fn find(session: &Session, context: &mut RequestContext) -> Res
         return Ok(());
     }
     let Some(asked) = context.target().and_then(|target| target.pool.asked()) else { return Ok(()) };
-    let host = sluice_route::host::host_of(authority(session.req_header())).map(|(host, _)| host);
-    let host = host.unwrap_or_default();
+    let (mut host, port) = sluice_route::host::host_of(authority(session.req_header())).unwrap_or_default();
+    if asked.wants_port() {
+        host = format!("{host}:{}", port.unwrap_or(80)).into();
+    }
     let finding = asked.find(&host, is_forward_proxy(context));
     let found = match RequestContext::remaining(context.deadline, Instant::now()) {
         None => finding.await,

@@ -3,7 +3,7 @@
 use crate::snapshot::{ListenerRuntime, Port, RouteRuntime};
 use crate::telemetry::Outcome;
 use http::HeaderMap;
-use sluice_ir::ListenerProtocol;
+use sluice_ir::{HostPattern, ListenerProtocol};
 use sluice_route::{Found, Miss, Request, host, path};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -70,15 +70,18 @@ pub fn decide<'p, 'a>(port: &'p Port, request: RequestView<'a>) -> Decision<'p, 
         headers: request.headers,
     };
     let found = if listener.listener.protocol == ListenerProtocol::ForwardProxy {
-        if is_disguised_address(&host) {
+        if is_disguised_address(&host) || request.is_https_target {
             return Decision::Answer(Outcome::EgressRefused);
         }
         // Routes of forward proxies are for HOST:PORT, or for a network. What a ServiceEntry's own routes don't take must
         // not go by the way of another one.
-        let port = port_of.unwrap_or(if request.is_https_target { 443 } else { 80 });
+        let port = port_of.unwrap_or(80);
+        let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         let find = |name: &str| listener.table.find_most_specific(&Request { host: name, ..wanted });
         let known = sluice_ir::destination_names(&host, port).find_map(|name| match find(&name) {
             Err(Miss::Host) => None,
+            // What is for every name is for no address.
+            Ok(found) if is_address && *found.hostname == HostPattern::Any => None,
             other => Some(other),
         });
         match known {

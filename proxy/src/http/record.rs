@@ -26,7 +26,8 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
     let received = context.request_body_bytes.max(held);
     metrics.finished(outcome, status, duration, received, sent);
     let settings = &port.gateway.settings;
-    let form = outcome.logged(settings.access_log);
+    let origin = rule.map(|rule| &rule.route().route.origin);
+    let form = outcome.logged_by(settings.access_log, origin);
     if form == ir::AccessLog::Off {
         return;
     }

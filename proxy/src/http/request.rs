@@ -133,7 +133,7 @@ fn route(
         path: header.uri.path(),
         query: header.uri.query(),
         headers: &header.headers,
-        is_https_target: is_https(header.raw_path()),
+        is_https_target: is_https(header),
         server_name: connection.tls.as_ref().map(|tls| tls.server_name.as_deref()),
     };
     let matched = match decide(port, view) {
@@ -153,9 +153,11 @@ fn route(
     Ok(Ok(rule))
 }
 
-/// Whether a target is in absolute form, of `https`.
-fn is_https(target: &[u8]) -> bool {
-    target.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"https://"))
+/// Whether a target says `https`: in absolute form, or by its scheme in HTTP/2.
+fn is_https(header: &RequestHeader) -> bool {
+    let start = header.raw_path().get(..8);
+    start.is_some_and(|start| start.eq_ignore_ascii_case(b"https://"))
+        || header.uri.scheme_str() == Some("https")
 }
 
 /// `:authority` of HTTP/2, else Host.

@@ -64,8 +64,12 @@ impl StreamListener {
             return Err(DISGUISED);
         }
         // Attachments to forward proxies name HOST:PORT, or a network.
-        let route = ir::destination_names(&to.host, to.port).find_map(|name| self.route(Some(&name)));
         let is_address = to.host.parse::<IpAddr>().is_ok();
+        let route = ir::destination_names(&to.host, to.port).find_map(|name| match is_address {
+            // What is for every name is for no address.
+            true => self.routes.get(&ir::HostPattern::Exact(name.into())),
+            false => self.route(Some(&name)),
+        });
         let route = route.ok_or(if is_address { NO_ADDRESS } else { NO_ENTRY })?;
         if route.backends.is_empty() { Err(ONLY_REQUESTS) } else { Ok(route) }
     }

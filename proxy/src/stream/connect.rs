@@ -27,6 +27,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 pub(super) struct Said<'a> {
     /// A server name, or the destination of a tunnel.
     pub(super) host: Option<&'a str>,
+    /// Of a tunnel; else 0.
+    pub(super) port: u16,
     pub(super) may_be_address: bool,
 }
 
@@ -39,7 +41,11 @@ pub(super) async fn asked(
     said: Said<'_>,
 ) -> Result<Option<Arc<AskedName>>, Outcome> {
     let Some(asked) = backend.pool.asked() else { return Ok(None) };
-    let found = asked.find(said.host.unwrap_or_default(), said.may_be_address).await;
+    let host = said.host.unwrap_or_default();
+    let found = match asked.wants_port() {
+        false => asked.find(host, said.may_be_address).await,
+        true => asked.find(&format!("{host}:{}", said.port), said.may_be_address).await,
+    };
     found.map_err(crate::http::unreachable)
 }
 

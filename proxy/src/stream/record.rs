@@ -95,7 +95,8 @@ impl Record {
 
     fn write(&self) {
         let settings = self.way.settings();
-        let form = self.outcome.logged(settings.access_log);
+        let origin = self.way.route.as_ref().map(|it| &it.route.origin);
+        let form = self.outcome.logged_by(settings.access_log, origin);
         if form == ir::AccessLog::Off {
             return;
         }

@@ -115,8 +115,8 @@ impl Carrying {
     /// What the client named.
     fn said<'a>(&'a self, record: &'a Record) -> connect::Said<'a> {
         match &self.tunnel {
-            Some(to) => connect::Said { host: Some(&to.host), may_be_address: true },
-            None => connect::Said { host: record.server_name(), may_be_address: false },
+            Some(to) => connect::Said { host: Some(&to.host), port: to.port, may_be_address: true },
+            None => connect::Said { host: record.server_name(), port: 0, may_be_address: false },
         }
     }
 

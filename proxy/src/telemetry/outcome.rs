@@ -2,6 +2,8 @@
 //!
 //! `docs/reference/outcomes.md` is written from this table.
 
+use sluice_ir::Origin;
+
 macro_rules! outcomes {
     ($($variant:ident $word:literal $status:expr, $grpc_status:literal, $meaning:literal;)*) => {
         /// How a request ended. The word ([`Outcome::word`]) is the same in the access log, in the metric label
@@ -125,6 +127,17 @@ outcomes! {
 }
 
 impl Outcome {
+    /// As [`Outcome::logged`], where `origin` is what let the request or stream through: whoever reaches what only a
+    /// Sidecar allows, which names nothing, is noted in any case.
+    pub fn logged_by(self, settings: sluice_ir::AccessLog, origin: Option<&Origin>) -> sluice_ir::AccessLog {
+        match (self.logged(settings), origin) {
+            (sluice_ir::AccessLog::Off, Some(origin)) if origin.kind == "Sidecar" => {
+                sluice_ir::AccessLog::Text
+            }
+            (form, _) => form,
+        }
+    }
+
     /// How a record with this outcome is written where the settings say so. What egress refuses is written in any case:
     /// nobody must have switched on the evidence before.
     pub fn logged(self, settings: sluice_ir::AccessLog) -> sluice_ir::AccessLog {

@@ -54,14 +54,17 @@ struct Kept(Arc<AskedName>);
 
 impl Keyed for Kept {
     fn key(&self) -> &str {
-        &self.0.host
+        &self.0.key
     }
 }
 
 /// What a client named.
 #[derive(Debug)]
 pub struct AskedName {
+    /// What was said.
+    key: Arc<str>,
     host: Arc<str>,
+    port: u16,
     pool: Arc<EndpointPool>,
     way: Way,
     /// When it was last asked for, on the clock of [`millis`].
@@ -101,7 +104,13 @@ impl Asked {
             && self.takes_first == other.takes_first
     }
 
-    /// What `said` leads to: a host without port, lower case. `may_be_address` where clients choose their destination
+    /// Whether the port is the client's to choose.
+    pub fn wants_port(&self) -> bool {
+        self.hosts.port == 0
+    }
+
+    /// What `said` leads to: a host without port, lower case, or `HOST:PORT` where the [port is
+    /// wanted](Self::wants_port). `may_be_address` where clients choose their destination
     /// themselves (forward proxies). `Ok(None)`: to the endpoints that the set lists.
     ///
     /// Waits for an answer where the name is not known or its time is over. Cancel safe.
@@ -131,11 +140,17 @@ impl Asked {
         may_be_address: bool,
         now_ms: u64,
     ) -> Result<Option<Arc<AskedName>>, Unreachable> {
+        if self.wants_port() {
+            return self.name_with_port(said, now_ms).map(Some);
+        }
         if let Ok(address) = said.trim_matches(['[', ']']).parse::<IpAddr>() {
             let address = address.to_canonical();
             let is_named = may_be_address && self.hosts.networks.iter().any(|it| it.contains(&address));
             return match (is_named, &self.hosts.names) {
-                (true, _) => Ok(Some(self.keep(&address.to_string(), Some(address), now_ms))),
+                (true, _) => {
+                    let text = address.to_string();
+                    Ok(Some(self.keep(&text, (&text, self.hosts.port), Some(address), now_ms)))
+                }
                 (false, None) => Ok(None),
                 (false, Some(_)) => Err(Unreachable::NotNamed),
             };
@@ -149,13 +164,36 @@ impl Asked {
         if !is_host || !names.matches(said) {
             return Err(Unreachable::NotNamed);
         }
-        Ok(Some(self.keep(said, None, now_ms)))
+        Ok(Some(self.keep(said, (said, self.hosts.port), None, now_ms)))
     }
 
-    fn keep(&self, host: &str, address: Option<IpAddr>, now_ms: u64) -> Arc<AskedName> {
+    /// A name with its port; this machine and addresses are not meant by names of the internet.
+    fn name_with_port(&self, said: &str, now_ms: u64) -> Result<Arc<AskedName>, Unreachable> {
+        if let Some(kept) = self.names.load().get(said) {
+            return Ok(kept.0.clone());
+        }
+        let (host, port) = said.rsplit_once(':').ok_or(Unreachable::NotNamed)?;
+        let port = port.parse::<u16>().ok().filter(|port| *port != 0).ok_or(Unreachable::NotNamed)?;
+        let is_name = host_of(host).is_ok_and(|(normal, port)| normal == host && port.is_none());
+        let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let is_local = host == "localhost" || host.ends_with(".localhost");
+        let is_named = self.hosts.names.as_ref().is_some_and(|names| names.matches(host));
+        if !is_name || is_address || is_local || !is_named {
+            return Err(Unreachable::NotNamed);
+        }
+        Ok(self.keep(said, (host, port), None, now_ms))
+    }
+
+    fn keep(
+        &self,
+        key: &str,
+        (host, port): (&str, u16),
+        address: Option<IpAddr>,
+        now_ms: u64,
+    ) -> Arc<AskedName> {
         let changing = self.changing.lock();
         let mut names = Trie::clone(&self.names.load());
-        if let Some(kept) = names.get(host) {
+        if let Some(kept) = names.get(key) {
             return kept.0.clone();
         }
         if names.len() >= NAMES
@@ -168,13 +206,15 @@ impl Asked {
         pool.arrange_as(&changing);
         let way = match address {
             Some(address) => {
-                pool.update(&[self.member(address)]);
+                pool.update(&[member(address, port)]);
                 Way::Straight
             }
             None => Way::Lookup { lookup: self.lookups.of(&host), filled: Mutex::default() },
         };
         let name = Arc::new(AskedName {
+            key: key.into(),
             host,
+            port,
             pool,
             way,
             used_ms: AtomicU64::new(now_ms),
@@ -200,7 +240,7 @@ impl Asked {
         let guard = Guard { host: &name.host, is_external: self.is_external, origin: &self.origin };
         let addresses = known.addresses.iter().filter(|address| guard.lets(**address));
         let most = if self.takes_first { 1 } else { usize::MAX };
-        let members: Vec<Member> = addresses.take(most).map(|address| self.member(*address)).collect();
+        let members: Vec<Member> = addresses.take(most).map(|address| member(*address, name.port)).collect();
         let reason = match known.fault {
             Some(fault) => Some(Unreachable::NoAddress(fault)),
             None => members.is_empty().then_some(Unreachable::Inside),
@@ -208,11 +248,6 @@ impl Asked {
         name.pool.update(&members);
         *filled = Some((known.clone(), reason));
         reason
-    }
-
-    fn member(&self, address: IpAddr) -> Member {
-        let address = SocketAddr::new(address, self.hosts.port);
-        Member { address, state: EndpointState::Ready, weight: 1, topology: None }
     }
 
     /// Arranges all pools: hashes find endpoints by it.
@@ -228,13 +263,18 @@ impl Asked {
     }
 }
 
+fn member(address: IpAddr, port: u16) -> Member {
+    let address = SocketAddr::new(address, port);
+    Member { address, state: EndpointState::Ready, weight: 1, topology: None }
+}
+
 /// The name that is let go of first: one that leads nowhere, else the one that was used the longest ago.
 fn least(names: &Trie<Kept>) -> Option<Arc<str>> {
     let mut least: Option<((bool, u64), Arc<str>)> = None;
     names.for_each(&mut |kept| {
         let worth = (!kept.0.pool.is_empty(), kept.0.used_ms.load(Ordering::Relaxed));
         if least.as_ref().is_none_or(|(before, _)| worth < *before) {
-            least = Some((worth, kept.0.host.clone()));
+            least = Some((worth, kept.0.key.clone()));
         }
     });
     least.map(|(_, host)| host)

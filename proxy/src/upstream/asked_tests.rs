@@ -118,3 +118,28 @@ async fn invented_names_push_out_no_good_one_and_never_grow_the_table() {
     let again = asked.find("1-1-1-1.example.com", true).await.unwrap().unwrap();
     assert!(Arc::ptr_eq(&good, &again));
 }
+
+#[tokio::test]
+async fn where_the_port_is_the_clients_too_only_names_of_the_internet_are_reached() {
+    let mut any = set(Some("*"), &[]);
+    any.asked.as_mut().unwrap().port = 0;
+    let (asked, count) = asked(&any);
+    for port in [80, 8443] {
+        let said = format!("1-1-1-1.example.com:{port}");
+        assert_eq!(addresses(&asked, &said).await.unwrap(), [format!("1.1.1.1:{port}")]);
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 1, "one name, one question");
+    assert_eq!(addresses(&asked, "10-0-0-1.example.com:80").await, Err(Unreachable::Inside));
+    for nobody in [
+        "localhost:80",
+        "app.localhost:80",
+        "127.0.0.1:80",
+        "[::1]:80",
+        "1-1-1-1.example.com:0",
+        "1-1-1-1.example.com",
+        "1-1-1-1.example.com:65536",
+        "1-1-1-1.EXAMPLE.com:80",
+    ] {
+        assert_eq!(addresses(&asked, nobody).await, Err(Unreachable::NotNamed), "{nobody}");
+    }
+}

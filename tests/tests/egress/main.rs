@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod doors;
+mod open;
 mod shaped;
 
 use sluice_tests::{Sluice, loopback, tls};

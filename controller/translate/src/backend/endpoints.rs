@@ -6,7 +6,8 @@ use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
 use sluice_crds::ObjectRef;
 use sluice_ir::{
-    Endpoint, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState, Locality, Origin, Topology,
+    AskedHosts, Endpoint, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState, HostPattern, Locality,
+    Origin, Topology,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 /// Computes the endpoints; what is wrong with them is a problem of the object they come from.
 pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) -> (EndpointSet, Vec<Problem>) {
     let (mut set, problems) = match source {
+        Source::Anything { sidecar } => return (anything(key, sidecar), Vec::new()),
         Source::Service { service, port, transport, subset } => {
             of_service(view, key, service, (*port, *transport), subset.as_ref())
         }
@@ -33,6 +35,19 @@ pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) ->
         is_same
     });
     (set, problems)
+}
+
+/// Whatever name a client says, with the port that it says, as long as it leads outside.
+fn anything(key: &EndpointSetKey, sidecar: &ObjectRef) -> EndpointSet {
+    let asked = AskedHosts { names: Some(HostPattern::Any), networks: Vec::new(), port: 0 };
+    EndpointSet {
+        key: key.clone(),
+        origin: Origin::new("Sidecar", sidecar.namespace.clone(), sidecar.name.clone()),
+        endpoints: Vec::new(),
+        is_external: true,
+        takes_first: false,
+        asked: Some(Box::new(asked)),
+    }
 }
 
 fn of_service(

@@ -56,6 +56,8 @@ impl Caller {
 pub(crate) enum Target {
     /// A port of a Service.
     Service { service: ObjectRef, port: u16 },
+    /// Whatever host a client of a forward proxy names, because a Sidecar allows any.
+    Anything { sidecar: ObjectRef },
     /// A port of a host, as seen from a namespace.
     Hostname { namespace: Name, host: Name, port: u16 },
 }
@@ -120,7 +122,7 @@ pub(crate) fn identify(
     };
     let client = match &target {
         Target::Service { service, .. } => Some(namespace.clone()).filter(|it| *it != service.namespace),
-        Target::Hostname { .. } => None,
+        Target::Hostname { .. } | Target::Anything { .. } => None,
     };
     Ok(BackendId { target, caller, client, subset })
 }
@@ -168,6 +170,8 @@ impl BackendId {
         match &self.target {
             Target::Service { service, .. } => Cow::Owned(domain.host(service)),
             Target::Hostname { host, .. } => Cow::Borrowed(host),
+            // Rules are for hosts that somebody names.
+            Target::Anything { .. } => Cow::Borrowed(""),
         }
     }
 
@@ -176,6 +180,7 @@ impl BackendId {
         match &self.target {
             Target::Service { service, .. } => self.client.as_ref().unwrap_or(&service.namespace),
             Target::Hostname { namespace, .. } => namespace,
+            Target::Anything { sidecar } => &sidecar.namespace,
         }
     }
 }

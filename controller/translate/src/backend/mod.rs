@@ -38,6 +38,8 @@ pub(crate) struct Resolved {
 pub(crate) enum Source {
     /// A port of a Service, by its name in the slices. Of a subset only those that another Service chooses too.
     Service { service: ObjectRef, port: u16, transport: Transport, subset: Option<ObjectRef> },
+    /// What clients name, looked up when they do, because a Sidecar allows any.
+    Anything { sidecar: ObjectRef },
     /// A port of a host of a ServiceEntry, perhaps only endpoints with these labels.
     Entry { entry: ObjectRef, host: String, port: u16, labels: Option<BTreeMap<String, String>> },
 }
@@ -68,6 +70,7 @@ impl RefFailure {
 /// Computes a backend.
 pub(crate) fn compute(view: &View<'_>, id: &BackendId) -> BackendOutcome {
     match &id.target {
+        Target::Anything { sidecar } => Ok(anything(sidecar, id.caller)),
         Target::Service { service, port } => service::compute(view, id, service, *port),
         Target::Hostname { namespace, host, port } => {
             service_entry::compute(view, id, (namespace, host), *port)
@@ -83,6 +86,17 @@ fn followed(
     match health {
         None => (rules, None),
         Some((policy, check)) => (rules.iter().cloned().chain([policy]).collect(), Some(check)),
+    }
+}
+
+/// Whatever a client names: no rule and no policy is for it.
+fn anything(sidecar: &ObjectRef, caller: Caller) -> Resolved {
+    let key = format!("Sidecar/{}/{}", sidecar.namespace, sidecar.name);
+    let origin = Origin::new("Sidecar", sidecar.namespace.clone(), sidecar.name.clone());
+    Resolved {
+        backend: backend(key, origin, caller, BackendProtocol::Http1, (None, None), None),
+        source: Source::Anything { sidecar: sidecar.clone() },
+        rules: Arc::new([]),
     }
 }
 

@@ -11,6 +11,7 @@ mod policy;
 mod reference;
 mod route;
 mod selector;
+mod sidecar;
 mod stream;
 mod traffic;
 mod transport;
@@ -35,6 +36,7 @@ pub(crate) use route::{
     RuleModel,
 };
 pub(crate) use selector::Selector;
+pub(crate) use sidecar::{OutboundMode, SidecarModel};
 pub(crate) use stream::StreamModel;
 pub(crate) use traffic::{TrafficFault, TrafficModel, TrafficTarget};
 pub use transport::Transport;

@@ -1,4 +1,4 @@
-//! The part of the translator that runs what ServiceEntries let forward proxies reach.
+//! The part of the translator that runs what ServiceEntries and Sidecars let forward proxies reach.
 
 use super::Translator;
 use crate::egress::{self, Proxies, Proxy};
@@ -6,7 +6,7 @@ use crate::gateway::GatewayOutput;
 use crate::reads::{Key, Node};
 use crate::route::Places;
 use crate::view::View;
-use sluice_crds::{Name, ObjectRef};
+use sluice_crds::{Kind, Name, ObjectRef};
 use sluice_ir::{Listener, ListenerProtocol, Resource, ResourceKey};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,12 +55,18 @@ impl Translator {
     }
 
     pub(super) fn run_egress(&mut self, node: &Node, reference: &ObjectRef) {
-        let entry = self.state.store.entries.get(reference);
-        let ids = entry.map(|it| egress::backend_ids(it, &self.state.forward_proxies)).unwrap_or_default();
-        let ids = self.prepare_backends(ids);
+        let store = &self.state.store;
+        let ids = match reference.kind {
+            Kind::Sidecar => store.sidecars.get(reference).map(|_| egress::outbound_ids(reference)),
+            _ => store.entries.get(reference).map(|it| egress::backend_ids(it, &self.state.forward_proxies)),
+        };
+        let is_there = ids.is_some();
+        let ids = self.prepare_backends(ids.unwrap_or_default());
         let view = View::new(&self.state);
-        let is_there = view.entry(reference).is_some();
-        let (ways, problems) = egress::compute(&view, reference);
+        let (ways, problems) = match reference.kind {
+            Kind::Sidecar => egress::outbound(&view, reference),
+            _ => egress::compute(&view, reference),
+        };
         let reads = if is_there { view.into_reads() } else { Vec::new() };
         self.note_reads(node, reads);
         self.drop_unread(&ids);

@@ -108,7 +108,7 @@ pub struct Translator {
     certificate_users: BTreeMap<CertificateKey, BTreeSet<ObjectRef>>,
     /// Certificates that handshakes asked for, by Secret.
     on_demand: BTreeMap<ObjectRef, WantedCertificate>,
-    /// What each ServiceEntry lets forward proxies reach.
+    /// What each ServiceEntry or Sidecar lets forward proxies reach.
     egress: BTreeMap<ObjectRef, Ways>,
     /// Where each route is attached, and how many routes each listener has.
     accepted: BTreeMap<ObjectRef, Arc<[(ListenerKey, ObjectRef)]>>,
@@ -351,6 +351,7 @@ impl Translator {
                 | Key::Issuer(_)
                 | Key::OnDemand(_)
                 | Key::ForwardProxies
+                | Key::Outbound(_)
                 | Key::Shapes(_)
                 | Key::Parent(_) => {}
             }

@@ -53,6 +53,7 @@ impl Translator {
             let store = &self.state.store;
             let objects: Vec<&ObjectRef> = match &id.target {
                 Target::Service { service, .. } => vec![service],
+                Target::Anything { .. } => Vec::new(),
                 // Which of the entries it is may have changed as well.
                 Target::Hostname { host, .. } => {
                     store.entries_of(host).iter().map(|it| &it.meta.reference).collect()
@@ -94,7 +95,7 @@ impl Translator {
             Target::Service { port: called, .. } => {
                 id.caller != Caller::Udp && port.is_none_or(|it| it.port == i32::from(*called))
             }
-            Target::Hostname { .. } => false,
+            Target::Hostname { .. } | Target::Anything { .. } => false,
         };
         self.callers(ids.filter(is_meant))
     }

@@ -306,6 +306,39 @@ fn backends() -> Vec<Slot> {
         ),
         slot(
             "networking.istio.io/v1",
+            "Sidecar",
+            "shop",
+            "open",
+            vec![
+                json!({"spec": {"outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}}),
+                json!({"spec": {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}}),
+                json!({"spec": {"workloadSelector": {"labels": {"a": "b"}}, "outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}}),
+                json!({"spec": {}}),
+            ],
+        ),
+        slot(
+            "networking.istio.io/v1",
+            "Sidecar",
+            "shop",
+            "other",
+            vec![
+                json!({"spec": {"outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}}),
+                json!({"metadata": {"creationTimestamp": "2020-01-01T00:00:00Z"},
+                       "spec": {"outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}}),
+            ],
+        ),
+        slot(
+            "networking.istio.io/v1",
+            "Sidecar",
+            "istio-system",
+            "mesh",
+            vec![
+                json!({"spec": {"outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}}),
+                json!({"spec": {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}}),
+            ],
+        ),
+        slot(
+            "networking.istio.io/v1",
             "ServiceEntry",
             "other",
             "e",
