@@ -22,6 +22,7 @@ mod sidecar;
 mod stream_routes;
 mod suggest;
 mod traffic;
+mod traffic_auth;
 mod traffic_cache;
 mod traffic_content;
 mod traffic_faults;
@@ -91,6 +92,9 @@ pub use suggest::closest;
 pub use traffic::{
     ClientsSpec, RequestLimitsSpec, TRAFFIC_CRD_YAML, TrafficPolicy, TrafficPolicySpec, TrafficTargetRef,
     TrafficTimeoutsSpec,
+};
+pub use traffic_auth::{
+    AuthBackendRef, ExtAuthProtocol, ExtAuthSpec, ForwardBodySpec, GrpcAuthSpec, HttpAuthSpec, OnAuthFailure,
 };
 pub use traffic_cache::{CacheHeaders, CacheSpec};
 pub use traffic_content::{

@@ -2,6 +2,7 @@
 //! treated (a policy as GEP-713 has them). The CRD in `yaml/` is generated from this file
 //! (`UPDATE_CRDS=1 cargo test -p sluice-crds`).
 
+use crate::traffic_auth::ExtAuthSpec;
 use crate::traffic_cache::CacheSpec;
 use crate::traffic_content::{CompressionSpec, DecompressionSpec};
 use crate::traffic_faults::FaultsSpec;
@@ -70,6 +71,9 @@ pub struct TrafficPolicySpec {
     /// A further try beside one that is slow; the first good answer is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedging: Option<HedgingSpec>,
+    /// Who is asked whether a request may go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_auth: Option<ExtAuthSpec>,
 }
 
 /// Something of the policy's namespace that is governed.

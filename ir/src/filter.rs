@@ -1,5 +1,6 @@
 //! What a rule or backend does to requests and responses.
 
+use crate::Authorizer;
 use crate::duration;
 use crate::route::BackendTarget;
 use serde::{Deserialize, Serialize};
@@ -21,9 +22,27 @@ pub enum Filter {
     Mirror(Mirror),
     /// Cross-origin resource sharing; only on rules.
     Cors(Cors),
+    /// Asks somebody whether the request may go on (GEP-1494); only on rules.
+    ExternalAuth(Box<Authorizer>),
     /// The filter could not be resolved: requests get this answer (Gateway API: a filter that can't be applied must
     /// never be skipped).
     Fail(Fail),
+}
+
+impl Filter {
+    /// The backend that it calls.
+    pub fn target(&self) -> Option<&BackendTarget> {
+        match self {
+            Self::Mirror(it) => Some(&it.target),
+            Self::ExternalAuth(it) => Some(&it.target),
+            Self::RequestHeaders(_)
+            | Self::ResponseHeaders(_)
+            | Self::Redirect(_)
+            | Self::Rewrite(_)
+            | Self::Cors(_)
+            | Self::Fail(_) => None,
+        }
+    }
 }
 
 /// A ready answer in place of a backend or filter that can't serve.

@@ -8,6 +8,7 @@
 //! translation: hostnames are lower case, regular expressions compile, references are resolved or replaced by a
 //! [`Fail`]. [`wire`] is the form in which resources travel. Each resource carries its [`Origin`], so that every decision can name the object that caused it.
 
+mod auth;
 mod backend;
 mod certificate;
 mod challenge;
@@ -36,6 +37,7 @@ mod traffic_content;
 mod trust;
 pub mod wire;
 
+pub use auth::{AuthProtocol, Authorizer, ExtAuth};
 pub use backend::{
     AskedHosts, Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState,
 };

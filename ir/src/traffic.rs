@@ -7,8 +7,8 @@
 
 use crate::duration;
 use crate::{
-    AdaptiveConcurrency, Cache, Compression, Decompression, HeaderMatch, Hedging, Origin, Ratio,
-    RequestBuffer, Timeouts,
+    AdaptiveConcurrency, BackendTarget, Cache, Compression, Decompression, ExtAuth, HeaderMatch, Hedging,
+    Origin, Ratio, RequestBuffer, Timeouts,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -80,12 +80,20 @@ settings! {
     concurrency: AdaptiveConcurrency = "concurrency",
     /// Further tries beside slow ones.
     hedging: Hedging = "hedging",
+    /// Who is asked whether a request may go on.
+    ext_auth: ExtAuth = "extAuth",
 }
 
 impl TrafficSettings {
     /// Nothing when nothing is set.
     pub fn boxed(self) -> Option<Box<Self>> {
         (self != Self::default()).then(|| Box::new(self))
+    }
+
+    /// The backends that it calls.
+    pub fn targets(&self) -> impl Iterator<Item = &BackendTarget> {
+        let authorizer = self.ext_auth.as_ref().and_then(|it| it.value.authorizer());
+        authorizer.map(|it| &it.target).into_iter()
     }
 
     /// Levels laid over each other, the most specific first; `None` when none says anything.
@@ -108,6 +116,11 @@ pub struct RouteTraffic {
 }
 
 impl RouteTraffic {
+    /// The backends that it calls, as often as it names them.
+    pub fn targets(&self) -> impl Iterator<Item = &BackendTarget> {
+        std::iter::once(&self.all).chain(self.rules.values()).flat_map(TrafficSettings::targets)
+    }
+
     /// Nothing when nothing is set.
     pub fn boxed(self) -> Option<Box<Self>> {
         (self != Self::default()).then(|| Box::new(self))

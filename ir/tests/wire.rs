@@ -118,6 +118,7 @@ fn filter() -> impl Strategy<Value = Filter> {
             .prop_map(|(hostname, path)| Filter::Rewrite(Rewrite { hostname, path })),
         mirror.prop_map(Filter::Mirror),
         cors().prop_map(Filter::Cors),
+        traffic::authorizer().prop_map(|it| Filter::ExternalAuth(Box::new(it))),
         fail().prop_map(Filter::Fail),
     ]
 }

@@ -4,11 +4,12 @@
 //! talks to an API server and holds no credential but the certificates of its listeners.
 //!
 //! The way of a request: [`listen`] accepts, sniffs and terminates TLS ([`tls`]); [`http`] decides, asks the policies
-//! that hold ([`policy`]), filters and answers; what is carried whole (TLS by server name, TCP, UDP) takes the shorter way of `stream`; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read, and [`sync`]
+//! that hold ([`policy`]) and authorisers (`auth`), filters and answers; what is carried whole (TLS by server name, TCP, UDP) takes the shorter way of `stream`; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read, and [`sync`]
 //! fetches it from a controller.
 
 pub mod acme;
 pub mod admin;
+mod auth;
 mod hosts;
 pub mod http;
 pub mod listen;

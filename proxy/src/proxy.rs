@@ -8,7 +8,7 @@ use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
 use crate::stream::{StreamEngine, UdpPortConfig, UdpPorts, Ways};
 use crate::telemetry::{AccessLogger, Metrics};
 use crate::tls::{Obtain, OnDemand};
-use crate::upstream::{MirrorClient, MirrorLimits, PoolSnapshot, Resolver, Upstreams};
+use crate::upstream::{Calls, MirrorClient, MirrorLimits, PoolSnapshot, Resolver, Upstreams};
 use crate::watcher::Watcher;
 use arc_swap::ArcSwap;
 use pingora_core::server::configuration::ServerConf;
@@ -82,6 +82,7 @@ impl Proxy {
             log: options.log.clone(),
             mirrors,
             buffers,
+            calls: Calls::default(),
         };
         let observer = Arc::new(Watcher {
             runtime: runtime.clone(),

@@ -1,9 +1,10 @@
 //! Words for parts of the IR.
 
 use sluice_ir::{
-    AskedHosts, BackendProtocol, Balancing, Cors, CorsOrigin, Endpoint, EndpointAddress, EndpointState,
-    Filter, HeaderEdit, Listener, ListenerProtocol, Match, PathEdit, PathMatch, Redirect, Retry, Rewrite,
-    SessionPersistence, SessionToken, Settings, StringMatch, Timeouts,
+    AskedHosts, AuthProtocol, Authorizer, BackendProtocol, BackendTarget, Balancing, Cors, CorsOrigin,
+    Endpoint, EndpointAddress, EndpointState, Filter, HeaderEdit, Listener, ListenerProtocol, Match,
+    PathEdit, PathMatch, Redirect, Retry, Rewrite, SessionPersistence, SessionToken, Settings, StringMatch,
+    Timeouts,
 };
 use std::time::Duration;
 
@@ -60,18 +61,44 @@ pub(super) fn filter(it: &Filter) -> String {
         Filter::Rewrite(it) => rewrite(it),
         Filter::Mirror(it) => {
             let target = match &it.target {
-                sluice_ir::BackendTarget::Backend(key) => key.to_string(),
-                sluice_ir::BackendTarget::Fail(fail) => format!("nowhere: {}", fail.reason),
+                BackendTarget::Backend(key) => key.to_string(),
+                BackendTarget::Fail(fail) => format!("nowhere: {}", fail.reason),
             };
             let fraction = it.fraction;
             let share = f64::from(fraction.numerator) * 100.0 / f64::from(fraction.denominator.max(1));
             format!("mirror {} % of the requests to {target}", rounded(share))
         }
         Filter::Cors(it) => cors(it),
+        Filter::ExternalAuth(it) => authorizer(it),
         Filter::Fail(fail) => {
             format!("does not resolve: {}; every request gets {}", fail.reason, fail.status)
         }
     }
+}
+
+/// Who is asked whether a request may go on, and what becomes of it otherwise.
+pub(super) fn authorizer(it: &Authorizer) -> String {
+    let key = match &it.target {
+        BackendTarget::Fail(fail) => {
+            return format!("every request gets {}: {}", it.failure_status, fail.reason);
+        }
+        BackendTarget::Backend(key) => key,
+    };
+    let protocol = match &it.protocol {
+        AuthProtocol::Http { prefix, .. } if prefix.is_empty() => "HTTP".to_owned(),
+        AuthProtocol::Http { prefix, .. } => format!("HTTP below {prefix}"),
+        AuthProtocol::Grpc { .. } => "gRPC".to_owned(),
+    };
+    let body = match it.body_bytes {
+        0 => String::new(),
+        most => format!(", with bodies up to {most} bytes"),
+    };
+    let (time, failure) = (duration(it.timeout), it.failure_status);
+    let silent = match it.allows_on_failure {
+        true => format!("without an answer in {time} requests go on"),
+        false => format!("without an answer in {time} requests get {failure}"),
+    };
+    format!("authoriser {key} is asked in {protocol}{body}; {silent}")
 }
 
 fn edits(it: &HeaderEdit) -> String {

@@ -327,6 +327,7 @@ spec:
   targetRefs: [{kind: Gateway, name: web}]
   clients: {allow: [10.0.0.0/8]}
   timeouts: {request: 9s, backendRequest: 700ms}
+  extAuth: {protocol: GRPC, backendRef: {name: idle, port: 80}, forwardBody: {maxSize: 100}, failureStatus: 403}
 ---
 apiVersion: sluice.dev/v1alpha1
 kind: TrafficPolicy
@@ -366,6 +367,7 @@ fn each_setting_of_a_policy_is_told_with_its_policy_and_place() {
          (TrafficPolicy default/bodies)",
         "answers are kept as long as they allow, 1m30s where they do not say: 67108864 bytes in all, 1048576 of one",
         "answers of text/* from 1024 bytes on are compressed by zstd, br, gzip, not below /account",
+        "authoriser Service/default/idle:80+h2c is asked in gRPC, with bodies up to 100 bytes; without an answer in 1s requests get 403 (TrafficPolicy default/everywhere)",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }

@@ -2,8 +2,9 @@
 
 use super::describe;
 use sluice_ir::{
-    AdaptiveConcurrency, Cache, ClientRules, Coding, Compression, Decompression, FaultSelector, Faults,
-    Hedging, Origin, RateKey, RateLimits, RequestBuffer, RequestLimits, Rule, Timeouts, TrafficSettings,
+    AdaptiveConcurrency, Cache, ClientRules, Coding, Compression, Decompression, ExtAuth, FaultSelector,
+    Faults, Hedging, Origin, RateKey, RateLimits, RequestBuffer, RequestLimits, Rule, Timeouts,
+    TrafficSettings,
 };
 
 /// A line for each setting that holds for a rule: its name, the policy, the words.
@@ -23,6 +24,7 @@ pub(super) fn lines<'a>(
             "buffer" => buffer(&settings.buffer.as_ref()?.value),
             "concurrency" => concurrency(&settings.concurrency.as_ref()?.value),
             "hedging" => hedging(&settings.hedging.as_ref()?.value),
+            "extAuth" => vec![ext_auth(&settings.ext_auth.as_ref()?.value)],
             "timeouts" => timeouts(&settings.timeouts.as_ref()?.value, rule),
             _ => return None,
         })
@@ -155,6 +157,13 @@ fn hedging(it: &Hedging) -> Vec<String> {
         it.extra_tries,
         it.percent
     )]
+}
+
+fn ext_auth(it: &ExtAuth) -> String {
+    match it {
+        ExtAuth::Off => "no authoriser is asked".to_owned(),
+        ExtAuth::Ask(it) => describe::authorizer(it),
+    }
 }
 
 /// What the rule does not say itself.

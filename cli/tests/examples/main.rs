@@ -92,6 +92,7 @@ examples! {
     failover: "failover",
     compression: "compression",
     limits: "limits",
+    external_auth: "external-auth",
     custom_domains: "custom-domains",
     client_certificates: "client-certificates",
     many_tenants: "many-tenants",

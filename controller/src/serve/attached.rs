@@ -49,10 +49,13 @@ pub(super) fn listeners(route: &Resource) -> BTreeSet<ir::ListenerKey> {
     all.iter().map(|attachment| attachment.listener.clone()).collect()
 }
 
-/// The backends that a route names, those of its mirrors too.
+/// The backends that a route names, those of its filters and policies too.
 pub(super) fn backends(route: &Resource) -> BTreeSet<ResourceKey> {
     match route {
-        Resource::Route(it) => of_rules(&it.rules),
+        Resource::Route(it) => {
+            let policies = it.traffic.iter().flat_map(|it| it.targets());
+            of_rules(&it.rules).into_iter().chain(policies.filter_map(key)).collect()
+        }
         Resource::StreamRoute(it) => it.backends.iter().filter_map(|it| key(&it.target)).collect(),
         _ => BTreeSet::new(),
     }
@@ -61,20 +64,22 @@ pub(super) fn backends(route: &Resource) -> BTreeSet<ResourceKey> {
 fn of_rules(rules: &[ir::Rule]) -> BTreeSet<ResourceKey> {
     let mut keys = BTreeSet::new();
     for rule in rules {
-        keys.extend(mirrors(&rule.filters));
+        keys.extend(called(&rule.filters));
         for backend in rule.backends.iter() {
             keys.extend(key(&backend.target));
-            keys.extend(mirrors(&backend.filters));
+            keys.extend(called(&backend.filters));
         }
     }
     keys
 }
 
-fn mirrors(filters: &[ir::Filter]) -> impl Iterator<Item = ResourceKey> {
-    filters.iter().filter_map(|filter| match filter {
-        ir::Filter::Mirror(mirror) => key(&mirror.target),
-        _ => None,
-    })
+fn called(filters: &[ir::Filter]) -> impl Iterator<Item = ResourceKey> {
+    filters.iter().filter_map(|filter| key(filter.target()?))
+}
+
+/// The backends that policies of a Gateway or listener name.
+pub(super) fn of_policies(traffic: Option<&ir::TrafficSettings>) -> impl Iterator<Item = ResourceKey> {
+    traffic.into_iter().flat_map(ir::TrafficSettings::targets).filter_map(key)
 }
 
 fn key(target: &ir::BackendTarget) -> Option<ResourceKey> {

@@ -2,10 +2,10 @@
 //!
 //! In: deltas. Out: for each delta the pairs of Gateway and key that may look different now. A Gateway holds itself and
 //! its listeners; a listener holds its certificates, also those of its handshakes, and the routes attached to it; a route holds the backends it
-//! names; a backend holds its endpoints; a challenge names its Gateway. Holding is counted, so that the cost of a change
+//! names, and so do a Gateway and a listener those of their policies; a backend holds its endpoints; a challenge names its Gateway. Holding is counted, so that the cost of a change
 //! follows its size and no resource is ever in the reach of a Gateway that does not need it.
 
-use super::attached::{backends, is_route, listeners, only};
+use super::attached::{backends, is_route, listeners, of_policies, only};
 use sluice_ir::{self as ir, Resource, ResourceKey};
 use sluice_xds::Packed;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -385,7 +385,8 @@ impl Store {
             ResourceKey::Gateway(key) => {
                 let gateway = self.snapshot.gateways.get(key);
                 let certificate = gateway.and_then(|it| it.backend_certificate.clone());
-                certificate.map(ResourceKey::Certificate).into_iter().collect()
+                let policies = of_policies(gateway.and_then(|it| it.traffic.as_deref()));
+                certificate.map(ResourceKey::Certificate).into_iter().chain(policies).collect()
             }
             ResourceKey::Listener(key) => self.children_of_listener(key),
             ResourceKey::Route(_) | ResourceKey::StreamRoute(_) => {
@@ -407,7 +408,8 @@ impl Store {
         let tls = listener.protocol.tls();
         let named = tls.into_iter().flat_map(|tls| &tls.certificates);
         let asked = tls.and_then(|tls| self.asked.get(tls.on_demand.as_ref()?)).into_iter().flatten();
-        routes.chain(named.chain(asked).cloned().map(ResourceKey::Certificate)).collect()
+        let policies = of_policies(listener.traffic.as_deref());
+        routes.chain(named.chain(asked).cloned().map(ResourceKey::Certificate)).chain(policies).collect()
     }
 }
 

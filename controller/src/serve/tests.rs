@@ -17,18 +17,21 @@ enum Edit {
     Gateway {
         slot: usize,
         certificate: Option<usize>,
+        authorizer: Option<usize>,
     },
     Listener {
         slot: usize,
         gateway: usize,
         certificate: Option<usize>,
         asks: Option<u8>,
+        authorizer: Option<usize>,
     },
     Route {
         slot: usize,
         listeners: BTreeSet<usize>,
         backends: BTreeSet<usize>,
         mirror: Option<usize>,
+        authorizer: Option<usize>,
         age: i64,
     },
     Stream {
@@ -62,13 +65,19 @@ enum Edit {
 fn edit() -> impl Strategy<Value = Edit> {
     let slot = || 0..4_usize;
     let some = || proptest::collection::btree_set(slot(), 0..3);
+    let maybe = || proptest::option::of(slot());
     prop_oneof![
-        2 => (0..3_usize, proptest::option::of(slot())).prop_map(|(slot, certificate)| Edit::Gateway { slot, certificate }),
-        4 => (slot(), 0..3_usize, proptest::option::of(slot()), proptest::option::of(0..2_u8)).prop_map(
-            |(slot, gateway, certificate, asks)| Edit::Listener { slot, gateway, certificate, asks }
+        2 => (0..3_usize, maybe(), maybe())
+            .prop_map(|(slot, certificate, authorizer)| Edit::Gateway { slot, certificate, authorizer }),
+        4 => (slot(), 0..3_usize, maybe(), proptest::option::of(0..2_u8), maybe()).prop_map(
+            |(slot, gateway, certificate, asks, authorizer)| {
+                Edit::Listener { slot, gateway, certificate, asks, authorizer }
+            }
         ),
-        6 => (slot(), some(), some(), proptest::option::of(slot()), 0..3_i64).prop_map(
-            |(slot, listeners, backends, mirror, age)| Edit::Route { slot, listeners, backends, mirror, age }
+        6 => (slot(), some(), some(), maybe(), maybe(), 0..3_i64).prop_map(
+            |(slot, listeners, backends, mirror, authorizer, age)| {
+                Edit::Route { slot, listeners, backends, mirror, authorizer, age }
+            }
         ),
         3 => (slot(), some(), some(), 0..3_i64).prop_map(
             |(slot, listeners, backends, age)| Edit::Stream { slot, listeners, backends, age }
@@ -125,6 +134,23 @@ fn challenge(slot: usize, content: u8) -> ir::Challenge {
         host,
         answer,
     }
+}
+
+/// What a policy sets that asks the backend.
+fn traffic(authorizer: Option<usize>) -> ir::TrafficSettings {
+    let given = authorizer.map(|slot| {
+        let value = ir::ExtAuth::Ask(Box::new(ir::Authorizer {
+            target: ir::BackendTarget::Backend(backend_key(slot)),
+            protocol: ir::AuthProtocol::Grpc { context: BTreeMap::new() },
+            request_headers: Vec::new(),
+            body_bytes: 0,
+            timeout: ir::Authorizer::TIMEOUT,
+            allows_on_failure: false,
+            failure_status: ir::Authorizer::FAILURE_STATUS,
+        }));
+        Arc::new(ir::Given { policy: origin(), value })
+    });
+    ir::TrafficSettings { ext_auth: given, ..ir::TrafficSettings::default() }
 }
 
 fn route(
@@ -184,15 +210,15 @@ fn delta(edits: &[Edit]) -> ir::Delta {
     let mut delta = ir::Delta::default();
     for edit in edits {
         let upsert = match edit.clone() {
-            Edit::Gateway { slot, certificate } => Resource::Gateway(Arc::new(ir::Gateway {
+            Edit::Gateway { slot, certificate, authorizer } => Resource::Gateway(Arc::new(ir::Gateway {
                 key: gateway_key(slot),
                 origin: origin(),
                 settings: ir::Settings::standard(),
                 backend_certificate: certificate.map(certificate_key),
                 ticket_secrets: Vec::new(),
-                traffic: None,
+                traffic: traffic(authorizer).boxed(),
             })),
-            Edit::Listener { slot, gateway, certificate, asks } => {
+            Edit::Listener { slot, gateway, certificate, asks, authorizer } => {
                 Resource::Listener(Arc::new(ir::Listener {
                     key: listener_key(slot),
                     origin: origin(),
@@ -207,11 +233,14 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                         None => ir::ListenerProtocol::Http,
                     },
                     hostname: ir::HostPattern::Any,
-                    traffic: None,
+                    traffic: traffic(authorizer).boxed(),
                 }))
             }
-            Edit::Route { slot, listeners, backends, mirror, age } => {
-                Resource::Route(Arc::new(route(slot, &listeners, &backends, mirror, age)))
+            Edit::Route { slot, listeners, backends, mirror, authorizer, age } => {
+                let all = traffic(authorizer);
+                let traffic = ir::RouteTraffic { all, ..ir::RouteTraffic::default() }.boxed();
+                let route = route(slot, &listeners, &backends, mirror, age);
+                Resource::Route(Arc::new(ir::Route { traffic, ..route }))
             }
             Edit::Stream { slot, listeners, backends, age } => {
                 Resource::StreamRoute(Arc::new(stream_route(slot, &listeners, &backends, age)))
@@ -290,10 +319,12 @@ fn walked(all: &ir::Snapshot, gateway: &ir::GatewayKey) -> View {
     let mut certificates = Vec::new();
     if let Some(it) = all.gateways.get(gateway) {
         certificates.extend(it.backend_certificate.clone());
+        walk_policies(all, it.traffic.as_deref(), &mut view);
         view.insert(ResourceKey::Gateway(gateway.clone()), Resource::Gateway(it.clone()));
     }
     let own: BTreeMap<_, _> = all.listeners.iter().filter(|(_, it)| it.gateway == *gateway).collect();
     for (key, it) in &own {
+        walk_policies(all, it.traffic.as_deref(), &mut view);
         let tls = it.protocol.tls();
         certificates.extend(tls.into_iter().flat_map(|tls| tls.certificates.clone()));
         let asks = tls.and_then(|tls| tls.on_demand.as_ref());
@@ -316,6 +347,7 @@ fn walked(all: &ir::Snapshot, gateway: &ir::GatewayKey) -> View {
         if route.attachments.is_empty() {
             continue;
         }
+        walk_policies(all, route.traffic.as_ref().map(|it| &it.all), &mut view);
         for rule in &route.rules {
             let mirrors = rule.filters.iter().filter_map(|filter| match filter {
                 ir::Filter::Mirror(mirror) => Some(&mirror.target),
@@ -337,6 +369,13 @@ fn walked(all: &ir::Snapshot, gateway: &ir::GatewayKey) -> View {
         }
     }
     view
+}
+
+fn walk_policies(all: &ir::Snapshot, traffic: Option<&ir::TrafficSettings>, view: &mut View) {
+    let given = traffic.and_then(|it| it.ext_auth.as_ref());
+    if let Some(authorizer) = given.and_then(|it| it.value.authorizer()) {
+        walk_backend(all, &authorizer.target, view);
+    }
 }
 
 fn walk_backend(all: &ir::Snapshot, target: &ir::BackendTarget, view: &mut View) {

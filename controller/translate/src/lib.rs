@@ -5,7 +5,7 @@
 //! clock, randomness, async. The same objects give the same result, whatever order they came in.
 //!
 //! The way through: `store` keeps the objects in our own terms (`model`); a change marks the computations that read
-//! what it touched (`reads`); `translator` runs those, in the order certificate, gateway, backend, route,
+//! what it touched (`reads`); `translator` runs those, in the order certificate, backend, gateway, route,
 //! policy, traffic policy, endpoints; `output` compares what they made with what was there.
 
 mod authorities;
@@ -13,6 +13,7 @@ mod backend;
 mod destination;
 mod egress;
 mod entry;
+mod ext_auth;
 mod gateway;
 mod health;
 mod issuer;

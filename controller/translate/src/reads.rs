@@ -60,14 +60,14 @@ pub(crate) enum Node {
     Certificate(ObjectRef),
     /// A CertificateIssuer, with its status.
     Issuer(ObjectRef),
+    /// A backend.
+    Backend(Arc<BackendId>),
     /// A Gateway with its ListenerSets.
     Gateway(ObjectRef),
     /// A Secret with a certificate that a handshake asked for.
     OnDemand(ObjectRef),
     /// A ListenerSet whose parent is missing or not ours.
     Orphan(ObjectRef),
-    /// A backend.
-    Backend(Arc<BackendId>),
     /// A route.
     Route(ObjectRef),
     /// A TLSRoute, TCPRoute or UDPRoute.

@@ -12,20 +12,23 @@ use std::time::Duration;
 pub(crate) fn settings() -> impl Strategy<Value = Option<Box<TrafficSettings>>> {
     let some = (given(clients()), given(limits()), given(rates()), given(timeouts()), given(faults()));
     let bodies = (given(decompression()), given(cache()), given(compression()));
+    let auth = given(ext_auth());
     let resilience = (given(buffer()), given(concurrency()), given(hedging()));
-    let some = (some, bodies, resilience).prop_map(|(some, bodies, resilience)| TrafficSettings {
-        clients: some.0,
-        limits: some.1,
-        rate_limit: some.2,
-        timeouts: some.3,
-        faults: some.4,
-        decompression: bodies.0,
-        cache: bodies.1,
-        compression: bodies.2,
-        buffer: resilience.0,
-        concurrency: resilience.1,
-        hedging: resilience.2,
-    });
+    let some =
+        (some, bodies, resilience, auth).prop_map(|(some, bodies, resilience, ext_auth)| TrafficSettings {
+            ext_auth,
+            clients: some.0,
+            limits: some.1,
+            rate_limit: some.2,
+            timeouts: some.3,
+            faults: some.4,
+            decompression: bodies.0,
+            cache: bodies.1,
+            compression: bodies.2,
+            buffer: resilience.0,
+            concurrency: resilience.1,
+            hedging: resilience.2,
+        });
     prop_oneof![3 => Just(None), 1 => some.prop_map(TrafficSettings::boxed)]
 }
 
@@ -164,6 +167,35 @@ fn cache() -> impl Strategy<Value = Cache> {
             most_object_bytes,
             default_ttl,
             tells,
+        },
+    )
+}
+
+fn ext_auth() -> impl Strategy<Value = ExtAuth> {
+    let ask = authorizer().prop_map(|it| ExtAuth::Ask(Box::new(it)));
+    prop_oneof![1 => Just(ExtAuth::Off), 4 => ask]
+}
+
+pub(crate) fn authorizer() -> impl Strategy<Value = Authorizer> {
+    let names = || vec("[a-z]{1,5}", 0..3);
+    let http = ("(/[a-z]{1,5})?", names())
+        .prop_map(|(prefix, response_headers)| AuthProtocol::Http { prefix, response_headers });
+    let grpc = proptest::collection::btree_map("[a-z]{1,5}", "[a-z]{0,5}", 0..3)
+        .prop_map(|context| AuthProtocol::Grpc { context });
+    let target = prop_oneof![
+        "[a-z]{1,5}".prop_map(|name| BackendTarget::Backend(BackendKey::new(name))),
+        "[a-z]{1,5}".prop_map(|reason| BackendTarget::Fail(Box::new(Fail { status: 500, reason }))),
+    ];
+    let protocol = prop_oneof![http, grpc];
+    (target, protocol, names(), any::<u32>(), 0..60_000_u64, any::<bool>(), 400..600_u16).prop_map(
+        |(target, protocol, request_headers, body_bytes, ms, allows_on_failure, failure_status)| Authorizer {
+            target,
+            protocol,
+            request_headers,
+            body_bytes,
+            timeout: Duration::from_millis(ms),
+            allows_on_failure,
+            failure_status,
         },
     )
 }

@@ -1,5 +1,6 @@
 //! Answers of our own: short, typed by [`Outcome`], as gRPC statuses for gRPC clients.
 
+use crate::auth::Denied;
 use crate::telemetry::Outcome;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -19,6 +20,39 @@ pub(super) async fn outcome(session: &mut Session, outcome: Outcome, grpc: bool)
         fields.push((header::RETRY_AFTER, HeaderValue::from_static("1")));
     }
     text(session, status, fields, &format!("{}\n", outcome.word())).await
+}
+
+/// Answers with somebody else's status, fields and body. A HEAD request gets the header alone.
+pub(super) async fn whole(
+    session: &mut Session,
+    status: u16,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+) -> Result<u16> {
+    let mut response = ResponseHeader::build(status, Some(fields.len() + 4))?;
+    for (name, value) in fields {
+        response.append_header(name, value)?;
+    }
+    let has_body = status != 204 && status != 304;
+    if has_body {
+        response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+        if !body.is_empty() && !response.headers.contains_key(header::CONTENT_TYPE) {
+            response
+                .insert_header(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))?;
+        }
+    }
+    let silent = !has_body || body.is_empty() || session.req_header().method == http::Method::HEAD;
+    session.write_response_header(Box::new(response), silent).await?;
+    if !silent {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(status)
+}
+
+/// A denial for a client of gRPC: the fields of the answer, but none that speak of its body.
+pub(super) async fn grpc_denied(session: &mut Session, denied: Denied) -> Result<u16> {
+    let fields = denied.fields.into_iter().filter(|(name, _)| !name.as_str().starts_with("content-"));
+    grpc_status(session, denied.grpc_status, Outcome::AuthDenied.word(), fields.collect()).await
 }
 
 /// Answers with a status, fields and a text. A HEAD request gets the header alone.

@@ -25,6 +25,10 @@ pub(super) async fn wait(
         return None;
     }
     let most = context.body_limit.map_or(most, |limit| limit.min(most));
+    if let Some(length) = context.shown {
+        // An authoriser was shown it: it is whole, and short enough for Pingora to keep.
+        return (length as u64 > most).then_some(Next::Answer(Outcome::BodyTooLarge));
+    }
     let outcome = match read(room, most, session, context).await {
         Ok(()) => return None,
         Err(outcome) => outcome,

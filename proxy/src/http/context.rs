@@ -3,6 +3,7 @@
 use super::cache::Caching;
 use super::decompression::Unpacking;
 use super::hedging::Hedge;
+use crate::auth::Edit;
 use crate::listen::ConnInfo;
 use crate::policy::{Admitted, Compressing, PolicyRuntime, Told, Whole};
 use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
@@ -49,6 +50,10 @@ pub struct RequestContext {
     pub(super) policy: Option<Arc<PolicyRuntime>>,
     /// What the answer tells of rate limits.
     pub(super) told: Told,
+    /// Bytes of the body that was read to be shown to an authoriser; Pingora keeps them. `None`: it was not.
+    pub(super) shown: Option<usize>,
+    /// What authorisers change of the answer.
+    pub(super) authorized: Vec<Edit>,
     /// Bytes that the request's body may have.
     pub(super) body_limit: Option<u64>,
     /// Length of the path prefix that the rule matched.
@@ -134,6 +139,8 @@ impl RequestContext {
             rule: None,
             policy: None,
             told: Vec::new(),
+            shown: None,
+            authorized: Vec::new(),
             body_limit: None,
             matched_prefix: None,
             backend: 0,

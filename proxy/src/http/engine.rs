@@ -8,7 +8,7 @@ use super::{
 use crate::policy::BufferRoom;
 use crate::snapshot::Runtime;
 use crate::telemetry::{AccessLogger, Metrics, Outcome};
-use crate::upstream::MirrorClient;
+use crate::upstream::{Calls, MirrorClient};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,6 +39,8 @@ pub struct Engine {
     pub mirrors: MirrorClient,
     /// Room for requests that are read before an endpoint is chosen.
     pub buffers: Arc<BufferRoom>,
+    /// Asks authorisers.
+    pub calls: Calls,
 }
 
 #[async_trait]
@@ -55,7 +57,7 @@ impl ProxyHttp for Engine {
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
         let mut next = guard::contained("request", || request::filter(&self.runtime, session, context))?;
         if matches!(next, request::Next::Wait) {
-            next = match policy::wait(&self.buffers, session, context).await {
+            next = match policy::wait((&self.calls, &self.buffers), session, context).await? {
                 Some(refused) => refused,
                 None => guard::contained("request", || Ok(request::go_on(session, context)))?,
             };
@@ -69,6 +71,16 @@ impl ProxyHttp for Engine {
                     answer::grpc_status(session, grpc_status, outcome.word(), fields).await?;
                 } else {
                     answer::text(session, status, fields, &format!("{}\n", outcome.word())).await?;
+                }
+                Ok(true)
+            }
+            request::Next::Denied(denied) => {
+                context.outcome = Some(Outcome::AuthDenied);
+                let denied = *denied;
+                if context.grpc {
+                    answer::grpc_denied(session, denied).await?;
+                } else {
+                    answer::whole(session, denied.status, denied.fields, denied.body).await?;
                 }
                 Ok(true)
             }

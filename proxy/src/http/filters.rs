@@ -29,6 +29,7 @@ impl CompiledFilters {
                 ir::Filter::Redirect(_)
                 | ir::Filter::Mirror(_)
                 | ir::Filter::Cors(_)
+                | ir::Filter::ExternalAuth(_)
                 | ir::Filter::Fail(_) => {}
             }
         }

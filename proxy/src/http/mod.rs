@@ -17,6 +17,7 @@ mod cors;
 mod decide;
 mod decompression;
 mod engine;
+mod ext_auth;
 mod failure;
 mod filters;
 mod forwarded;

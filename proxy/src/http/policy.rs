@@ -1,14 +1,17 @@
 //! What TrafficPolicies ask of a request before it is answered or forwarded, in the documented order: who may come in,
-//! how often, how large a head; then, where a request may have to wait, faults on purpose and the rest of its body.
+//! how often, how large a head; then, where a request may have to wait, what an authoriser says, faults on purpose, and the
+//! rest of its body.
 
 use super::context::RequestContext;
 use super::request::Next;
-use super::{buffer, decompression, forwarded};
+use super::{buffer, decompression, ext_auth, forwarded};
 use crate::listen::ConnInfo;
 use crate::policy::{Asking, BufferRoom, PolicyRuntime, Refused, whole_seconds};
 use crate::snapshot::Port;
 use crate::telemetry::Outcome;
+use crate::upstream::Calls;
 use http::header::{self, HeaderValue};
+use pingora_error::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use sluice_ir as ir;
@@ -57,16 +60,23 @@ fn head_too_large(limits: &ir::RequestLimits, header: &RequestHeader) -> bool {
     limits.request_header_bytes.is_some_and(|limit| bytes() > limit as usize)
 }
 
-/// Does what a request may have to wait for; `Some`: it goes no further. Dropping it does no harm.
+/// Does what a request may have to wait for, in the documented order; `Some`: it goes no further. Dropping it does no
+/// harm.
+///
+/// # Errors
+/// When the client is gone.
 pub(super) async fn wait(
-    room: &Arc<BufferRoom>,
+    (calls, room): (&Calls, &Arc<BufferRoom>),
     session: &mut Session,
     context: &mut RequestContext,
-) -> Option<Next> {
-    if let Some(refused) = faults(session.req_header(), context).await {
-        return Some(refused);
+) -> Result<Option<Next>> {
+    if let Some(next) = ext_auth::check(calls, session, context).await? {
+        return Ok(Some(next));
     }
-    buffer::wait(room, session, context).await
+    if let Some(refused) = faults(session.req_header(), context).await {
+        return Ok(Some(refused));
+    }
+    Ok(buffer::wait(room, session, context).await)
 }
 
 /// Delays and errors on purpose.

@@ -7,6 +7,7 @@ use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
 use super::{Cors, cache, client_certificate, concurrency, cookies, decompression, forwarded, policy};
+use crate::auth::Denied;
 use crate::listen::ConnInfo;
 use crate::snapshot::{MirrorRuntime, Port, RuleHandle, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
@@ -15,7 +16,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
-use pingora_error::Result;
+use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use sluice_ir as ir;
@@ -30,6 +31,8 @@ pub(super) enum Next {
     Wait,
     /// Answered with the outcome's own status.
     Answer(Outcome),
+    /// Denied by an authoriser, with its answer.
+    Denied(Box<Denied>),
     /// Refused with these statuses and fields.
     Refuse { outcome: Outcome, status: u16, grpc_status: u8, fields: Vec<(HeaderName, HeaderValue)> },
     /// Answered with this status, these fields and this text: redirects, preflights, challenges.
@@ -71,6 +74,7 @@ pub(super) fn filter(
         return Ok(Next::Answer(Outcome::BodyTooLarge));
     }
     match routed {
+        Ok(rule) if rule.authorizer().is_some() => Ok(Next::Wait),
         Ok(_) if held.as_ref().is_some_and(|policy| policy.waits()) => Ok(Next::Wait),
         Ok(rule) => Ok(answered_by_rule(&port, &connection, &rule, session.req_header(), context)),
         Err(outcome) => Ok(Next::Answer(outcome)),
@@ -255,9 +259,24 @@ pub(super) fn for_backend(
     header: &mut RequestHeader,
     context: &mut RequestContext,
 ) -> Result<()> {
-    let (Some(rule), Some(port), Some(connection)) = (&context.rule, &context.port, &context.connection)
-    else {
-        return Err(failure(context, Outcome::Internal));
+    introduce(session.req_header(), header, context)?;
+    let Some(rule) = &context.rule else { return Err(failure(context, Outcome::Internal)) };
+    let of_backend = rule.backends.get(context.backend).and_then(|backend| backend.filters());
+    for filters in rule.filters().into_iter().chain(of_backend) {
+        filters.request(header, context.matched_prefix)?;
+    }
+    cache::for_backend(session, header, context);
+    decompression::begin(session, header, context)
+}
+
+/// Tells whoever gets the request of the client, in place of what the client says of itself.
+pub(super) fn introduce(
+    request: &RequestHeader,
+    header: &mut RequestHeader,
+    context: &RequestContext,
+) -> Result<()> {
+    let (Some(port), Some(connection)) = (&context.port, &context.connection) else {
+        return Err(Error::explain(ErrorType::InternalError, "a request without a connection"));
     };
     if is_forward_proxy(context) {
         // Who asks is nobody's affair out there; the proxy's own fields end here (RFC 9110 §7.6.1, §11.7.1).
@@ -270,20 +289,14 @@ pub(super) fn for_backend(
             forwarded::Downstream {
                 peer: &connection.peer_field,
                 tls: connection.tls.is_some(),
-                request: session.req_header(),
+                request,
                 port: &port.port_field,
                 trusted_hops: port.gateway.settings.trusted_hops,
             },
         )?;
     }
     let told = &port.gateway.settings.client_certificate_header;
-    client_certificate::set(header, connection.client_certificate.as_ref(), told)?;
-    let of_backend = rule.backends.get(context.backend).and_then(|backend| backend.filters());
-    for filters in rule.filters().into_iter().chain(of_backend) {
-        filters.request(header, context.matched_prefix)?;
-    }
-    cache::for_backend(session, header, context);
-    decompression::begin(session, header, context)
+    client_certificate::set(header, connection.client_certificate.as_ref(), told)
 }
 
 /// Whether the client named its destination itself.

@@ -3,6 +3,7 @@
 use super::cache;
 use super::compression;
 use super::context::RequestContext;
+use super::ext_auth;
 use super::failure::failure;
 use http::header::{self, HeaderName};
 use pingora_error::Result;
@@ -31,6 +32,7 @@ pub(super) fn filter(
     for (name, value) in std::mem::take(&mut context.told) {
         header.append_header(name, value)?;
     }
+    ext_auth::mark(header, context)?;
     let Some(rule) = &context.rule else { return Ok(()) };
     let of_backend = rule.backends.get(context.backend).and_then(|backend| backend.filters());
     for filters in of_backend.into_iter().chain(rule.filters()) {

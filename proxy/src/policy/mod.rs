@@ -31,6 +31,8 @@ pub(crate) use hedging::Hedging;
 pub(crate) use kept::Kept;
 pub(crate) use rates::{Asking, LocalRates, Refused, Told, whole_seconds};
 
+use crate::auth::Authorizer;
+use crate::snapshot::BackendRuntime;
 use sluice_ir as ir;
 use std::sync::Arc;
 
@@ -46,12 +48,20 @@ pub struct PolicyRuntime {
     pub(crate) compression: Option<Arc<Compression>>,
     pub(crate) concurrency: Option<Arc<Concurrency>>,
     pub(crate) hedging: Option<Arc<Hedging>>,
+    /// Who is asked whether a request may go on.
+    pub(crate) ext_auth: Option<Arc<Authorizer>>,
 }
 
 impl PolicyRuntime {
     /// Compiles settings; those that are compiled already are shared.
-    pub(crate) fn compile(settings: ir::TrafficSettings, kept: &mut Kept) -> Self {
+    pub(crate) fn compile(
+        settings: ir::TrafficSettings,
+        kept: &mut Kept,
+        backend: impl FnOnce(&ir::BackendKey) -> Option<Arc<BackendRuntime>>,
+    ) -> Self {
+        let authorizer = settings.ext_auth.as_ref().and_then(|it| it.value.authorizer());
         Self {
+            ext_auth: authorizer.map(|it| Arc::new(Authorizer::compile(it, backend))),
             clients: settings.clients.as_ref().map(|it| kept.clients.get(it, |it, _| Clients::compile(it))),
             rates: settings.rate_limit.as_ref().map(|it| kept.rates.get(it, LocalRates::compile)),
             faults: settings.faults.as_ref().map(|it| kept.faults.get(it, |it, _| Faults::compile(it))),
@@ -75,7 +85,7 @@ impl PolicyRuntime {
 
     /// Whether a request may have to wait for it.
     pub(crate) fn waits(&self) -> bool {
-        self.faults.is_some() || self.buffer().is_some()
+        self.faults.is_some() || self.ext_auth.is_some() || self.buffer().is_some()
     }
 
     /// Bytes up to which bodies are read before an endpoint is chosen.

@@ -101,8 +101,8 @@ impl Compiler {
         if touched.endpoints {
             self.upstreams.apply(&self.snapshot.endpoint_sets);
         }
-        self.spread_policies(&mut touched);
         self.compile_backends(&mut touched);
+        self.spread_policies(&mut touched);
         let mut fresh = self.compile_routes(&touched.routes);
         let changed = self.update_tables(&touched, &before, &mut fresh);
         let carried = touched.ports() || !touched.streams.is_empty();
@@ -183,10 +183,11 @@ impl Compiler {
     }
 
     fn levels(&self) -> Levels<'_> {
-        Levels { snapshot: &self.snapshot, kept: &self.policies }
+        Levels { snapshot: &self.snapshot, kept: &self.policies, backends: &self.backends }
     }
 
-    /// Marks the listeners whose policies changed, and the routes that lay policies of their own over them.
+    /// Marks the listeners whose policies changed, or the backends of those, and the routes that lay policies of their
+    /// own over them.
     fn spread_policies(&self, touched: &mut Touched) {
         let levels = self.levels();
         let is_changed = |listener: &ir::Listener| match self.listeners.get(&listener.key) {
@@ -196,12 +197,21 @@ impl Compiler {
             }
         };
         let listeners = &self.snapshot.listeners;
-        let changed: AHashSet<ir::ListenerKey> = if touched.gateways {
+        let mut changed: AHashSet<ir::ListenerKey> = if touched.gateways {
             listeners.values().filter(|it| is_changed(it)).map(|it| it.key.clone()).collect()
         } else {
             let named = touched.listeners.iter().filter_map(|key| listeners.get(key));
             named.filter(|it| is_changed(it)).map(|it| it.key.clone()).collect()
         };
+        if !touched.backends.is_empty() {
+            let calls = |listener: &&Arc<ir::Listener>| {
+                levels
+                    .above(listener)
+                    .flat_map(ir::TrafficSettings::targets)
+                    .any(|it| names(it, &touched.backends))
+            };
+            changed.extend(listeners.values().filter(calls).map(|it| it.key.clone()));
+        }
         if changed.is_empty() {
             return;
         }

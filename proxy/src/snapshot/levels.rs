@@ -1,6 +1,8 @@
 //! Policies of listeners and rules: the levels of a configuration laid over each other, once, when it is compiled.
 
+use super::runtime::BackendRuntime;
 use crate::policy::{Kept, PolicyRuntime};
+use ahash::AHashMap;
 use parking_lot::Mutex;
 use sluice_ir::{self as ir, TrafficSettings};
 use std::sync::Arc;
@@ -12,14 +14,23 @@ pub(super) type ByListener = Box<[(ir::ListenerKey, Arc<PolicyRuntime>)]>;
 pub(super) struct Levels<'a> {
     pub(super) snapshot: &'a ir::Snapshot,
     pub(super) kept: &'a Mutex<Kept>,
+    pub(super) backends: &'a AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
 }
 
 impl Levels<'_> {
     /// What holds for requests of a listener whose rules say nothing.
     pub(super) fn of_listener(&self, listener: &ir::Listener) -> Option<TrafficSettings> {
+        TrafficSettings::of_levels(self.above(listener).map(Some))
+    }
+
+    /// What a listener and its Gateway set, where they set anything.
+    pub(super) fn above<'a>(
+        &'a self,
+        listener: &'a ir::Listener,
+    ) -> impl Iterator<Item = &'a TrafficSettings> {
         let gateway = self.snapshot.gateways.get(&listener.gateway);
         let of_gateway = gateway.and_then(|it| it.traffic.as_deref());
-        TrafficSettings::of_levels([listener.traffic.as_deref(), of_gateway])
+        listener.traffic.as_deref().into_iter().chain(of_gateway)
     }
 
     /// The same, compiled.
@@ -53,6 +64,7 @@ impl Levels<'_> {
     }
 
     fn compile(&self, settings: TrafficSettings) -> Arc<PolicyRuntime> {
-        Arc::new(PolicyRuntime::compile(settings, &mut self.kept.lock()))
+        let backend = |key: &ir::BackendKey| self.backends.get(key).cloned();
+        Arc::new(PolicyRuntime::compile(settings, &mut self.kept.lock(), backend))
     }
 }

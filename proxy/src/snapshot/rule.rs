@@ -4,6 +4,7 @@ use super::levels::{ByListener, Levels};
 use super::runtime::{
     BackendExtras, BackendRuntime, MirrorRuntime, RouteRuntime, RuleBackend, RuleExtras, RuleRuntime,
 };
+use crate::auth::Authorizer;
 use crate::http::{CompiledFilters, Cors};
 use crate::upstream::{Sampler, Sessions, Weights};
 use sluice_ir as ir;
@@ -76,6 +77,10 @@ fn extras(rule: &ir::Rule, backends: &impl Backends, policies: ByListener) -> Op
             ir::Filter::Fail(fail) => extras.fail = Some(Box::new(fail.clone())),
             ir::Filter::Redirect(redirect) => extras.redirect = Some(Box::new(redirect.clone())),
             ir::Filter::Cors(cors) => extras.cors = Some(Box::new(Cors::compile(cors))),
+            ir::Filter::ExternalAuth(it) => {
+                let compiled = Authorizer::compile(it, |key| backends.backend(key));
+                extras.authorizer = Some(Arc::new(compiled));
+            }
             ir::Filter::Mirror(_)
             | ir::Filter::RequestHeaders(_)
             | ir::Filter::ResponseHeaders(_)

@@ -4,6 +4,7 @@ use super::levels::ByListener;
 use super::streams::StreamPort;
 use super::tls::BackendTls;
 use crate::acme::Challenges;
+use crate::auth::Authorizer;
 use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
 use crate::policy::PolicyRuntime;
@@ -134,6 +135,8 @@ pub(super) struct RuleExtras {
     pub(super) timeouts: ir::Timeouts,
     pub(super) retry: Option<Box<ir::Retry>>,
     pub(super) sessions: Option<Box<Sessions>>,
+    /// Who is asked by the rule's filter.
+    pub(super) authorizer: Option<Arc<Authorizer>>,
     /// What policies of the rule or its route ask for, by listener.
     pub(super) policies: ByListener,
 }
@@ -159,6 +162,11 @@ impl RuleRuntime {
     /// Answers every request with a redirect.
     pub fn redirect(&self) -> Option<&ir::Redirect> {
         self.extras.as_ref()?.redirect.as_deref()
+    }
+
+    /// Who is asked by the rule's filter whether a request may go on.
+    pub(crate) fn authorizer(&self) -> Option<&Arc<Authorizer>> {
+        self.extras.as_ref()?.authorizer.as_ref()
     }
 
     /// CORS.

@@ -63,17 +63,13 @@ pub(super) fn names(target: &ir::BackendTarget, backends: &AHashSet<ir::BackendK
     }
 }
 
-/// Whether a route leads requests or copies to one of these backends.
+/// Whether a route leads requests or copies to one of these backends, or asks it.
 pub(super) fn names_any(route: &ir::Route, backends: &AHashSet<ir::BackendKey>) -> bool {
     let named = |target: &ir::BackendTarget| names(target, backends);
-    let mirrored = |filters: &[ir::Filter]| {
-        filters.iter().any(|filter| match filter {
-            ir::Filter::Mirror(mirror) => named(&mirror.target),
-            _ => false,
-        })
-    };
-    route.rules.iter().any(|rule| {
-        mirrored(&rule.filters)
-            || rule.backends.iter().any(|backend| named(&backend.target) || mirrored(&backend.filters))
-    })
+    let called = |filters: &[ir::Filter]| filters.iter().filter_map(ir::Filter::target).any(named);
+    let of_rules = route.rules.iter().any(|rule| {
+        called(&rule.filters)
+            || rule.backends.iter().any(|backend| named(&backend.target) || called(&backend.filters))
+    });
+    of_rules || route.traffic.iter().flat_map(|it| it.targets()).any(named)
 }

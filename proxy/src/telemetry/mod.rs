@@ -6,5 +6,5 @@ mod outcome;
 mod stripe;
 
 pub use access_log::{AccessLogger, AccessRecord};
-pub use metrics::{CacheResult, Metrics, PortMetrics, RouteMetrics, StreamMetrics};
+pub use metrics::{AuthCounts, CacheResult, Metrics, PortMetrics, RouteMetrics, StreamMetrics};
 pub use outcome::Outcome;

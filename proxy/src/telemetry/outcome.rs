@@ -73,6 +73,10 @@ outcomes! {
         "A TrafficPolicy does not let the client's address in.";
     RateLimited "rate_limited" Some(429), 8,
         "Requests come more often than a TrafficPolicy lets them.";
+    AuthDenied "auth_denied" None, 7,
+        "An authoriser denied the request; the answer is the authoriser's.";
+    AuthFailed "auth_failed" Some(503), 14,
+        "An authoriser could not be asked, or its answer not be understood.";
     FaultAborted "fault_aborted" None, 14,
         "A TrafficPolicy answered with an error on purpose (faults.abort).";
     NoListener "no_listener" Some(404), 12,

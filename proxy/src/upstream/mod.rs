@@ -1,4 +1,4 @@
-//! Endpoints: choice, health, load, DNS, session persistence, and the client for mirrored requests.
+//! Endpoints: choice, health, load, DNS, session persistence, and the clients for mirrored requests and for calls of our own.
 //!
 //! In: endpoint sets of the snapshot ([`Upstreams::apply`]). Out, on the request path: a [`Permit`] of the backend, a
 //! [`Picked`] endpoint of an [`EndpointPool`] for each try, and its [`peer`] for Pingora. Load and health belong to
@@ -7,7 +7,9 @@
 
 mod affinity;
 mod asked;
+mod calls;
 mod circuit;
+mod connections;
 mod dns;
 mod endpoint;
 mod hash_table;
@@ -36,6 +38,7 @@ mod weights;
 
 pub use affinity::{Affinity, Key};
 pub use asked::{Asked, AskedName, Unreachable};
+pub use calls::Calls;
 pub use circuit::{Admission, Circuit, Slot, Slots};
 pub use dns::{Answer, Pace, ResolveError, Resolver};
 pub use endpoint::{EjectPolicy, LONGEST_REST, Picked};
@@ -54,6 +57,8 @@ pub use tls::{ClientError, TlsClient};
 pub use uses::Uses;
 pub use weights::{Sampler, Weights};
 
+pub(crate) use calls::{Answer as CallAnswer, CallError};
+pub(crate) use connections::Peer;
 pub(crate) use hedge::{Course, Heat, HedgingConnector, Runner};
 pub(crate) use patient::connect_after;
 pub(crate) use tls::{TlsConnector, TlsStream};

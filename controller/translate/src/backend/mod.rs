@@ -67,6 +67,28 @@ impl RefFailure {
     }
 }
 
+/// Whether an object may name a backend of another namespace.
+///
+/// # Errors
+/// When no ReferenceGrant lets it.
+pub(crate) fn check_grant(view: &View<'_>, from: &ObjectRef, id: &BackendId) -> Result<(), RefFailure> {
+    let Target::Service { service, .. } = &id.target else { return Ok(()) };
+    let to = ("", "Service", &*service.namespace, &*service.name);
+    let is_own = service.namespace == from.namespace;
+    if is_own || view.is_granted((from.kind.group(), from.kind.name(), &from.namespace), to) {
+        return Ok(());
+    }
+    Err(RefFailure::new(
+        "RefNotPermitted",
+        "namespace",
+        format!(
+            "Service \"{}/{}\" is in another namespace, and no ReferenceGrant there lets {} of namespace {} name it",
+            service.namespace, service.name, from.kind, from.namespace
+        ),
+        format!("create a ReferenceGrant in namespace {}", service.namespace),
+    ))
+}
+
 /// Computes a backend.
 pub(crate) fn compute(view: &View<'_>, id: &BackendId) -> BackendOutcome {
     match &id.target {

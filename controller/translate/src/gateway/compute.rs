@@ -10,10 +10,11 @@ use super::{backend_certificate, conflicts, overlaps, parameters, sets, workload
 use crate::issuer::OnDemandListener;
 use crate::model::{GatewayModel, ParametersModel, ParametersReference, SetModel, TrafficModel};
 use crate::problem::{Problem, Problems, Severity};
+use crate::route::key_of;
 use crate::traffic;
 use crate::view::View;
 use sluice_crds::{Kind, ObjectRef};
-use sluice_ir::{Certificate, Gateway, GatewayKey, Listener, Origin, Settings, TrafficSettings};
+use sluice_ir::{BackendKey, Certificate, Gateway, GatewayKey, Listener, Origin, Settings, TrafficSettings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,6 +34,15 @@ pub(crate) struct GatewayOutput {
     /// What it needs in a cluster; `None` in a folder.
     pub(crate) plan: Option<GatewayPlan>,
     pub(crate) problems: Vec<Problem>,
+}
+
+impl GatewayOutput {
+    /// The backends that its policies and those of its listeners call, as often as they name them.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendKey> {
+        let of_listeners = self.listeners.iter().filter_map(|it| it.traffic.as_deref());
+        let all = self.gateway.traffic.as_deref().into_iter().chain(of_listeners);
+        all.flat_map(TrafficSettings::targets).filter_map(key_of)
+    }
 }
 
 /// The Secrets that a Gateway and its sets name.
@@ -343,7 +353,7 @@ fn assemble(
             let is_served = refused.is_none() && it.is_served();
             offers.push(it.offer(is_served));
             if let Some(mut listener) = ir_listener(it, owner, &key, &addresses).filter(|_| is_served) {
-                listener.traffic = listener_traffic(&policies, owner, &it.model.name);
+                listener.traffic = listener_traffic(view, &policies, owner, &it.model.name);
                 listeners.push(Arc::new(listener));
                 certificates.extend(it.certificates.iter().map(|it| (it.key.clone(), it.clone())));
                 on_demand.extend(asks(it, owner, reference));
@@ -381,7 +391,7 @@ fn assemble(
             settings,
             backend_certificate: None,
             ticket_secrets: Vec::new(),
-            traffic: traffic::settings(&view.traffic_of(reference), reference, None),
+            traffic: traffic::settings(view, &view.traffic_of(reference), reference, None),
         }),
         listeners,
         certificates: certificates.into_values().collect(),
@@ -459,13 +469,14 @@ fn ir_listener(
 /// What TrafficPolicies set for a listener: what names it above what names its whole ListenerSet. What names its whole
 /// Gateway travels with the Gateway.
 fn listener_traffic(
+    view: &View<'_>,
     policies: &[&Arc<TrafficModel>],
     owner: &ObjectRef,
     name: &str,
 ) -> Option<Box<TrafficSettings>> {
-    let own = traffic::settings(policies, owner, Some(name));
+    let own = traffic::settings(view, policies, owner, Some(name));
     let of_set = match owner.kind {
-        Kind::ListenerSet => traffic::settings(policies, owner, None),
+        Kind::ListenerSet => traffic::settings(view, policies, owner, None),
         _ => None,
     };
     TrafficSettings::of_levels([own.as_deref(), of_set.as_deref()]).map(Box::new)

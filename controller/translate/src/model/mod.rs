@@ -32,13 +32,13 @@ pub(crate) use listener::{ListenerModel, NamespaceRule};
 pub(crate) use policy::{PolicyModel, TargetModel, TrustModel};
 pub(crate) use reference::ObjectReference;
 pub(crate) use route::{
-    BackendModel, BackendReference, Fault, FaultReason, FilterModel, MirrorModel, RouteModel, RuleExtras,
-    RuleModel,
+    AuthModel, BackendModel, BackendReference, Fault, FaultReason, FilterModel, MirrorModel, RouteModel,
+    RuleExtras, RuleModel,
 };
 pub(crate) use selector::Selector;
 pub(crate) use sidecar::{OutboundMode, SidecarModel};
 pub(crate) use stream::StreamModel;
-pub(crate) use traffic::{TrafficFault, TrafficModel, TrafficTarget};
+pub(crate) use traffic::{AuthReference, TrafficFault, TrafficModel, TrafficTarget};
 pub use transport::Transport;
 pub(crate) use workload::WorkloadModel;
 

@@ -2,9 +2,12 @@
 //! references are still names.
 
 use super::Meta;
+use crate::backend::Caller;
 use crate::status::ParentRef;
 use sluice_crds::Name;
-use sluice_ir::{Filter, HostPattern, Match, Ratio, Retry, RouteKind, SessionPersistence, Timeouts};
+use sluice_ir::{
+    Authorizer, Filter, HostPattern, Match, Ratio, Retry, RouteKind, SessionPersistence, Timeouts,
+};
 use std::sync::Arc;
 
 /// A route.
@@ -69,6 +72,8 @@ pub(crate) enum FilterModel {
     Ready(Filter),
     /// Needs a backend.
     Mirror(Box<MirrorModel>),
+    /// The same.
+    Auth(Box<AuthModel>),
     /// Names something that does not exist; requests must fail. The text names it.
     Unresolved(String),
 }
@@ -78,6 +83,18 @@ pub(crate) enum FilterModel {
 pub(crate) struct MirrorModel {
     pub(crate) backend: BackendReference,
     pub(crate) fraction: Ratio,
+    /// Path of the backendRef.
+    pub(crate) field: String,
+}
+
+/// `externalAuth`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct AuthModel {
+    pub(crate) backend: BackendReference,
+    /// As what the backend is called: not every protocol is the route's.
+    pub(crate) caller: Caller,
+    /// All but its target.
+    pub(crate) authorizer: Authorizer,
     /// Path of the backendRef.
     pub(crate) field: String,
 }

@@ -1,6 +1,7 @@
 //! TrafficPolicy (GEP-713): what it governs and what it says.
 
-use super::Meta;
+use super::{BackendReference, Meta};
+use crate::backend::Caller;
 use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef, TrafficTargetRef};
 use sluice_ir::TrafficSettings;
 
@@ -11,8 +12,17 @@ pub(crate) struct TrafficModel {
     pub(crate) targets: Vec<TrafficTarget>,
     /// In the IR's terms; of a policy with faults only what keeps it closed.
     pub(crate) settings: TrafficSettings,
+    /// Who is asked whether requests may go on.
+    pub(crate) auth: Option<AuthReference>,
     /// Why it can't be used.
     pub(crate) faults: Vec<TrafficFault>,
+}
+
+/// `extAuth.backendRef`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuthReference {
+    pub(crate) backend: BackendReference,
+    pub(crate) caller: Caller,
 }
 
 /// A `targetRefs` entry.

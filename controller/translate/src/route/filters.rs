@@ -1,6 +1,7 @@
 //! Filters. The generated API has one type for each place a filter can stand in; the macros here read each into one
 //! shape, and everything else is written once.
 
+use super::auth::{self, RawAuth};
 use super::cors::{self, RawCors};
 use super::faults::Faults;
 use crate::model::{BackendReference, FaultReason, FilterModel, MirrorModel, kind_name};
@@ -17,6 +18,7 @@ pub(crate) struct RawFilter {
     pub(crate) redirect: Option<RawRedirect>,
     pub(crate) rewrite: Option<(Option<String>, Option<RawPath>)>,
     pub(crate) cors: Option<RawCors>,
+    pub(crate) auth: Option<RawAuth>,
     /// Group, kind, name.
     pub(crate) extension: Option<(String, String, String)>,
 }
@@ -136,7 +138,14 @@ fn combinations(kinds: &[&'static str], place: &Place<'_>, faults: &mut Faults) 
             "remove the backendRefs or the redirect",
         );
     }
-    let once = ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS"];
+    let once = [
+        "RequestHeaderModifier",
+        "ResponseHeaderModifier",
+        "RequestRedirect",
+        "URLRewrite",
+        "CORS",
+        "ExternalAuth",
+    ];
     for kind in once {
         if kinds.iter().filter(|it| **it == kind).count() > 1 {
             faults.add(
@@ -185,7 +194,12 @@ fn one(raw: RawFilter, field: &str, place: &Place<'_>, faults: &mut Faults) -> O
             let field = format!("{field}.cors");
             ready(Filter::Cors(cors::read(present(raw.cors, &field, faults)?, &field, faults)?))
         }
-        "RequestRedirect" | "CORS" => {
+        "ExternalAuth" if place.is_rule => {
+            let field = format!("{field}.externalAuth");
+            let raw = present(raw.auth, &field, faults)?;
+            Some(FilterModel::Auth(Box::new(auth::read(raw, &field, faults)?)))
+        }
+        "RequestRedirect" | "CORS" | "ExternalAuth" => {
             faults.value(
                 format!("{field}.type"),
                 format!("{} is not supported on a backendRef", raw.kind),

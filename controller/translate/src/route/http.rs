@@ -1,5 +1,6 @@
 //! Reads an HTTPRoute into the model of routes.
 
+use super::auth::raw_auth;
 use super::cors::raw_cors;
 use super::faults::Faults;
 use super::filters::{self, Place, RawFilter, RawPath, RawRedirect, raw_backend, raw_headers, raw_mirror};
@@ -9,10 +10,12 @@ use super::timing::{self, RawSession};
 use crate::model::{BackendModel, Meta, RouteModel, RuleExtras, RuleModel};
 use sluice_crds::httproutes::{
     HttpRouteRules, HttpRouteRulesBackendRefs, HttpRouteRulesBackendRefsFilters,
+    HttpRouteRulesBackendRefsFiltersExternalAuthProtocol as BackendAuthProtocol,
     HttpRouteRulesBackendRefsFiltersRequestRedirectPathType as BackendRedirectPathType,
     HttpRouteRulesBackendRefsFiltersRequestRedirectScheme as BackendScheme,
     HttpRouteRulesBackendRefsFiltersType as BackendFilterType,
     HttpRouteRulesBackendRefsFiltersUrlRewritePathType as BackendRewritePathType, HttpRouteRulesFilters,
+    HttpRouteRulesFiltersExternalAuthProtocol as AuthProtocol,
     HttpRouteRulesFiltersRequestRedirectPathType as RedirectPathType,
     HttpRouteRulesFiltersRequestRedirectScheme as Scheme, HttpRouteRulesFiltersType as FilterType,
     HttpRouteRulesFiltersUrlRewritePathType as RewritePathType,
@@ -48,7 +51,7 @@ macro_rules! raw_path {
 }
 
 macro_rules! raw_filter {
-    ($it:expr, $type:ident, $redirect_path:ident, $rewrite_path:ident, $scheme:ident) => {{
+    ($it:expr, $type:ident, $redirect_path:ident, $rewrite_path:ident, $scheme:ident, $auth:ident) => {{
         let it = $it;
         RawFilter {
             kind: filter_kind!(it.r#type, $type),
@@ -70,6 +73,7 @@ macro_rules! raw_filter {
                 .as_ref()
                 .map(|it| (it.hostname.clone(), raw_path!(it.path, $rewrite_path))),
             cors: raw_cors!(it.cors),
+            auth: raw_auth!(it.external_auth, $auth),
             extension: it
                 .extension_ref
                 .as_ref()
@@ -79,11 +83,18 @@ macro_rules! raw_filter {
 }
 
 fn rule_filter(it: &HttpRouteRulesFilters) -> RawFilter {
-    raw_filter!(it, FilterType, RedirectPathType, RewritePathType, Scheme)
+    raw_filter!(it, FilterType, RedirectPathType, RewritePathType, Scheme, AuthProtocol)
 }
 
 fn backend_filter(it: &HttpRouteRulesBackendRefsFilters) -> RawFilter {
-    raw_filter!(it, BackendFilterType, BackendRedirectPathType, BackendRewritePathType, BackendScheme)
+    raw_filter!(
+        it,
+        BackendFilterType,
+        BackendRedirectPathType,
+        BackendRewritePathType,
+        BackendScheme,
+        BackendAuthProtocol
+    )
 }
 
 /// Reads an HTTPRoute.

@@ -1,8 +1,9 @@
-//! Routes: reading HTTPRoute and GRPCRoute into one model (`http`, `grpc`, with `filters`, `matches`, `cors` and
+//! Routes: reading HTTPRoute and GRPCRoute into one model (`http`, `grpc`, with `filters`, `matches`, `auth`, `cors` and
 //! `timing` for the parts), deciding which listeners take a route (`attach`), and resolving its references
 //! (`resolve`). Routes of whole connections are read by `streams` and put together by `stream`.
 
 mod attach;
+mod auth;
 mod cors;
 mod faults;
 mod filters;
@@ -18,7 +19,7 @@ mod timing;
 pub(crate) use attach::{Applicant, Refused, Taken};
 pub(crate) use grpc::read as read_grpc;
 pub(crate) use http::read as read_http;
-pub(crate) use resolve::{Places, RouteOutput, backend_ids, backend_keys, compute};
+pub(crate) use resolve::{Places, RouteOutput, backend_ids, backend_keys, compute, key_of};
 pub(crate) use stream::{
     StreamOutput, backend_ids as stream_backend_ids, backend_keys as stream_backend_keys,
     compute as compute_stream, key as stream_key,

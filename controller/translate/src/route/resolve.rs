@@ -3,7 +3,7 @@
 //! `place` and `Resolver` serve the routes of whole connections (`stream`) as well.
 
 use super::attach::{self, Applicant, Named, Taken};
-use crate::backend::{self, BackendId, Caller, RefFailure, Target};
+use crate::backend::{self, BackendId, Caller, RefFailure, check_grant};
 use crate::destination::ServiceDomain;
 use crate::egress;
 use crate::model::{BackendReference, Fault, FaultReason, FilterModel, Meta, RouteModel, RuleModel};
@@ -11,10 +11,10 @@ use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, ParentRef, RouteParentStatus, RouteStatus};
 use crate::traffic;
 use crate::view::View;
-use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef};
+use sluice_crds::{Kind, ObjectRef};
 use sluice_ir::{
-    Attachment, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route, RouteKey,
-    RouteTraffic, Rule, WeightedBackend,
+    Attachment, Authorizer, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route,
+    RouteKey, RouteTraffic, Rule, WeightedBackend,
 };
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,43 +46,44 @@ pub(crate) fn backend_ids<'a>(
     route
         .rules
         .iter()
-        .flat_map(references)
-        .filter_map(move |it| backend::identify(it, namespace, caller, domain).ok())
+        .flat_map(move |it| references(it, caller))
+        .filter_map(move |(it, caller)| backend::identify(it, namespace, caller, domain).ok())
 }
 
-fn references(rule: &RuleModel) -> impl Iterator<Item = &BackendReference> {
-    rule.backends
+/// What a rule names, and as what it calls it.
+fn references(rule: &RuleModel, caller: Caller) -> impl Iterator<Item = (&BackendReference, Caller)> {
+    let of_backends = rule
+        .backends
         .iter()
-        .flat_map(|it| std::iter::once(&it.reference).chain(mirror_references(&it.filters)))
-        .chain(mirror_references(rule.filters()))
+        .flat_map(move |it| std::iter::once((&it.reference, caller)).chain(of_filters(&it.filters, caller)));
+    of_backends.chain(of_filters(rule.filters(), caller))
 }
 
-fn mirror_references(filters: &[FilterModel]) -> impl Iterator<Item = &BackendReference> {
-    filters.iter().filter_map(|it| match it {
-        FilterModel::Mirror(it) => Some(&it.backend),
+fn of_filters(filters: &[FilterModel], caller: Caller) -> impl Iterator<Item = (&BackendReference, Caller)> {
+    filters.iter().filter_map(move |it| match it {
+        FilterModel::Mirror(it) => Some((&it.backend, caller)),
+        FilterModel::Auth(it) => Some((&it.backend, it.caller)),
         FilterModel::Ready(_) | FilterModel::Unresolved(_) => None,
     })
 }
 
 /// The backends that a finished route calls, as often as it names them.
 pub(crate) fn backend_keys(route: &Route) -> impl Iterator<Item = &BackendKey> {
-    route.rules.iter().flat_map(|rule| {
-        let own = rule
-            .backends
-            .iter()
-            .flat_map(|it| std::iter::once(&it.target).chain(mirror_targets(&it.filters)));
-        own.chain(mirror_targets(&rule.filters)).filter_map(|it| match it {
-            BackendTarget::Backend(key) => Some(key),
-            BackendTarget::Fail(_) => None,
-        })
-    })
+    let of_rules = route.rules.iter().flat_map(|rule| {
+        let own = rule.backends.iter();
+        let own = own
+            .flat_map(|it| std::iter::once(&it.target).chain(it.filters.iter().filter_map(Filter::target)));
+        own.chain(rule.filters.iter().filter_map(Filter::target))
+    });
+    of_rules.chain(route.traffic.iter().flat_map(|it| it.targets())).filter_map(key_of)
 }
 
-fn mirror_targets(filters: &[Filter]) -> impl Iterator<Item = &BackendTarget> {
-    filters.iter().filter_map(|it| match it {
-        Filter::Mirror(it) => Some(&it.target),
-        _ => None,
-    })
+/// The backend of a target that resolves.
+pub(crate) fn key_of(target: &BackendTarget) -> Option<&BackendKey> {
+    match target {
+        BackendTarget::Backend(key) => Some(key),
+        BackendTarget::Fail(_) => None,
+    }
 }
 
 /// Computes a route.
@@ -126,10 +127,10 @@ fn route_traffic(view: &View<'_>, route: &ObjectRef, rules: &[Rule]) -> Option<B
         return None;
     }
     let named = rules.iter().filter_map(|rule| {
-        let settings = traffic::settings(&policies, route, Some(rule.name.as_deref()?))?;
+        let settings = traffic::settings(view, &policies, route, Some(rule.name.as_deref()?))?;
         Some((rule.index, *settings))
     });
-    let all = traffic::settings(&policies, route, None).map(|it| *it).unwrap_or_default();
+    let all = traffic::settings(view, &policies, route, None).map(|it| *it).unwrap_or_default();
     RouteTraffic { all, rules: named.collect() }.boxed()
 }
 
@@ -354,24 +355,6 @@ pub(super) fn resolved_refs(generation: Option<i64>, failures: Vec<(&'static str
     Condition::no("ResolvedRefs", reason, messages.join("; "), generation)
 }
 
-/// Whether a route may name a Service of another namespace.
-fn check_grant(view: &View<'_>, from: &ObjectRef, service: &ObjectRef) -> Result<(), RefFailure> {
-    let to = ("", "Service", &*service.namespace, &*service.name);
-    let is_own = service.namespace == from.namespace;
-    if is_own || view.is_granted((GATEWAY_API_GROUP, from.kind.name(), &from.namespace), to) {
-        return Ok(());
-    }
-    Err(RefFailure::new(
-        "RefNotPermitted",
-        "namespace",
-        format!(
-            "Service \"{}/{}\" is in another namespace, and no ReferenceGrant there lets {} of namespace {} name it",
-            service.namespace, service.name, from.kind, from.namespace
-        ),
-        format!("create a ReferenceGrant in namespace {}", service.namespace),
-    ))
-}
-
 /// Turns references to backends into backends.
 pub(super) struct Resolver<'a, 'b> {
     pub(super) view: &'b View<'a>,
@@ -417,13 +400,21 @@ impl Resolver<'_, '_> {
                     let target = self.target(&it.backend, &it.field);
                     Filter::Mirror(Mirror { target, fraction: it.fraction })
                 }
+                FilterModel::Auth(it) => match self.target_as(&it.backend, it.caller, &it.field) {
+                    BackendTarget::Fail(fail) => Filter::Fail(*fail),
+                    target => Filter::ExternalAuth(Box::new(Authorizer { target, ..it.authorizer.clone() })),
+                },
             });
         }
         filters.into()
     }
 
     pub(super) fn target(&mut self, reference: &BackendReference, field: &str) -> BackendTarget {
-        match self.resolve(reference) {
+        self.target_as(reference, Caller::of(self.meta.reference.kind), field)
+    }
+
+    fn target_as(&mut self, reference: &BackendReference, caller: Caller, field: &str) -> BackendTarget {
+        match self.resolve(reference, caller) {
             Ok(target) => target,
             Err(failure) => {
                 let place = format!("{field}.{}", failure.part);
@@ -435,12 +426,10 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn resolve(&self, reference: &BackendReference) -> Result<BackendTarget, RefFailure> {
+    fn resolve(&self, reference: &BackendReference, caller: Caller) -> Result<BackendTarget, RefFailure> {
         let from = &self.meta.reference;
-        let id = backend::identify(reference, &from.namespace, Caller::of(from.kind), self.view.domain())?;
-        if let Target::Service { service, .. } = &id.target {
-            check_grant(self.view, from, service)?;
-        }
+        let id = backend::identify(reference, &from.namespace, caller, self.view.domain())?;
+        check_grant(self.view, from, &id)?;
         match self.view.backend(&id).map(|it| &**it) {
             Some(Ok(resolved)) => Ok(BackendTarget::Backend(resolved.backend.key.clone())),
             Some(Err(failure)) => Err(failure.clone()),

@@ -1,16 +1,19 @@
-//! TrafficPolicy (GEP-713): what policies say (`read`), which of them counts for a target (here), and what each is told
+//! TrafficPolicy (GEP-713): what policies say (`read`) and name (`backend`), which of them counts for a target (here), and what each is told
 //! about itself (`status`).
 //!
 //! The settings of a target travel with it: with a Gateway, listener, route or rule. Laying the levels over each other
 //! is the data plane's, so that a policy of a Gateway is one resource on the wire however many routes inherit it.
 
+mod backend;
 mod read;
 mod status;
 
+pub(crate) use backend::{backend_id, failure as backend_failure};
 pub(crate) use read::read;
 pub(crate) use status::{Standing, compute as status};
 
 use crate::model::TrafficModel;
+use crate::view::View;
 use sluice_crds::ObjectRef;
 use sluice_ir::TrafficSettings;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use std::sync::Arc;
 /// What the policies of one object (in the order in which they win) set for it: for the whole object, or for a section
 /// of it alone.
 pub(crate) fn settings(
+    view: &View<'_>,
     policies: &[&Arc<TrafficModel>],
     object: &ObjectRef,
     section: Option<&str>,
@@ -26,7 +30,7 @@ pub(crate) fn settings(
     let mut merged = TrafficSettings::default();
     for policy in taken {
         if first_conflict(&merged, &policy.settings).is_none() {
-            merged = merged.over(&policy.settings);
+            merged = merged.over(&backend::settings(view, policy));
         }
     }
     merged.boxed()

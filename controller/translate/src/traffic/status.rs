@@ -1,7 +1,8 @@
 //! What a TrafficPolicy is told: one entry for each target of ours (GEP-713 lets the target be the ancestor), with the
-//! condition `Accepted`.
+//! conditions `Accepted` and, of a policy that names a backend, `ResolvedRefs`.
 
-use super::lost;
+use super::{backend_failure, lost};
+use crate::backend::RefFailure;
 use crate::model::{TrafficModel, TrafficTarget, kind_name};
 use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, ParentRef, PolicyAncestorStatus, PolicyStatus};
@@ -39,6 +40,11 @@ pub(crate) fn compute(
     for fault in &policy.faults {
         problems.error(fault.field.clone(), fault.message.clone(), fault.next_step.clone());
     }
+    let failure = backend_failure(view, policy);
+    if let Some(it) = &failure {
+        let field = format!("spec.extAuth.backendRef.{}", it.part);
+        problems.error(field, it.message.clone(), it.next_step.clone());
+    }
     if policy.faults.is_empty() && policy.settings.given().is_empty() {
         problems.add(Severity::Warning, "spec", "the policy sets nothing", "add a setting");
     }
@@ -61,7 +67,7 @@ pub(crate) fn compute(
         }
         ancestors.push(PolicyAncestorStatus {
             ancestor_ref: ancestor(policy, target),
-            conditions: vec![accepted(policy, refused)],
+            conditions: conditions(policy, refused, failure.as_ref()),
             controller_name: view.controller_name(),
         });
     }
@@ -132,6 +138,25 @@ fn sections(view: &View<'_>, object: &ObjectRef) -> (&'static str, Vec<String>) 
     }
 }
 
+fn conditions(
+    policy: &TrafficModel,
+    refused: Option<Refused>,
+    failure: Option<&RefFailure>,
+) -> Vec<Condition> {
+    let generation = policy.meta.generation;
+    let mut conditions = vec![accepted(policy, refused)];
+    if policy.auth.is_some() {
+        conditions.push(match failure {
+            None => Condition::yes("ResolvedRefs", "ResolvedRefs", generation),
+            Some(it) => {
+                let message = format!("{}; requests are refused", it.message);
+                Condition::no("ResolvedRefs", it.reason, message, generation)
+            }
+        });
+    }
+    conditions
+}
+
 fn accepted(policy: &TrafficModel, refused: Option<Refused>) -> Condition {
     let generation = policy.meta.generation;
     if let Some(refused) = refused {
@@ -139,9 +164,9 @@ fn accepted(policy: &TrafficModel, refused: Option<Refused>) -> Condition {
     }
     match policy.faults.first() {
         Some(fault) => {
-            let effect = match policy.settings.clients {
-                Some(_) => "; nobody is let in",
-                None => "; the policy has no effect",
+            let effect = match (&policy.settings.clients, &policy.settings.ext_auth) {
+                (None, None) => "; the policy has no effect",
+                _ => "; nobody is let in",
             };
             let message = format!("{}: {}{effect}", fault.field, fault.message);
             Condition::no("Accepted", "Invalid", message, generation)

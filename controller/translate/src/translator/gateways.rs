@@ -2,9 +2,11 @@
 
 use super::issuers::differing;
 use super::{Translator, Update};
+use crate::backend::BackendId;
 use crate::gateway::{self, Facts, GatewayOutput, StapleStanding};
 use crate::reads::{Key, Node};
 use crate::status::Status;
+use crate::traffic;
 use crate::view::View;
 use sluice_crds::ObjectRef;
 use sluice_ir::{CertificateKey, GatewayKey, Resource, ResourceKey};
@@ -74,6 +76,8 @@ impl Translator {
                 self.run_certificate(&Node::Certificate(secret.clone()), secret);
             }
         }
+        let used = self.route_use(node, reference);
+        let backends = self.prepare_backends(self.policy_backends(reference));
         let view = View::new(&self.state);
         let model = view.gateway(reference);
         let computed = model.map(|model| gateway::compute(&view, model));
@@ -93,6 +97,9 @@ impl Translator {
         self.output.set_problems(node, problems);
         self.install_gateway(reference, output);
         self.note_reads(node, reads);
+        self.drop_unread(&backends);
+        let uses = self.route_use(node, reference);
+        self.mark_policies(used.as_ref(), uses.as_ref());
         for secret in secrets {
             if !self.graph.is_read(&Key::Certificate(secret.clone())) {
                 self.drop_certificate(&secret);
@@ -100,11 +107,23 @@ impl Translator {
         }
     }
 
+    /// The backends that the policies of a Gateway and of its ListenerSets name.
+    fn policy_backends(&self, gateway: &ObjectRef) -> Vec<BackendId> {
+        let store = &self.state.store;
+        let sets = store.sets_of(gateway).into_iter().map(|it| &it.meta.reference);
+        let policies = std::iter::once(gateway).chain(sets).flat_map(|it| store.traffic_of(it));
+        policies.filter_map(|it| traffic::backend_id(it, &store.domain)).collect()
+    }
+
     pub(super) fn install_gateway(&mut self, reference: &ObjectRef, output: Option<GatewayOutput>) {
         let key = GatewayKey::new(format!("{}/{}", reference.namespace, reference.name));
         let old = self.gateways.remove(reference);
         let orders = |it: &Option<GatewayOutput>| it.as_ref().map(|it| it.orders.clone()).unwrap_or_default();
         self.orders_changed |= orders(&old) != orders(&output);
+        self.count_users(
+            old.iter().flat_map(GatewayOutput::backends),
+            output.iter().flat_map(GatewayOutput::backends),
+        );
         self.install_on_demand(reference, old.as_ref(), output.as_ref());
         self.install_forward_proxies(reference, old.as_ref(), output.as_ref());
         for listener in old.iter().flat_map(|it| &it.listeners) {

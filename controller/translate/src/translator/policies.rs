@@ -70,7 +70,8 @@ impl Translator {
         self.dirty.extend(policies.map(|it| Node::Policy(it.meta.reference.clone())));
     }
 
-    /// The Gateways that call each target of a policy. Costs a look at each route that calls one of them.
+    /// The Gateways that call each target of a policy, by routes or by policies of their own. Costs a look at each route
+    /// that calls one of them.
     fn policy_users(&self, policy: &PolicyModel) -> policy::Users {
         policy.targets.iter().map(|it| self.target_users(it)).collect()
     }
@@ -130,6 +131,7 @@ impl Translator {
         for id in ids {
             for node in self.graph.readers(&Key::Backend(id.clone())) {
                 match node {
+                    Node::Gateway(gateway) => drop(gateways.insert(gateway)),
                     Node::Route(route) | Node::Stream(route) => {
                         let accepted = self.accepted.get(&route).into_iter().flat_map(|it| it.iter());
                         gateways.extend(accepted.map(|it| it.1.clone()));

@@ -5,6 +5,7 @@ use crate::backend::BackendId;
 use crate::reads::{Key, Node};
 use crate::route::{self, RouteOutput, StreamOutput};
 use crate::status::Status;
+use crate::traffic;
 use crate::view::View;
 use sluice_crds::ObjectRef;
 use sluice_ir::{BackendKey, ListenerKey, Resource, ResourceKey, RouteKey};
@@ -16,7 +17,9 @@ impl Translator {
         let used = self.route_use(node, reference);
         let model = self.state.store.routes.get(reference);
         let domain = &self.state.store.domain;
-        let ids = model.into_iter().flat_map(|it| route::backend_ids(it, domain)).collect();
+        let named = model.into_iter().flat_map(|it| route::backend_ids(it, domain));
+        let policies = self.state.store.traffic_of(reference).into_iter();
+        let ids = named.chain(policies.filter_map(|it| traffic::backend_id(it, domain))).collect();
         let ids = self.prepare_backends(ids);
         let view = View::new(&self.state);
         let model = view.route(reference);

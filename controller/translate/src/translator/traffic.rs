@@ -10,6 +10,9 @@ use sluice_crds::{Kind, ObjectRef};
 
 impl Translator {
     pub(super) fn run_traffic(&mut self, node: &Node, reference: &ObjectRef) {
+        let store = &self.state.store;
+        let named = store.traffic.get(reference).and_then(|it| traffic::backend_id(it, &store.domain));
+        let ids = self.prepare_backends(named.into_iter().collect());
         let view = View::new(&self.state);
         let computed = self.state.store.traffic.get(reference).map(|model| {
             let standings: Vec<Standing> = model.targets.iter().map(|it| self.standing(&view, it)).collect();
@@ -18,6 +21,7 @@ impl Translator {
         let reads = if computed.is_some() { view.into_reads() } else { Vec::new() };
         let (status, problems) = computed.unwrap_or_default();
         self.note_reads(node, reads);
+        self.drop_unread(&ids);
         self.output.set_status(reference, status.map(|it| Status::Policy(Box::new(it))));
         self.output.set_problems(node, problems);
     }

@@ -404,6 +404,9 @@ fn others() -> Vec<Slot> {
                 grant("HTTPRoute", "shop", json!({"group": "", "kind": "Service"})),
                 grant("HTTPRoute", "blog", json!({"group": "", "kind": "Service", "name": "cart"})),
                 grant("TLSRoute", "shop", json!({"group": "", "kind": "Service"})),
+                json!({"spec": {
+                    "from": [{"group": "sluice.dev", "kind": "TrafficPolicy", "namespace": "edge"}],
+                    "to": [{"group": "", "kind": "Service"}]}}),
             ],
         ),
         slot(
@@ -466,6 +469,12 @@ fn trust() -> Vec<Slot> {
     let of = |kind: &str, name: &str| json!({"hostname": "cart.test", "caCertificateRefs": [{"group": "", "kind": kind, "name": name}]});
     let system = json!({"hostname": "cart.test", "wellKnownCACertificates": "System",
                         "subjectAltNames": [{"type": "URI", "uri": "spiffe://test/cart"}]});
+    let ext_auth = |protocol: &str, namespace: &str| {
+        let backend = json!({"name": "cart", "namespace": namespace, "port": 80});
+        json!({"extAuth": {"protocol": protocol, "backendRef": backend}})
+    };
+    let asks_host = json!({"extAuth": {"protocol": "HTTP", "backendRef":
+        {"group": "networking.istio.io", "kind": "Hostname", "name": "api.test", "port": 80}}});
     let mut aged = policy("cart", json!("http"), system.clone());
     aged["metadata"] = json!({"creationTimestamp": "2021-01-01T00:00:00Z", "generation": 3});
     let unknown = json!({"hostname": "*.test", "wellKnownCACertificates": "Ours"});
@@ -564,6 +573,9 @@ fn traffic() -> Vec<Slot> {
         policy(json!([whole("HTTPRoute", "r"), target("ListenerSet", "s", json!("http"))]), resilience),
         policy(json!([whole("HTTPRoute", "r"), whole("HTTPRoute", "gone"), whole("TCPRoute", "t")]), bad),
         aged,
+        policy(json!([whole("HTTPRoute", "r"), whole("ListenerSet", "s")]), ext_auth("GRPC", "shop")),
+        policy(json!([whole("GRPCRoute", "g"), whole("HTTPRoute", "r")]), asks_host),
+        policy(json!([whole("HTTPRoute", "r")]), json!({"extAuth": {"disabled": true}})),
     ];
     let in_edge = vec![
         policy(json!([whole("Gateway", "a"), whole("Gateway", "b")]), limits(3)),
@@ -572,6 +584,11 @@ fn traffic() -> Vec<Slot> {
             clients,
         ),
         policy(json!([whole("Gateway", "a")]), json!({})),
+        policy(
+            json!([whole("Gateway", "a"), target("Gateway", "b", json!("http"))]),
+            ext_auth("HTTP", "other"),
+        ),
+        policy(json!([whole("Gateway", "a")]), ext_auth("GRPC", "shop")),
     ];
     let api = "sluice.dev/v1alpha1";
     vec![

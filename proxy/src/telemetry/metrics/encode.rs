@@ -135,6 +135,14 @@ fn backends(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
         let backends = state.connect_failures.list();
         backends.iter().try_for_each(|(backend, number)| series.int(&[backend], number.load(Relaxed)))
     })?;
+    out.family(&names::AUTH_CHECKS, |series| {
+        for (backend, counts) in state.authorizers.list() {
+            for (result, number) in counts.results() {
+                series.int(&[backend.as_str(), result], number)?;
+            }
+        }
+        Ok(())
+    })?;
     let pools = state.upstreams.lock().upgrade().map(|upstreams| upstreams.snapshot()).unwrap_or_default();
     out.family(&names::ENDPOINTS, |series| {
         for pool in &pools {

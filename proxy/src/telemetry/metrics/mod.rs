@@ -4,6 +4,7 @@
 //! few atomic additions, without look-up or lock. Handles of objects that are gone are retired, so that the
 //! exposition is as large as the configuration, not as its history. All names stand in [`names`].
 
+mod auth;
 mod bodies;
 mod by_outcome;
 mod cache;
@@ -16,6 +17,7 @@ mod process;
 mod route;
 mod stream;
 
+pub use auth::AuthCounts;
 pub use bodies::BodyMetrics;
 pub use cache::CacheResult;
 pub use port::PortMetrics;
@@ -54,6 +56,7 @@ struct State {
     gateways: Mutex<BTreeSet<Arc<str>>>,
     ports: Handles<SocketAddr, PortMetrics>,
     connect_failures: Handles<String, AtomicU64>,
+    authorizers: Handles<String, AuthCounts>,
     upstreams: Mutex<Weak<Upstreams>>,
     in_flight: StripedGauge,
     mirrors: Mutex<Option<MirrorClient>>,
@@ -160,9 +163,15 @@ impl Metrics {
         self.state.connect_failures.get(backend.to_owned()).fetch_add(1, Relaxed);
     }
 
+    /// The handle of an authoriser, named by the key of its backend; [`NONE`] for those that have none.
+    pub fn authorizer(&self, backend: &str) -> Arc<AuthCounts> {
+        self.state.authorizers.get(backend.to_owned())
+    }
+
     /// Retires every backend for which `keep` is false.
     pub fn retire_backends_except(&self, keep: impl Fn(&str) -> bool) {
         self.state.connect_failures.retain(|backend, _| keep(backend));
+        self.state.authorizers.retain(|backend, _| backend == NONE || keep(backend));
     }
 
     /// Shows the endpoints of these upstreams from now on, as long as they live. Costs requests nothing: a scrape

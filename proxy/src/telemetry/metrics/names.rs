@@ -79,6 +79,9 @@ metrics! {
         "TLS handshakes that failed or did not end in time";
     CONNECT_FAILURES: Counter "sluice_upstream_connect_failures_total" ["backend"]
         "Connections to endpoints of the backend that could not be opened";
+    AUTH_CHECKS: Counter "sluice_ext_auth_checks_total" ["backend", "result"]
+        "Questions to authorisers, by result: allowed; denied; failed and the request was refused; or passed, which is \
+         failed and the request went on as the settings say";
     ENDPOINTS: Gauge "sluice_endpoints" ["endpoint_set", "state"]
         "Endpoints now: ready, draining, resting after consecutive failures, or unhealthy by their health checks (also \
          those that wait for their first good one)";

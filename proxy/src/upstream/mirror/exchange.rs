@@ -2,8 +2,8 @@
 
 use super::MirrorLimits;
 use super::body::CopyBody;
-use super::pool::{ConnectError, Connections, Peer};
 use super::request::{MirrorRequest, Unfit, build};
+use crate::upstream::connections::{ConnectError, Connections, Peer};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -23,7 +23,7 @@ pub(super) enum CopyError {
 /// Sends the copy and waits for the end of its answer, or of as much of it as the limits allow. Dropping the future
 /// closes the connection, or resets the stream.
 pub(super) async fn run(
-    connections: &Connections,
+    connections: &Connections<CopyBody>,
     limits: &MirrorLimits,
     request: MirrorRequest,
     body: CopyBody,
@@ -41,7 +41,7 @@ pub(super) async fn run(
 }
 
 async fn over_http1(
-    connections: &Connections,
+    connections: &Connections<CopyBody>,
     limits: &MirrorLimits,
     peer: &Peer,
     mut request: Request<CopyBody>,
@@ -72,7 +72,7 @@ async fn over_http1(
 }
 
 async fn over_http2(
-    connections: &Connections,
+    connections: &Connections<CopyBody>,
     limits: &MirrorLimits,
     peer: &Peer,
     request: Request<CopyBody>,

@@ -7,7 +7,6 @@
 
 mod body;
 mod exchange;
-mod pool;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -17,7 +16,8 @@ pub use request::MirrorRequest;
 
 pub(super) use request::{host, strip, wants_trailers};
 
-use pool::Connections;
+use crate::upstream::connections::{Connections, KeepLimits};
+use body::CopyBody;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -87,7 +87,7 @@ struct Counters {
 pub struct MirrorClient {
     limits: MirrorLimits,
     permits: Arc<Semaphore>,
-    connections: Arc<Connections>,
+    connections: Arc<Connections<CopyBody>>,
     counters: Arc<Counters>,
 }
 
@@ -97,7 +97,11 @@ impl MirrorClient {
         Self {
             limits,
             permits: Arc::new(Semaphore::new(limits.concurrent)),
-            connections: Connections::new(limits),
+            connections: Connections::new(KeepLimits {
+                connect_timeout: limits.connect_timeout,
+                idle_connections: limits.idle_connections,
+                idle_timeout: limits.idle_timeout,
+            }),
             counters: Arc::default(),
         }
     }

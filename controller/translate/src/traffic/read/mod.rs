@@ -3,6 +3,7 @@
 mod access;
 mod cache;
 mod content;
+mod ext_auth;
 mod faults;
 mod rate;
 mod resilience;
@@ -18,7 +19,7 @@ use values::Values;
 const MOST_TARGETS: usize = 16;
 
 /// Reads a TrafficPolicy. One with a fault has no effect at all, except that it lets nobody in when it was to say who may
-/// come in: what guards must not fall away by a slip.
+/// come in, by address or by asking: what guards must not fall away by a slip.
 pub(crate) fn read(it: &TrafficPolicy) -> TrafficModel {
     let meta = Meta::read(Kind::TrafficPolicy, &it.metadata);
     let reference = &meta.reference;
@@ -30,6 +31,7 @@ pub(crate) fn read(it: &TrafficPolicy) -> TrafficModel {
         1..=MOST_TARGETS => {}
         more => values.fault("targetRefs", format!("names {more} targets"), "use at most 16"),
     }
+    let (auth, mut auth_reference) = spec.ext_auth.as_ref().map(|it| ext_auth::read(it, &mut values)).unzip();
     let mut settings = TrafficSettings {
         clients: given(&policy, spec.clients.as_ref().map(|it| access::clients(it, &mut values))),
         limits: given(&policy, spec.limits.as_ref().map(|it| access::limits(it, &mut values))),
@@ -51,14 +53,22 @@ pub(crate) fn read(it: &TrafficPolicy) -> TrafficModel {
             spec.concurrency.as_ref().map(|it| resilience::concurrency(it, &mut values)),
         ),
         hedging: given(&policy, spec.hedging.as_ref().map(|it| resilience::hedging(it, &mut values))),
+        ext_auth: given(&policy, auth),
     };
     if !values.faults.is_empty() {
         let clients = spec.clients.as_ref().map(|_| access::nobody());
-        settings = TrafficSettings { clients: given(&policy, clients), ..TrafficSettings::default() };
+        let auth = spec.ext_auth.as_ref().map(|_| ext_auth::closed());
+        auth_reference = None;
+        settings = TrafficSettings {
+            clients: given(&policy, clients),
+            ext_auth: given(&policy, auth),
+            ..TrafficSettings::default()
+        };
     }
     TrafficModel {
         targets: spec.target_refs.iter().map(|it| TrafficTarget::read(it, &reference.namespace)).collect(),
         settings,
+        auth: auth_reference.flatten(),
         faults: values.faults,
         meta,
     }

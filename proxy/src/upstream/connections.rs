@@ -1,13 +1,13 @@
-//! Connections that wait for the next copy.
+//! Connections for requests of our own, which Pingora knows nothing of: copies, and questions to authorisers.
 //!
 //! An HTTP/1.1 connection belongs to one exchange at a time; an HTTP/2 connection is shared. A connection and the
 //! task that drives it live and die together, so that dropping an exchange always closes what it blocked on.
 
-use super::MirrorLimits;
-use super::body::CopyBody;
-use crate::upstream::TlsClient;
-use crate::upstream::tls::DialError;
+use super::TlsClient;
+use super::tls::DialError;
 use ahash::AHashMap;
+use bytes::Bytes;
+use hyper::body::Body;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
@@ -23,21 +23,45 @@ use tokio_util::task::AbortOnDropHandle;
 /// An HTTP/2 peer that is silent for so long is asked whether it lives, and has as long to answer.
 const PING: Duration = Duration::from_secs(20);
 
+/// Bytes that the head of an answer may have.
+const HEAD_BYTES: u32 = 64 * 1024;
+
+/// So many peers at a time can be connected to in HTTP/2 without waiting for each other.
+const DIALS: usize = 16;
+
+/// What a request of ours carries.
+pub(crate) trait Sent: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static {}
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static> Sent for B {}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is kept, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeepLimits {
+    /// Time to connect.
+    pub(crate) connect_timeout: Duration,
+    /// Idle connections of one address.
+    pub(crate) idle_connections: usize,
+    /// How long an idle connection is kept.
+    pub(crate) idle_timeout: Duration,
+}
+
 /// A connection's sending end and the task behind it.
 #[derive(Debug)]
-pub(super) struct Connection<S> {
-    pub(super) sender: S,
+pub(crate) struct Connection<S> {
+    pub(crate) sender: S,
     _driver: AbortOnDropHandle<()>,
 }
 
-pub(super) type Http1 = Connection<http1::SendRequest<CopyBody>>;
-pub(super) type Http2 = Arc<Connection<http2::SendRequest<CopyBody>>>;
+pub(crate) type Http1<B> = Connection<http1::SendRequest<B>>;
+pub(crate) type Http2<B> = Arc<Connection<http2::SendRequest<B>>>;
 
 /// Whom a connection belongs to: connections of different TLS clients are never exchanged.
 #[derive(Clone, Debug)]
-pub(super) struct Peer {
-    pub(super) address: SocketAddr,
-    pub(super) tls: Option<Arc<TlsClient>>,
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<Arc<TlsClient>>,
 }
 
 impl Peer {
@@ -63,7 +87,7 @@ impl Hash for Peer {
 
 /// No connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     /// Nobody listens, or the network is down.
     #[error("connect: {0}")]
     Io(#[from] std::io::Error),
@@ -96,28 +120,33 @@ async fn open(peer: &Peer) -> Result<Stream, ConnectError> {
 
 /// Idle and shared connections by peer.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(crate) struct Connections<B> {
     me: Weak<Self>,
-    limits: MirrorLimits,
-    idle: Mutex<AHashMap<Peer, Vec<(Http1, Instant)>>>,
-    shared: Mutex<AHashMap<Peer, (Http2, Instant)>>,
+    limits: KeepLimits,
+    idle: Mutex<AHashMap<Peer, Vec<(Http1<B>, Instant)>>>,
+    shared: Mutex<AHashMap<Peer, (Http2<B>, Instant)>>,
+    /// Held while a peer is connected to in HTTP/2, so that many requests at once make one connection.
+    dialing: [tokio::sync::Mutex<()>; DIALS],
+    hasher: ahash::RandomState,
     /// Whether the task that closes old connections runs.
     sweeping: AtomicBool,
 }
 
-impl Connections {
-    pub(super) fn new(limits: MirrorLimits) -> Arc<Self> {
+impl<B: Sent> Connections<B> {
+    pub(crate) fn new(limits: KeepLimits) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             limits,
             idle: Mutex::default(),
             shared: Mutex::default(),
+            dialing: Default::default(),
+            hasher: ahash::RandomState::new(),
             sweeping: AtomicBool::new(false),
         })
     }
 
     /// The connection to the peer that was used last, if it still stands.
-    pub(super) fn take_idle(&self, peer: &Peer) -> Option<Http1> {
+    pub(crate) fn take_idle(&self, peer: &Peer) -> Option<Http1<B>> {
         let mut idle = self.idle.lock();
         let connections = idle.get_mut(peer)?;
         while let Some((connection, since)) = connections.pop() {
@@ -129,7 +158,7 @@ impl Connections {
     }
 
     /// Keeps a connection whose exchange is over.
-    pub(super) fn keep(&self, peer: &Peer, connection: Http1) {
+    pub(crate) fn keep(&self, peer: &Peer, connection: Http1<B>) {
         let mut idle = self.idle.lock();
         let connections = idle.entry(peer.clone()).or_default();
         if connections.len() < self.limits.idle_connections {
@@ -140,31 +169,45 @@ impl Connections {
     }
 
     /// A new HTTP/1.1 connection.
-    pub(super) async fn connect_http1(&self, peer: &Peer) -> Result<Http1, ConnectError> {
+    pub(crate) async fn connect_http1(&self, peer: &Peer) -> Result<Http1<B>, ConnectError> {
         let stream = self.stream(peer).await?;
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(HEAD_BYTES as usize);
+        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move { drop(driver.await) });
         Ok(Connection { sender, _driver: AbortOnDropHandle::new(driver) })
     }
 
-    /// The shared HTTP/2 connection, or a new one. When several connect at once, the last stays and the others end
-    /// with their streams.
-    pub(super) async fn http2(&self, peer: &Peer) -> Result<Http2, ConnectError> {
-        if let Some((connection, used)) = self.shared.lock().get_mut(peer)
-            && !connection.sender.is_closed()
-        {
-            *used = Instant::now();
-            return Ok(connection.clone());
+    /// The shared HTTP/2 connection, or a new one.
+    pub(crate) async fn http2(&self, peer: &Peer) -> Result<Http2<B>, ConnectError> {
+        if let Some(connection) = self.shared(peer) {
+            return Ok(connection);
+        }
+        let place = usize::try_from(self.hasher.hash_one(peer)).unwrap_or_default() % DIALS;
+        let _dialing = match self.dialing.get(place) {
+            Some(place) => Some(place.lock().await),
+            None => None,
+        };
+        if let Some(connection) = self.shared(peer) {
+            return Ok(connection);
         }
         let stream = self.stream(peer).await?;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
+        builder.max_header_list_size(HEAD_BYTES);
         let (sender, driver) = builder.handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move { drop(driver.await) });
         let connection = Arc::new(Connection { sender, _driver: AbortOnDropHandle::new(driver) });
         self.shared.lock().insert(peer.clone(), (connection.clone(), Instant::now()));
         self.start_sweeping();
         Ok(connection)
+    }
+
+    fn shared(&self, peer: &Peer) -> Option<Http2<B>> {
+        let mut shared = self.shared.lock();
+        let (connection, used) = shared.get_mut(peer).filter(|(it, _)| !it.sender.is_closed())?;
+        *used = Instant::now();
+        Some(connection.clone())
     }
 
     async fn stream(&self, peer: &Peer) -> Result<Stream, ConnectError> {
@@ -203,7 +246,7 @@ impl Connections {
 
     /// Connections that wait or are shared.
     #[cfg(test)]
-    pub(super) fn kept(&self) -> usize {
+    pub(crate) fn kept(&self) -> usize {
         self.idle.lock().values().map(Vec::len).sum::<usize>() + self.shared.lock().len()
     }
 }
