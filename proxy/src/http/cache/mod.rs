@@ -52,11 +52,20 @@ fn policy(context: &RequestContext) -> Option<Arc<Cache>> {
     context.policy.as_ref()?.cache.clone()
 }
 
+/// Whoever is known by a certificate, or let in by an authoriser, is named as by `Authorization`: the answer may be his own.
+fn asker(session: &Session, context: &RequestContext) -> Asker {
+    let asker = Asker::of(&session.req_header().headers);
+    let of_policy = context.policy.as_ref().is_some_and(|it| it.ext_auth.is_some());
+    let of_rule = context.rule.as_ref().is_some_and(|it| it.authorizer().is_some());
+    let by_certificate = context.connection.as_ref().is_some_and(|it| it.client_certificate.is_some());
+    Asker { is_authorized: asker.is_authorized || of_policy || of_rule || by_certificate, ..asker }
+}
+
 /// Switches the cache on for a request that it may answer.
 pub(super) fn begin(session: &mut Session, context: &mut RequestContext) {
     let Some(cache) = policy(context) else { return };
     let header = session.req_header();
-    let asker = Asker::of(&header.headers);
+    let asker = asker(session, context);
     if context.grpc || session.is_upgrade_req() || !rules::may_use(&header.method, &header.headers) {
         return;
     }
@@ -121,8 +130,8 @@ pub(super) fn found(
     context: &mut RequestContext,
 ) -> Option<ForcedFreshness> {
     let request = session.req_header();
-    let is_authorized = Asker::of(&request.headers).is_authorized;
-    context.caching.is_barred = is_authorized && !rules::is_for_authorized(meta.headers());
+    context.caching.is_barred =
+        asker(session, context).is_authorized && !rules::is_for_authorized(meta.headers());
     // What is stale is asked for again as a whole, by those who want a whole.
     let is_part = request.method != Method::GET || request.headers.contains_key(header::RANGE);
     (context.caching.is_barred || (is_part && !is_fresh)).then_some(ForcedFreshness::ForceMiss)
@@ -135,8 +144,7 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, context: &Requ
     if request.method != Method::GET {
         return RespCacheable::Uncacheable(NoCacheReason::Deferred);
     }
-    let asker = Asker::of(&request.headers);
-    match rules::kept(response, asker, cache.settings.default_ttl, SystemTime::now()) {
+    match rules::kept(response, asker(session, context), cache.settings.default_ttl, SystemTime::now()) {
         Ok(meta) => RespCacheable::Cacheable(meta),
         Err(NotKept::Never) => RespCacheable::Uncacheable(NoCacheReason::OriginNotCache),
         Err(NotKept::Now) => RespCacheable::Uncacheable(NoCacheReason::Deferred),
