@@ -5,7 +5,7 @@
 //! memory.
 
 use super::accept::canonical;
-use super::forward::{self, First};
+use super::forward;
 use super::head::Refusal;
 use super::hello::{self, Hello};
 use super::io::{ConnIo, Shared, linger};
@@ -184,7 +184,7 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
             (port.streams.choose(port.key, name), server_name)
         }
         Carried::Forward => {
-            let (given_back, chosen) = forwarded(port, socket, peer, &config).await?;
+            let (given_back, chosen) = forward::choose(port, socket, peer, &config).await?;
             socket = given_back;
             (chosen, None)
         }
@@ -248,26 +248,6 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
             Opened::Stream(stream, Box::new(connection))
         }
     })
-}
-
-/// What the connection to a forward proxy is, by its first request. The socket comes back unless it is refused.
-async fn forwarded<A>(
-    port: &Port<A>,
-    mut socket: TcpStream,
-    peer: SocketAddr,
-    config: &PortConfig,
-) -> Option<(TcpStream, Chosen)> {
-    let (refusal, destination) = match forward::first(&mut socket, config).await {
-        First::Requests => return Some((socket, Chosen::Requests)),
-        First::Left => return None,
-        First::Refused(refusal) => (refusal, None),
-        First::Tunnel(to) => match port.streams.tunnel(port.key, &to) {
-            Ok(stream) => return Some((socket, Chosen::Stream(stream))),
-            Err(reason) => (Refusal::new(Outcome::EgressRefused, reason), Some(to)),
-        },
-    };
-    forward::refuse(port, socket, peer, refusal, destination.as_ref()).await;
-    None
 }
 
 /// The ClientHello of the connection, which stays in the socket.

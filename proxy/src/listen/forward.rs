@@ -41,7 +41,7 @@ impl Destination {
 }
 
 /// What a connection begins with.
-pub(super) enum First {
+enum First {
     /// Requests, all still in the socket.
     Requests,
     /// A tunnel; its head is taken.
@@ -53,7 +53,7 @@ pub(super) enum First {
 }
 
 /// Looks at what comes first.
-pub(super) async fn first(socket: &mut TcpStream, config: &PortConfig) -> First {
+async fn first(socket: &mut TcpStream, config: &PortConfig) -> First {
     let deadline = Instant::now() + config.limits.request_head_timeout;
     match timeout_at(deadline, look(socket, config)).await {
         Ok(Ok(first)) => first,
@@ -91,8 +91,28 @@ async fn look(socket: &mut TcpStream, config: &PortConfig) -> io::Result<First> 
     }
 }
 
+/// What the connection to a forward proxy is, by its first request. The socket comes back unless it is refused.
+pub(super) async fn choose<A>(
+    port: &Port<A>,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    config: &PortConfig,
+) -> Option<(TcpStream, Chosen)> {
+    let (refusal, destination) = match first(&mut socket, config).await {
+        First::Requests => return Some((socket, Chosen::Requests)),
+        First::Left => return None,
+        First::Refused(refusal) => (refusal, None),
+        First::Tunnel(to) => match port.streams.tunnel(port.key, &to) {
+            Ok(stream) => return Some((socket, Chosen::Stream(stream))),
+            Err(reason) => (Refusal::new(Outcome::EgressRefused, reason), Some(to)),
+        },
+    };
+    refuse(port, socket, peer, refusal, destination.as_ref()).await;
+    None
+}
+
 /// Answers a tunnel that is refused, and tells the observer.
-pub(super) async fn refuse<A>(
+async fn refuse<A>(
     port: &Port<A>,
     mut socket: TcpStream,
     peer: SocketAddr,
