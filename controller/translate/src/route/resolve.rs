@@ -1,26 +1,21 @@
 //! A route put together: its listeners, its backends, its status.
 //!
-//! `place` and `Resolver` serve the routes of whole connections (`stream`) as well.
+//! `Resolver` serves the routes of whole connections (`stream`) as well.
 
-use super::attach::{self, Applicant, Named, Taken};
+use super::attach::Applicant;
+use super::place::{Places, judge, place};
 use crate::backend::{self, BackendId, Caller, RefFailure, check_grant};
 use crate::destination::ServiceDomain;
-use crate::egress;
 use crate::model::{BackendReference, Fault, FaultReason, FilterModel, Meta, RouteModel, RuleModel};
 use crate::problem::{Problem, Problems, Severity};
-use crate::status::{Condition, ParentRef, RouteParentStatus, RouteStatus};
+use crate::status::{Condition, RouteStatus};
 use crate::traffic;
 use crate::view::View;
-use sluice_crds::{Kind, ObjectRef};
+use sluice_crds::ObjectRef;
 use sluice_ir::{
-    Attachment, Authorizer, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route,
-    RouteKey, RouteTraffic, Rule, WeightedBackend,
+    Authorizer, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route, RouteKey,
+    RouteTraffic, Rule, WeightedBackend,
 };
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Listeners and `HOST:PORT`, by ServiceEntry or by route.
-pub(crate) type Places = BTreeMap<ObjectRef, BTreeSet<(ListenerKey, String)>>;
 
 /// What a route makes.
 #[derive(Debug, Default)]
@@ -160,188 +155,6 @@ pub(super) fn report(
             "the route names no parent",
             "name a Gateway in parentRefs",
         );
-    }
-}
-
-/// Where a route ended up.
-#[derive(Debug, Default)]
-pub(super) struct Placed {
-    /// By listener; only listeners that serve.
-    pub(super) attachments: Box<[Attachment]>,
-    /// `None` when no parent is ours.
-    pub(super) status: Option<RouteStatus>,
-    /// Listeners that accepted the route, each once, with their Gateway.
-    pub(super) accepted: Vec<(ListenerKey, ObjectRef)>,
-    /// By ServiceEntry that is a parent, where the route shapes what goes to it.
-    pub(super) shapes: Places,
-}
-
-/// Attaches a route to the listeners that take it.
-pub(super) fn place(
-    view: &View<'_>,
-    route: Applicant<'_>,
-    verdict: &Verdict,
-    resolved: &Condition,
-    problems: &mut Problems,
-) -> Placed {
-    let mut placed = Placed::default();
-    let mut attachments: BTreeMap<ListenerKey, Attachment> = BTreeMap::new();
-    let mut parents = Vec::new();
-    for (index, written) in route.parents.iter().enumerate() {
-        let Some(taken) = parent(view, route, (index, written), problems) else { continue };
-        let accepted = match (&verdict.refused, taken) {
-            (Some(refused), _) => refused.clone(),
-            (None, Err(condition)) => condition,
-            (None, Ok(taken)) => {
-                if let Named::Entry(entry) = attach::named(written, &route.meta.reference.namespace) {
-                    let places = taken.iter().flat_map(|it| {
-                        it.hostnames.iter().map(move |name| (it.listener.clone(), name.to_string()))
-                    });
-                    placed.shapes.entry(entry).or_default().extend(places);
-                }
-                attach_to(taken, &mut attachments, &mut placed.accepted);
-                Condition::yes("Accepted", "Accepted", route.meta.generation)
-            }
-        };
-        let conditions = [Some(accepted), Some(resolved.clone()), verdict.partial.clone()];
-        let conditions = view.share_conditions(conditions.into_iter().flatten().collect());
-        parents.push(RouteParentStatus {
-            conditions,
-            controller_name: view.controller_name(),
-            parent_ref: written.clone(),
-        });
-    }
-    placed.status = (!parents.is_empty()).then_some(RouteStatus { parents });
-    placed.attachments = attachments.into_values().collect();
-    placed
-}
-
-/// What the object alone says.
-pub(super) struct Verdict {
-    /// Accepted=False.
-    refused: Option<Condition>,
-    /// PartiallyInvalid=True.
-    partial: Option<Condition>,
-}
-
-/// Judges an object of so many rules.
-pub(super) fn judge(meta: &Meta, faults: &[Fault], rule_count: u32) -> Verdict {
-    let generation = meta.generation;
-    let hard = || {
-        faults.iter().filter_map(|it| match it.reason {
-            FaultReason::UnsupportedValue => Some((it, "UnsupportedValue")),
-            FaultReason::IncompatibleFilters => Some((it, "IncompatibleFilters")),
-            FaultReason::InvalidKind | FaultReason::Warning => None,
-        })
-    };
-    let Some((first, reason)) = hard().find(|(it, _)| it.rule.is_none()).or_else(|| hard().next()) else {
-        return Verdict { refused: None, partial: None };
-    };
-    let mut rules: Vec<u32> = hard().filter_map(|(it, _)| it.rule).collect();
-    rules.sort_unstable();
-    rules.dedup();
-    let message = format!("{}: {}", first.field, first.message);
-    if first.rule.is_none() || rules.len() >= rule_count as usize {
-        return Verdict {
-            refused: Some(Condition::no("Accepted", reason, message, generation)),
-            partial: None,
-        };
-    }
-    let names: Vec<String> = rules.iter().map(u32::to_string).collect();
-    let message = format!("Dropped Rule(s) {}: {message}", names.join(", "));
-    let partial = Condition::yes("PartiallyInvalid", "UnsupportedValue", generation).message(message);
-    Verdict { refused: None, partial: Some(partial) }
-}
-
-/// What a parentRef comes to; `None` when there is no status to give.
-fn parent(
-    view: &View<'_>,
-    route: Applicant<'_>,
-    (index, written): (usize, &ParentRef),
-    problems: &mut Problems,
-) -> Option<Result<Vec<Taken>, Condition>> {
-    let field = format!("spec.parentRefs[{index}]");
-    let reference = match attach::named(written, &route.meta.reference.namespace) {
-        Named::Parent(reference) | Named::Entry(reference) => reference,
-        Named::OtherKind(kind) => {
-            let message = format!("parents of kind {kind} are not supported yet");
-            let next_step = "use a Gateway, ListenerSet or ServiceEntry";
-            problems.add(Severity::Note, format!("{field}.kind"), message, next_step);
-            return None;
-        }
-    };
-    let taken = match reference.kind {
-        Kind::ServiceEntry => egress::attach(view, route, written, &reference),
-        _ => attach::listeners(view, route, written, &reference),
-    };
-    match taken {
-        None => {
-            absent_parent(view, &reference, &field, problems);
-            None
-        }
-        Some(Ok(taken)) => Some(Ok(taken)),
-        Some(Err(refused)) => {
-            let next_step = match refused.reason {
-                "NoMatchingParent" if reference.kind == Kind::ServiceEntry => {
-                    "use a port of the ServiceEntry"
-                }
-                "NoMatchingParent" => "use a listener of the parent",
-                "NotAllowedByListeners" if reference.kind == Kind::ServiceEntry => {
-                    "move the route to the namespace of the ServiceEntry, or have an own ServiceEntry"
-                }
-                "NotAllowedByListeners" => "set allowedRoutes of the listener, or use another one",
-                _ if reference.kind == Kind::ServiceEntry => "use hosts of the ServiceEntry",
-                _ => "use a hostname that the listener has, or change the listener's",
-            };
-            let field = if refused.part.is_empty() { field } else { format!("{field}.{}", refused.part) };
-            problems.error(field, refused.message.clone(), next_step);
-            Some(Err(Condition::no("Accepted", refused.reason, refused.message, route.meta.generation)))
-        }
-    }
-}
-
-/// Says why a parent offers nothing: it is not there, it is another controller's, or its own parent is.
-fn absent_parent(view: &View<'_>, reference: &ObjectRef, field: &str, problems: &mut Problems) {
-    let is_there = match reference.kind {
-        Kind::ListenerSet => view.listener_set(reference).is_some(),
-        Kind::ServiceEntry => view.entry(reference).is_some(),
-        _ => view.gateway(reference).is_some(),
-    };
-    if is_there && reference.kind == Kind::ServiceEntry {
-        let message = format!("no forward proxy here leads to {reference}; the route is left alone");
-        problems.add(Severity::Note, field, message, "see exportTo of the ServiceEntry");
-    } else if is_there {
-        let message = format!("{reference} is not served here; the route is left alone");
-        problems.add(Severity::Note, field, message, "see the problems of the parent");
-    } else {
-        let message = format!("{reference} not found");
-        problems.error(format!("{field}.name"), message, "create it, or correct name or namespace");
-    }
-}
-
-fn attach_to(
-    taken: Vec<Taken>,
-    attachments: &mut BTreeMap<ListenerKey, Attachment>,
-    accepted: &mut Vec<(ListenerKey, ObjectRef)>,
-) {
-    for it in taken {
-        if !accepted.iter().any(|(key, _)| *key == it.listener) {
-            accepted.push((it.listener.clone(), it.gateway));
-        }
-        if it.is_served {
-            match attachments.entry(it.listener.clone()) {
-                Entry::Vacant(free) => {
-                    free.insert(Attachment { listener: it.listener, hostnames: it.hostnames });
-                }
-                // Several ServiceEntries, or ports of one, lead out by one forward proxy.
-                Entry::Occupied(mut known) if known.get().hostnames != it.hostnames => {
-                    let known = known.get_mut();
-                    let all: BTreeSet<_> = known.hostnames.iter().chain(it.hostnames.iter()).collect();
-                    known.hostnames = all.into_iter().cloned().collect();
-                }
-                Entry::Occupied(_) => {}
-            }
-        }
     }
 }
 

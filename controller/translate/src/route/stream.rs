@@ -1,7 +1,8 @@
 //! TLSRoute, TCPRoute and UDPRoute put together: their listeners, their backends, their status.
 
 use super::attach::Applicant;
-use super::resolve::{self, Placed, Places, Resolver, judge, origin, place, report};
+use super::place::{Placed, Places, judge, place};
+use super::resolve::{self, Resolver, origin, report};
 use crate::backend::{self, BackendId, Caller};
 use crate::destination::ServiceDomain;
 use crate::model::StreamModel;
