@@ -201,6 +201,7 @@ fn plan(
         until: Until::Told,
         reconnect: true,
         server_names: Some(names),
+        may_refuse: false,
     })
 }
 
