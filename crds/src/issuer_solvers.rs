@@ -115,7 +115,7 @@ pub struct WebhookHeaderSpec {
     pub secret_ref: SecretName,
 }
 
-/// A Secret of the issuer's namespace.
+/// A Secret of the object's own namespace.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SecretName {
     /// Its name.

@@ -27,6 +27,7 @@ mod traffic_cache;
 mod traffic_content;
 mod traffic_faults;
 mod traffic_rate;
+mod traffic_rate_global;
 mod traffic_resilience;
 mod traffic_status;
 mod unknown;
@@ -106,6 +107,7 @@ pub use traffic_faults::{
 pub use traffic_rate::{
     LocalRateLimitSpec, RateKeySpec, RateKeyType, RateLimitHeaders, RateLimitSpec, RateRuleSpec,
 };
+pub use traffic_rate_global::{GlobalRateLimitSpec, RateLimitFailure, RedisSpec, RedisTlsSpec};
 pub use traffic_resilience::{BufferSpec, ConcurrencySpec, HedgingMethod, HedgingSpec};
 pub use traffic_status::{PolicyAncestor, PolicyAncestorRef, TrafficPolicyStatus};
 pub use workload_entry::{WorkloadEntry, WorkloadEntrySpec};

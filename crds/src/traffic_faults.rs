@@ -16,6 +16,9 @@ pub struct FaultsSpec {
     /// Answers requests with an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort: Option<FaultAbortSpec>,
+    /// Switches off the faults of less specific policies; stands alone. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
 }
 
 /// Keeps requests waiting.

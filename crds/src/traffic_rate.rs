@@ -1,5 +1,6 @@
 //! `rateLimit` of a TrafficPolicy.
 
+use crate::traffic_rate_global::GlobalRateLimitSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,12 @@ pub struct RateLimitSpec {
     /// Limits that each data plane counts by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalRateLimitSpec>,
+    /// Limits that all data planes count together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global: Option<GlobalRateLimitSpec>,
+    /// Switches off what less specific policies limit; stands alone. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
     /// Whether answers tell what is left, in the fields RateLimit and RateLimit-Policy. Default: Enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_headers: Option<RateLimitHeaders>,
@@ -31,7 +38,7 @@ pub struct LocalRateLimitSpec {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RateRuleSpec {
-    /// Names the rule in answers. Default: rule-1 for the first, and so on.
+    /// Names the rule in answers. Default: rule-1 for the first, and so on; global-1 for the first of the global ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[a-zA-Z0-9._-]{1,63}$"))]
     pub name: Option<String>,

@@ -26,7 +26,9 @@ mod locality;
 mod matching;
 mod named;
 mod origin;
+mod password;
 mod port;
+mod rate_global;
 mod resilience;
 mod route;
 mod snapshot;
@@ -67,7 +69,9 @@ pub use locality::{
 pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 pub use named::{destination_names, network_name};
 pub use origin::Origin;
+pub use password::Password;
 pub use port::{ADMIN_PORT, cluster_port, low_port};
+pub use rate_global::{GlobalRates, OnRateFailure, RateServer};
 pub use resilience::{AdaptiveConcurrency, Hedging, RequestBuffer};
 pub use route::{
     Attachment, BackendTarget, Retry, Route, RouteKind, Rule, SessionPersistence, SessionToken, Timeouts,

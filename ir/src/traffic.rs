@@ -7,8 +7,8 @@
 
 use crate::duration;
 use crate::{
-    AdaptiveConcurrency, BackendTarget, Cache, Compression, Decompression, ExtAuth, HeaderMatch, Hedging,
-    Origin, Ratio, RequestBuffer, Timeouts,
+    AdaptiveConcurrency, BackendTarget, Cache, Compression, Decompression, ExtAuth, GlobalRates, HeaderMatch,
+    Hedging, Origin, Ratio, RequestBuffer, Timeouts,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -152,12 +152,15 @@ pub struct RequestLimits {
     pub request_header_bytes: Option<u32>,
 }
 
-/// How often requests may come.
+/// How often requests may come; without any rule: as often as they like, whatever less specific policies say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateLimits {
     /// Rules that each data plane counts by itself; asked in order, the first that refuses a request answers it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub local: Vec<RateRule>,
+    /// Rules that all data planes count together; asked after the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global: Option<GlobalRates>,
     /// Whether answers tell what is left (`RateLimit`, `RateLimit-Policy`).
     pub tells: bool,
 }
@@ -177,7 +180,7 @@ pub struct RateRule {
     /// What requests are counted by; empty: all together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<RateKey>,
-    /// Keys that are counted apart, about; more make the rule stricter.
+    /// Keys that are counted apart, about; more make the rule stricter. 0 for a rule that a server counts.
     pub most_keys: u32,
 }
 
@@ -195,7 +198,7 @@ pub enum RateKey {
     Method,
 }
 
-/// Faults on purpose; the delay comes first.
+/// Faults on purpose; the delay comes first. With neither: none, whatever less specific policies say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults {
     /// Keeps requests waiting.

@@ -9,7 +9,7 @@
 //! * a variant that the reader does not know makes this one resource undecodable: the reader says so and keeps the
 //!   version it has.
 //!
-//! It is also the only form that holds secrets: [`SecretBytes`](crate::SecretBytes) writes its bytes to binary
+//! It is also the only form that holds secrets: [`SecretBytes`](crate::SecretBytes) and [`Password`](crate::Password) write their bytes to binary
 //! forms and a fingerprint to all others. The bytes of one resource are always the same, so that a hash of them is
 //! its version on every replica of a control plane.
 

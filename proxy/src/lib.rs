@@ -15,6 +15,7 @@ pub mod http;
 pub mod listen;
 pub mod policy;
 mod proxy;
+mod redis;
 pub mod snapshot;
 mod stream;
 pub mod sync;

@@ -58,12 +58,23 @@ impl Pki {
 impl Wish {
     /// The certificate with its key.
     pub fn issue(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let (certificate, key) = self.make();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        (vec![certificate.der().clone()], key)
+    }
+
+    /// The same as PEM.
+    pub fn pem(&self) -> (String, String) {
+        let (certificate, key) = self.make();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    fn make(&self) -> (rcgen::Certificate, KeyPair) {
         let mut params = CertificateParams::new(self.names.clone()).expect("valid names");
         let uris = self.uris.iter().map(|it| SanType::URI(it.as_str().try_into().expect("a valid URI")));
         params.subject_alt_names.extend(uris);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &Pki::named(&self.signed_by).issuer).expect("a certificate");
-        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
-        (vec![certificate.der().clone()], key)
+        (certificate, key)
     }
 }

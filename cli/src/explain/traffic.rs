@@ -3,8 +3,8 @@
 use super::describe;
 use sluice_ir::{
     AdaptiveConcurrency, Cache, ClientRules, Coding, Compression, Decompression, ExtAuth, FaultSelector,
-    Faults, Hedging, Origin, RateKey, RateLimits, RequestBuffer, RequestLimits, Rule, Timeouts,
-    TrafficSettings,
+    Faults, Hedging, OnRateFailure, Origin, RateKey, RateLimits, RequestBuffer, RequestLimits, Rule,
+    Timeouts, TrafficSettings,
 };
 
 /// A line for each setting that holds for a rule: its name, the policy, the words.
@@ -79,7 +79,21 @@ fn rates(it: &RateLimits) -> Vec<String> {
             it.name
         )
     };
-    it.local.iter().map(rule).collect()
+    let Some(global) = &it.global else {
+        let off = it.local.is_empty().then(|| "rate limits are switched off here".to_owned());
+        return it.local.iter().map(rule).chain(off).collect();
+    };
+    let server = &global.server;
+    let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
+    let otherwise = match (&server.fail, global.on_failure) {
+        (Some(reason), OnRateFailure::Allow) => format!("; it can't be used ({reason}): nothing is limited"),
+        (Some(reason), OnRateFailure::Deny) => format!("; it can't be used ({reason}): all get 503"),
+        (None, OnRateFailure::Allow) => String::new(),
+        (None, OnRateFailure::Deny) => "; 503 when it gives no answer".to_owned(),
+    };
+    let counted = format!(" (counted by {host}:{}{otherwise})", server.port);
+    let of_server = global.rules.iter().map(|it| format!("global {}{counted}", rule(it)));
+    it.local.iter().map(rule).chain(of_server).collect()
 }
 
 fn faults(it: &Faults) -> Vec<String> {
@@ -90,6 +104,9 @@ fn faults(it: &Faults) -> Vec<String> {
             if names.is_empty() { String::new() } else { format!(" whose {} fits", names.join(" and ")) };
         format!("{} % of the requests{whose}", describe::rounded(share))
     };
+    if *it == Faults::default() {
+        return vec!["faults are switched off here".to_owned()];
+    }
     let delay = it.delay.as_ref();
     let delay = delay.map(|it| format!("fault: {} wait {}", of(&it.of), describe::duration(it.duration)));
     let abort = it.abort.as_ref().map(|it| format!("fault: {} get {}", of(&it.of), it.status));

@@ -24,6 +24,9 @@ pub(crate) struct Cases {
     /// Further arguments of the gateway.
     #[serde(default)]
     pub(crate) run: Vec<String>,
+    /// A Redis server: `ADDRESS:PORT[,password=WORD]`.
+    #[serde(default)]
+    pub(crate) redis: Option<String>,
     pub(crate) requests: Vec<Case>,
 }
 

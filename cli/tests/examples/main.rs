@@ -6,6 +6,7 @@ mod cases;
 mod client;
 mod compressed;
 mod proxied;
+mod redis;
 mod special;
 mod streams;
 #[path = "../support/mod.rs"]
@@ -13,6 +14,7 @@ mod support;
 
 use cases::{Case, Cases};
 use client::Client;
+use redis::Redis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use support::{Program, examples, free_offset};
@@ -26,6 +28,7 @@ async fn example(name: &str) {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     let cases = Cases::read(&folder.join("requests.yaml"));
     let mut backends = start_backends(&cases);
+    let _redis = cases.redis.as_deref().map(Redis::start);
     let ports: BTreeSet<_> = cases.requests.iter().map(Case::target).collect();
     let offset = free_offset(&ports.into_iter().collect::<Vec<_>>());
     let arguments: Vec<_> = cases.run.iter().map(String::as_str).collect();
@@ -93,6 +96,7 @@ examples! {
     compression: "compression",
     limits: "limits",
     external_auth: "external-auth",
+    rate_limits: "rate-limits",
     custom_domains: "custom-domains",
     client_certificates: "client-certificates",
     many_tenants: "many-tenants",

@@ -78,7 +78,46 @@ fn rates() -> impl Strategy<Value = RateLimits> {
         key,
         most_keys,
     });
-    (vec(rule, 0..3), any::<bool>()).prop_map(|(local, tells)| RateLimits { local, tells })
+    let rules = || vec(rule.clone(), 0..3);
+    (rules(), option::of(global(rules())), any::<bool>()).prop_map(|(local, global, tells)| RateLimits {
+        local,
+        global,
+        tells,
+    })
+}
+
+fn global(rules: impl Strategy<Value = Vec<RateRule>>) -> impl Strategy<Value = GlobalRates> {
+    let password = option::of(vec(any::<u8>(), 0..9).prop_map(Password::new));
+    let words = (option::of("[a-z]{0,5}"), password, option::of("[a-z]{1,5}"));
+    let tls = option::of("[a-z]{1,5}".prop_map(|name| {
+        Box::new(UpstreamTls {
+            origin: Origin::new("TrafficPolicy", "shop", "a"),
+            server_name: name,
+            subject_names: Vec::new(),
+            trust: Trust::System,
+            revocations: None,
+            certificate: None,
+        })
+    }));
+    let server = ("[a-z]{1,5}", any::<u16>(), any::<u16>(), words, tls).prop_map(
+        |(host, port, database, (username, password, fail), tls)| RateServer {
+            host,
+            port,
+            database,
+            key_prefix: "sluice".to_owned(),
+            username,
+            password,
+            tls,
+            fail,
+        },
+    );
+    let on_failure = prop_oneof![Just(OnRateFailure::Allow), Just(OnRateFailure::Deny)];
+    (rules, server, 1..1_000_u64, on_failure).prop_map(|(rules, server, ms, on_failure)| GlobalRates {
+        rules,
+        server,
+        timeout: Duration::from_millis(ms),
+        on_failure,
+    })
 }
 
 fn faults() -> impl Strategy<Value = Faults> {

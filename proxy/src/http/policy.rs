@@ -1,10 +1,10 @@
 //! What TrafficPolicies ask of a request before it is answered or forwarded, in the documented order: who may come in,
-//! how often, how large a head; then, where a request may have to wait, what an authoriser says, faults on purpose, and the
-//! rest of its body.
+//! how often, how large a head; then what it may have to wait for: a count for all data planes, what an authoriser says,
+//! faults on purpose, the rest of its body.
 
 use super::context::RequestContext;
 use super::request::Next;
-use super::{buffer, decompression, ext_auth, forwarded};
+use super::{buffer, decompression, ext_auth, faults, forwarded, global};
 use crate::listen::ConnInfo;
 use crate::policy::{Asking, BufferRoom, PolicyRuntime, Refused, whole_seconds};
 use crate::snapshot::Port;
@@ -16,7 +16,6 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use sluice_ir as ir;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Why a request goes no further; what its answer is to tell is noted in the context.
 pub(super) fn refusal(
@@ -30,9 +29,7 @@ pub(super) fn refusal(
         return Some(Next::Answer(Outcome::ClientDenied));
     }
     if let Some(rates) = &policy.rates {
-        let (path, method) = (header.uri.path(), header.method.as_str());
-        let asking = Asking { client: client(), headers: &header.headers, path, method };
-        match rates.check(&asking, context.started) {
+        match rates.check(&asking((port, connection), header), context.started) {
             Ok(told) => context.told = told,
             Err(refused) => return Some(too_often(refused)),
         }
@@ -44,7 +41,8 @@ pub(super) fn refusal(
     decompression::refusal(policy, header, context)
 }
 
-fn too_often(refused: Refused) -> Next {
+/// The answer to who comes too soon.
+pub(super) fn too_often(refused: Refused) -> Next {
     let mut fields = refused.told;
     fields.push((header::RETRY_AFTER, HeaderValue::from(whole_seconds(refused.retry_after).max(1))));
     let outcome = Outcome::RateLimited;
@@ -60,6 +58,16 @@ fn head_too_large(limits: &ir::RequestLimits, header: &RequestHeader) -> bool {
     limits.request_header_bytes.is_some_and(|limit| bytes() > limit as usize)
 }
 
+/// What of a request keys are made of.
+pub(super) fn asking<'a>((port, connection): (&Port, &ConnInfo), header: &'a RequestHeader) -> Asking<'a> {
+    Asking {
+        client: forwarded::client(header, connection.peer.ip(), port.gateway.settings.trusted_hops),
+        headers: &header.headers,
+        path: header.uri.path(),
+        method: header.method.as_str(),
+    }
+}
+
 /// Does what a request may have to wait for, in the documented order; `Some`: it goes no further. Dropping it does no
 /// harm.
 ///
@@ -70,29 +78,14 @@ pub(super) async fn wait(
     session: &mut Session,
     context: &mut RequestContext,
 ) -> Result<Option<Next>> {
+    if let Some(next) = global::ask(session.req_header(), context).await {
+        return Ok(Some(next));
+    }
     if let Some(next) = ext_auth::check(calls, session, context).await? {
         return Ok(Some(next));
     }
-    if let Some(refused) = faults(session.req_header(), context).await {
-        return Ok(Some(refused));
+    if let Some(next) = faults::inflict(session.req_header(), context).await {
+        return Ok(Some(next));
     }
     Ok(buffer::wait(room, session, context).await)
-}
-
-/// Delays and errors on purpose.
-async fn faults(header: &RequestHeader, context: &RequestContext) -> Option<Next> {
-    let faults = context.policy.as_ref()?.faults.as_ref()?;
-    if let Some(delay) = faults.delay(&header.headers) {
-        // A delay that outlasts the request's own time ends with it.
-        let end = context.timeouts().request.and_then(|timeout| context.started.checked_add(timeout));
-        let left = RequestContext::remaining(end, Instant::now());
-        tokio::time::sleep(left.map_or(delay, |left| delay.min(left))).await;
-    }
-    let abort = faults.abort(&header.headers)?;
-    Some(Next::Refuse {
-        outcome: Outcome::FaultAborted,
-        status: abort.status,
-        grpc_status: abort.grpc_status,
-        fields: Vec::new(),
-    })
 }

@@ -1,7 +1,10 @@
 //! Settings that are compiled already, by the policy that gives them: what inherits a setting shares its compiled form,
 //! and a setting that did not change keeps it, with whatever it has counted.
 
-use super::{Cache, Clients, Compression, Concurrency, Decompression, Faults, Hedging, LocalRates};
+use super::{
+    Cache, Clients, Compression, Concurrency, Decompression, Faults, GlobalRates, Hedging, LocalRates,
+    RateServers,
+};
 use ahash::AHashMap;
 use sluice_ir::{self as ir, Given, Origin};
 use std::sync::{Arc, Weak};
@@ -9,14 +12,32 @@ use std::sync::{Arc, Weak};
 /// Compiled settings of every kind that is shared.
 #[derive(Default)]
 pub(crate) struct Kept {
+    rate_servers: RateServers,
     pub(super) clients: KeptOf<ir::ClientRules, Clients>,
     pub(super) rates: KeptOf<ir::RateLimits, LocalRates>,
+    global: KeptOf<ir::RateLimits, GlobalRates>,
     pub(super) faults: KeptOf<ir::Faults, Faults>,
     pub(super) decompression: KeptOf<ir::Decompression, Decompression>,
     pub(super) cache: KeptOf<ir::Cache, Cache>,
     pub(super) compression: KeptOf<ir::Compression, Compression>,
     pub(super) hedging: KeptOf<ir::Hedging, Hedging>,
     pub(super) concurrency: KeptOf<ir::AdaptiveConcurrency, Concurrency>,
+}
+
+impl Kept {
+    pub(crate) fn new(rate_servers: RateServers) -> Self {
+        Self { rate_servers, ..Self::default() }
+    }
+
+    /// Limits that a server counts, if there are any.
+    pub(super) fn global(&mut self, given: &Arc<Given<ir::RateLimits>>) -> Option<Arc<GlobalRates>> {
+        let limits = given.value.global.as_ref()?;
+        let servers = &self.rate_servers;
+        let compile = |all: &ir::RateLimits, _: Option<&GlobalRates>| {
+            GlobalRates::compile(&given.policy, limits, all.tells, servers)
+        };
+        Some(self.global.get(given, compile))
+    }
 }
 
 /// Compiled settings of one kind. Holds none alive; what nobody uses any more is forgotten when the table has doubled.

@@ -1,5 +1,5 @@
-//! What TrafficPolicies ask for, compiled: one file a setting. Pure: no Pingora, no clock, no randomness but what is
-//! given.
+//! What TrafficPolicies ask for, compiled: one file a setting. No Pingora, no clock, no randomness but what is given; but
+//! for `global`, which asks a server, pure.
 //!
 //! [`PolicyRuntime`] is what holds for the requests of one rule at one listener, all levels laid over each other.
 //! Settings that several rules inherit are compiled once and shared (`kept`), so that what they count, they count
@@ -13,9 +13,12 @@ mod compression;
 mod concurrency;
 mod decompression;
 mod faults;
+mod global;
 mod hedging;
 mod kept;
 mod rates;
+mod servers;
+mod told;
 
 pub use buffer::{BUFFER_ROOM_BYTES, BufferRoom};
 pub(crate) use buffer::{Filling, NoRoom, Whole};
@@ -27,9 +30,12 @@ pub use concurrency::Limiter;
 pub(crate) use concurrency::{Admitted, Concurrency};
 pub(crate) use decompression::{Decompression, Plan};
 pub(crate) use faults::Faults;
+pub(crate) use global::{Answer, GlobalRates};
 pub(crate) use hedging::Hedging;
 pub(crate) use kept::Kept;
-pub(crate) use rates::{Asking, LocalRates, Refused, Told, whole_seconds};
+pub(crate) use rates::{Asking, LocalRates};
+pub(crate) use servers::RateServers;
+pub(crate) use told::{Refused, Told, whole_seconds};
 
 use crate::auth::Authorizer;
 use crate::snapshot::BackendRuntime;
@@ -42,6 +48,7 @@ pub struct PolicyRuntime {
     pub settings: ir::TrafficSettings,
     pub(crate) clients: Option<Arc<Clients>>,
     pub(crate) rates: Option<Arc<LocalRates>>,
+    pub(crate) global: Option<Arc<GlobalRates>>,
     pub(crate) faults: Option<Arc<Faults>>,
     pub(crate) decompression: Option<Arc<Decompression>>,
     pub(crate) cache: Option<Arc<Cache>>,
@@ -63,8 +70,17 @@ impl PolicyRuntime {
         Self {
             ext_auth: authorizer.map(|it| Arc::new(Authorizer::compile(it, backend))),
             clients: settings.clients.as_ref().map(|it| kept.clients.get(it, |it, _| Clients::compile(it))),
-            rates: settings.rate_limit.as_ref().map(|it| kept.rates.get(it, LocalRates::compile)),
-            faults: settings.faults.as_ref().map(|it| kept.faults.get(it, |it, _| Faults::compile(it))),
+            rates: settings
+                .rate_limit
+                .as_ref()
+                .filter(|it| !it.value.local.is_empty())
+                .map(|it| kept.rates.get(it, LocalRates::compile)),
+            global: settings.rate_limit.as_ref().and_then(|it| kept.global(it)),
+            faults: settings
+                .faults
+                .as_ref()
+                .filter(|it| it.value != ir::Faults::default())
+                .map(|it| kept.faults.get(it, |it, _| Faults::compile(it))),
             decompression: settings
                 .decompression
                 .as_ref()
@@ -85,7 +101,7 @@ impl PolicyRuntime {
 
     /// Whether a request may have to wait for it.
     pub(crate) fn waits(&self) -> bool {
-        self.faults.is_some() || self.ext_auth.is_some() || self.buffer().is_some()
+        self.global.is_some() || self.ext_auth.is_some() || self.faults.is_some() || self.buffer().is_some()
     }
 
     /// Bytes up to which bodies are read before an endpoint is chosen.

@@ -1,23 +1,18 @@
 //! How often requests may come, as this data plane counts them. The counting is `sluice-rate`'s; here requests become
-//! keys, and decisions the fields of answers.
+//! keys.
 
+use super::told::{Refused, Telling, Told};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sluice_ir::{self as ir, RateKey};
-use sluice_rate::{Decision, KeySeed, Limiter, Quota};
-use std::fmt::Write as _;
+use sluice_rate::{KeySeed, Limiter, Quota};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+use std::time::Instant;
 
 /// Compiled [`ir::RateLimits`].
 pub(crate) struct LocalRates {
     rules: Box<[Rule]>,
-    /// `None`: answers tell nothing.
-    policy: Option<HeaderValue>,
+    telling: Telling,
     seed: KeySeed,
     /// What times count from.
     epoch: Instant,
@@ -37,17 +32,6 @@ pub(crate) struct Asking<'a> {
     pub(crate) method: &'a str,
 }
 
-/// Fields that tell what is left.
-pub(crate) type Told = Vec<(HeaderName, HeaderValue)>;
-
-/// A request that comes too soon.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    /// When it may come again.
-    pub(crate) retry_after: Duration,
-    pub(crate) told: Told,
-}
-
 impl LocalRates {
     /// Rules that did not change go on counting where they were.
     pub(crate) fn compile(limits: &ir::RateLimits, before: Option<&Self>) -> Self {
@@ -61,14 +45,9 @@ impl LocalRates {
                 rule: rule.clone(),
             }
         };
-        let policies = limits
-            .local
-            .iter()
-            .map(|it| format!("\"{}\";q={};w={}", it.name, it.requests, whole_seconds(it.per)));
-        let policies: Vec<String> = policies.collect();
         Self {
             rules: limits.local.iter().map(rule).collect(),
-            policy: HeaderValue::try_from(policies.join(", ")).ok().filter(|_| limits.tells),
+            telling: Telling::new(&limits.local, limits.tells),
             seed: before.map(|it| it.seed.clone()).unwrap_or_default(),
             epoch: before.map_or_else(Instant::now, |it| it.epoch),
         }
@@ -79,17 +58,16 @@ impl LocalRates {
         // Never 0, so that a key that nobody has seen is in the past.
         let now = now.saturating_duration_since(self.epoch).as_nanos().saturating_add(1);
         let now = u64::try_from(now).unwrap_or(u64::MAX);
-        let mut told = String::new();
+        let mut words = String::new();
         for rule in &self.rules {
             let decision = rule.limiter.check(self.key(rule, asking), now);
-            if self.policy.is_some() {
-                tell(&mut told, &rule.rule.name, &decision);
-            }
+            self.telling.add(&mut words, &rule.rule.name, &decision);
             if !decision.is_allowed {
-                return Err(Refused { retry_after: decision.retry_after, told: self.fields(told) });
+                let told = self.telling.fields(words);
+                return Err(Refused { retry_after: decision.retry_after, told });
             }
         }
-        Ok(self.fields(told))
+        Ok(self.telling.fields(words))
     }
 
     fn key(&self, rule: &Rule, asking: &Asking<'_>) -> u64 {
@@ -107,13 +85,6 @@ impl LocalRates {
         }
         key.finish()
     }
-
-    fn fields(&self, told: String) -> Told {
-        match (&self.policy, HeaderValue::try_from(told)) {
-            (Some(policy), Ok(told)) => vec![(LIMIT, told), (POLICY, policy.clone())],
-            _ => Vec::new(),
-        }
-    }
 }
 
 /// A rule that counts all requests together needs one key.
@@ -121,30 +92,20 @@ fn keys(rule: &ir::RateRule) -> usize {
     if rule.key.is_empty() { 1 } else { rule.most_keys as usize }
 }
 
-fn header(part: &RateKey) -> Option<HeaderName> {
+/// The header that a part of a key means.
+pub(super) fn header(part: &RateKey) -> Option<HeaderName> {
     match part {
         RateKey::Header(name) => name.parse().ok(),
         RateKey::ClientAddress | RateKey::Path | RateKey::Method => None,
     }
 }
 
-/// `"name";r=3;t=7`: 3 left, all of them again in 7 s.
-fn tell(told: &mut String, name: &str, decision: &Decision) {
-    let gap = if told.is_empty() { "" } else { ", " };
-    let (remaining, reset) = (decision.remaining, whole_seconds(decision.reset));
-    // Writing to a String can't fail.
-    let _ = write!(told, "{gap}\"{name}\";r={remaining};t={reset}");
-}
-
-/// Rounded up: who waits so long is not too early.
-pub(crate) fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::super::told::{LIMIT, POLICY};
     use super::*;
+    use std::time::Duration;
 
     fn rule(name: &str, requests: u32, key: Vec<RateKey>) -> ir::RateRule {
         let per = Duration::from_secs(60);
@@ -163,8 +124,11 @@ mod tests {
     #[test]
     fn each_key_has_its_own_allowance_and_is_told_of_it() {
         let key = vec![RateKey::Header("x-key".to_owned()), RateKey::Path];
-        let limits =
-            ir::RateLimits { local: vec![rule("by-key", 2, key), rule("all", 4, vec![])], tells: true };
+        let limits = ir::RateLimits {
+            local: vec![rule("by-key", 2, key), rule("all", 4, vec![])],
+            global: None,
+            tells: true,
+        };
         let rates = LocalRates::compile(&limits, None);
         let now = Instant::now();
         let mut a = HeaderMap::new();
@@ -186,6 +150,7 @@ mod tests {
     fn a_rule_that_did_not_change_goes_on_counting() {
         let limits = |other| ir::RateLimits {
             local: vec![rule("kept", 1, vec![RateKey::ClientAddress]), rule("other", other, vec![])],
+            global: None,
             tells: false,
         };
         let none = HeaderMap::new();

@@ -12,7 +12,7 @@ use super::touched::{Touched, names, names_any, removed_and_changed_routes};
 use crate::acme::{self, ByGateway};
 use crate::hosts::HostTable;
 use crate::listen::Carried;
-use crate::policy::Kept;
+use crate::policy::{Kept, RateServers};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::NONE;
 use crate::tls::Certificates;
@@ -69,6 +69,8 @@ type Fresh = AHashMap<ir::RouteKey, Arc<RouteRuntime>>;
 impl Compiler {
     /// An empty configuration.
     pub fn new(plan: BindPlan, upstreams: Arc<Upstreams>, metrics: Arc<Metrics>) -> Self {
+        let rate_servers = RateServers::new(upstreams.resolver().clone());
+        metrics.set_rate_servers(&rate_servers);
         Self {
             plan,
             snapshot: ir::Snapshot::default(),
@@ -79,7 +81,7 @@ impl Compiler {
             streams: StreamTables::default(),
             ports: Ports::default(),
             challenges: ByGateway::new(),
-            policies: Mutex::default(),
+            policies: Mutex::new(Kept::new(rate_servers)),
             said_lost: AtomicBool::new(false),
             runtime: Arc::default(),
             hasher: RandomState::new(),

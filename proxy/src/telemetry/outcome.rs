@@ -73,6 +73,8 @@ outcomes! {
         "A TrafficPolicy does not let the client's address in.";
     RateLimited "rate_limited" Some(429), 8,
         "Requests come more often than a TrafficPolicy lets them.";
+    RateUncounted "rate_uncounted" Some(503), 14,
+        "The server of a TrafficPolicy's global rate limits gave no answer in time, and the policy says onFailure: Deny.";
     AuthDenied "auth_denied" None, 7,
         "An authoriser denied the request; the answer is the authoriser's.";
     AuthFailed "auth_failed" Some(503), 14,

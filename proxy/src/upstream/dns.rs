@@ -96,7 +96,7 @@ impl Resolver {
     }
 
     /// Asks once, for at most the pace's timeout.
-    pub(super) async fn resolve(&self, host: Arc<str>) -> Result<Answer, ResolveError> {
+    pub(crate) async fn resolve(&self, host: Arc<str>) -> Result<Answer, ResolveError> {
         if let Ok(address) = host.trim_matches(['[', ']']).parse() {
             return Ok(Answer { addresses: vec![address], ttl: self.pace.longest });
         }

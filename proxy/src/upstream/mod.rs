@@ -61,7 +61,8 @@ pub(crate) use calls::{Answer as CallAnswer, CallError};
 pub(crate) use connections::Peer;
 pub(crate) use hedge::{Course, Heat, HedgingConnector, Runner};
 pub(crate) use patient::connect_after;
-pub(crate) use tls::{TlsConnector, TlsStream};
+pub(crate) use random::below as random_below;
+pub(crate) use tls::{TlsConnector, TlsDial, TlsStream};
 pub(crate) use tunnel::open as open_tunnel;
 
 use socket::{keep_alive, kind_of, socket_option};

@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// A number in `0..bound`; 0 when `bound` is 0. Costs a few nanoseconds. The bias is below `bound / 2^64`.
-pub(super) fn below(bound: u64) -> u64 {
+pub(crate) fn below(bound: u64) -> u64 {
     let product = u128::from(next()) * u128::from(bound);
     u64::try_from(product >> 64).unwrap_or(0)
 }

@@ -76,6 +76,11 @@ impl Upstreams {
         })
     }
 
+    /// Who turns names into addresses.
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// Makes the pools those of `sets`. Endpoints that stay keep their load and health. New DNS names start to be
     /// asked for in the background, one task for each name however many sets use it; names that nobody uses stop.
     ///

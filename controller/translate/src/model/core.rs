@@ -24,10 +24,20 @@ const ON_DEMAND: &str = "on-demand";
 /// Annotation of a ServiceEntry: `"true"` lets its names lead to private addresses.
 const ALLOW_PRIVATE: &str = "sluice.dev/allow-private-addresses";
 
-/// Keys of Secrets that CertificateIssuers read, and those that DestinationRules may find a credential under besides
-/// those of `kubernetes.io/tls`.
-const OTHER_KEYS: [&str; 8] =
-    ["eab-key", "tsig-key", "webhook-header", "ca.crl", "cert", "key", "cacert", "crl"];
+/// Keys of Secrets that CertificateIssuers read, those that DestinationRules may find a credential under besides those of
+/// `kubernetes.io/tls`, and those that TrafficPolicies find one for Redis under.
+const OTHER_KEYS: [&str; 10] = [
+    "eab-key",
+    "tsig-key",
+    "webhook-header",
+    "ca.crl",
+    "cert",
+    "key",
+    "cacert",
+    "crl",
+    "username",
+    "password",
+];
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +99,7 @@ pub(crate) struct SecretModel {
     pub(crate) private_key: Option<Vec<u8>>,
     /// `ca.crt`.
     pub(crate) authorities: Option<Vec<u8>>,
-    /// What a CertificateIssuer or a DestinationRule may read.
+    /// What a CertificateIssuer, a DestinationRule or a TrafficPolicy may read.
     pub(crate) keys: BTreeMap<&'static str, Vec<u8>>,
     /// Whether it was made for an issuer's certificate.
     pub(crate) is_issued: bool,

@@ -2,7 +2,7 @@
 
 use super::{BackendReference, Meta};
 use crate::backend::Caller;
-use sluice_crds::{GATEWAY_API_GROUP, Kind, ObjectRef, TrafficTargetRef};
+use sluice_crds::{GATEWAY_API_GROUP, Kind, Name, ObjectRef, TrafficTargetRef};
 use sluice_ir::TrafficSettings;
 
 /// A TrafficPolicy.
@@ -14,6 +14,7 @@ pub(crate) struct TrafficModel {
     pub(crate) settings: TrafficSettings,
     /// Who is asked whether requests may go on.
     pub(crate) auth: Option<AuthReference>,
+    pub(crate) rate_server: RateServerSecrets,
     /// Why it can't be used.
     pub(crate) faults: Vec<TrafficFault>,
 }
@@ -33,6 +34,15 @@ pub(crate) struct TrafficTarget {
     pub(crate) name: String,
     /// The listener or rule that is meant alone.
     pub(crate) section: Option<String>,
+}
+
+/// Secrets of the policy's namespace that the server of global rate limits is reached with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RateServerSecrets {
+    /// User and password.
+    pub(crate) credentials: Option<Name>,
+    /// Authorities, certificate and key.
+    pub(crate) tls: Option<Name>,
 }
 
 /// A value that can't be used.

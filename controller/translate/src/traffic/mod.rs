@@ -1,11 +1,12 @@
-//! TrafficPolicy (GEP-713): what policies say (`read`) and name (`backend`), which of them counts for a target (here), and what each is told
-//! about itself (`status`).
+//! TrafficPolicy (GEP-713): what policies say (`read`) and name (`backend`), what their Secrets hold (`secrets`), which of
+//! them counts for a target (here), and what each is told about itself (`status`).
 //!
 //! The settings of a target travel with it: with a Gateway, listener, route or rule. Laying the levels over each other
 //! is the data plane's, so that a policy of a Gateway is one resource on the wire however many routes inherit it.
 
 mod backend;
 mod read;
+mod secrets;
 mod status;
 
 pub(crate) use backend::{backend_id, failure as backend_failure};
@@ -30,7 +31,7 @@ pub(crate) fn settings(
     let mut merged = TrafficSettings::default();
     for policy in taken {
         if first_conflict(&merged, &policy.settings).is_none() {
-            merged = merged.over(&backend::settings(view, policy));
+            merged = merged.over(&secrets::fill_in(view, policy, backend::settings(view, policy)));
         }
     }
     merged.boxed()

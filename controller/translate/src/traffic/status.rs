@@ -1,7 +1,7 @@
 //! What a TrafficPolicy is told: one entry for each target of ours (GEP-713 lets the target be the ancestor), with the
-//! conditions `Accepted` and, of a policy that names a backend, `ResolvedRefs`.
+//! conditions `Accepted` and, of a policy that names a backend or Secrets, `ResolvedRefs`.
 
-use super::{backend_failure, lost};
+use super::{backend_failure, lost, secrets};
 use crate::backend::RefFailure;
 use crate::model::{TrafficModel, TrafficTarget, kind_name};
 use crate::problem::{Problem, Problems, Severity};
@@ -48,6 +48,7 @@ pub(crate) fn compute(
     if policy.faults.is_empty() && policy.settings.given().is_empty() {
         problems.add(Severity::Warning, "spec", "the policy sets nothing", "add a setting");
     }
+    let references = references(view, policy, &mut problems);
     let mut ancestors: Vec<PolicyAncestorStatus> = Vec::new();
     for (index, (target, standing)) in policy.targets.iter().zip(standings).enumerate() {
         let field = format!("spec.targetRefs[{index}]");
@@ -67,12 +68,29 @@ pub(crate) fn compute(
         }
         ancestors.push(PolicyAncestorStatus {
             ancestor_ref: ancestor(policy, target),
-            conditions: conditions(policy, refused, failure.as_ref()),
+            conditions: conditions(policy, refused, failure.as_ref(), references.clone()),
             controller_name: view.controller_name(),
         });
     }
     let status = (!ancestors.is_empty()).then_some(PolicyStatus { ancestors });
     (status, problems.into_list())
+}
+
+/// The condition `ResolvedRefs` of a policy that names Secrets.
+fn references(view: &View<'_>, policy: &TrafficModel, problems: &mut Problems) -> Option<Condition> {
+    if !secrets::has_references(policy) {
+        return None;
+    }
+    let generation = policy.meta.generation;
+    Some(match secrets::unresolved(view, policy) {
+        None => Condition::yes("ResolvedRefs", "ResolvedRefs", generation),
+        Some(it) => {
+            let field = format!("spec.{}", it.field);
+            problems.error(field.clone(), it.message.clone(), it.next_step);
+            let message = format!("{field}: {}; every request meets onFailure", it.message);
+            Condition::no("ResolvedRefs", "InvalidSecretRef", message, generation)
+        }
+    })
 }
 
 fn judge(
@@ -142,19 +160,19 @@ fn conditions(
     policy: &TrafficModel,
     refused: Option<Refused>,
     failure: Option<&RefFailure>,
+    of_secrets: Option<Condition>,
 ) -> Vec<Condition> {
     let generation = policy.meta.generation;
-    let mut conditions = vec![accepted(policy, refused)];
-    if policy.auth.is_some() {
-        conditions.push(match failure {
-            None => Condition::yes("ResolvedRefs", "ResolvedRefs", generation),
-            Some(it) => {
-                let message = format!("{}; requests are refused", it.message);
-                Condition::no("ResolvedRefs", it.reason, message, generation)
-            }
-        });
-    }
-    conditions
+    let of_backend = policy.auth.as_ref().map(|_| match failure {
+        None => Condition::yes("ResolvedRefs", "ResolvedRefs", generation),
+        Some(it) => {
+            let message = format!("{}; requests are refused", it.message);
+            Condition::no("ResolvedRefs", it.reason, message, generation)
+        }
+    });
+    // There is one such condition: what refuses requests comes first.
+    let resolved = if failure.is_some() { of_backend } else { of_secrets.or(of_backend) };
+    std::iter::once(accepted(policy, refused)).chain(resolved).collect()
 }
 
 fn accepted(policy: &TrafficModel, refused: Option<Refused>) -> Condition {

@@ -3,6 +3,7 @@
 use super::names::{self, Kind, MetricInfo};
 use super::process::Process;
 use super::{State, StreamMetrics, histogram::Reading};
+use crate::policy::RateServers;
 use crate::upstream::{EndpointSnapshot, MirrorClient};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -34,6 +35,7 @@ impl Collector for View {
             self.0.cache.read().try_for_each(|(result, number)| series.int(&[result], number))
         })?;
         bodies(&self.0, &mut out)?;
+        rate_limits(&self.0, &mut out)?;
         events(&self.0, &mut out)?;
         config(&self.0, &mut out)?;
         access_log(&self.0, &mut out)?;
@@ -193,6 +195,25 @@ fn bodies(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
     out.family(&names::COMPRESSION_SKIPPED, |series| series.int(&[], state.bodies.skipped()))?;
     out.family(&names::UNPACKED, |series| {
         read.iter().try_for_each(|it| series.int(&[it.coding.token()], it.unpacked))
+    })
+}
+
+fn rate_limits(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    let servers = state.rate_servers.lock().clone();
+    let policies = servers.as_ref().map(RateServers::all_counts).unwrap_or_default();
+    out.family(&names::RATE_DECISIONS, |series| {
+        policies.iter().try_for_each(|(policy, counts)| {
+            counts.decisions().iter().try_for_each(|(result, number)| series.int(&[policy, result], *number))
+        })
+    })?;
+    out.family(&names::RATE_FAILURES, |series| {
+        policies.iter().try_for_each(|(policy, counts)| {
+            counts.failures().iter().try_for_each(|(reason, number)| series.int(&[policy, reason], *number))
+        })
+    })?;
+    out.family(&names::RATE_SERVERS, |series| {
+        let all = servers.as_ref().map(RateServers::all_servers).unwrap_or_default();
+        all.iter().try_for_each(|(server, is_up)| series.float(&[server], if *is_up { 1.0 } else { 0.0 }))
     })
 }
 

@@ -26,7 +26,7 @@ pub use stream::StreamMetrics;
 
 use super::access_log::{AccessLogCounts, AccessLogger};
 use super::stripe::StripedGauge;
-use crate::policy::{BufferRoom, Limiter};
+use crate::policy::{BufferRoom, Limiter, RateServers};
 use crate::upstream::{MirrorClient, Upstreams};
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
@@ -62,6 +62,7 @@ struct State {
     mirrors: Mutex<Option<MirrorClient>>,
     buffers: Mutex<Weak<BufferRoom>>,
     concurrency: concurrency::Limiters,
+    rate_servers: Mutex<Option<RateServers>>,
     panics: AtomicU64,
     bodies: BodyMetrics,
     cache: cache::CacheMetrics,
@@ -193,6 +194,11 @@ impl Metrics {
     /// Shows how the copies of this client ended, from now on.
     pub fn set_mirrors(&self, mirrors: &MirrorClient) {
         *self.state.mirrors.lock() = Some(mirrors.clone());
+    }
+
+    /// Shows these servers of global rate limits, and what became of requests that they were asked about, from now on.
+    pub(crate) fn set_rate_servers(&self, servers: &RateServers) {
+        *self.state.rate_servers.lock() = Some(servers.clone());
     }
 
     /// A request that a cache was asked for ended so.

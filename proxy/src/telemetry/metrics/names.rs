@@ -113,6 +113,14 @@ metrics! {
         "Requests that count against the adaptive limit now";
     CONCURRENCY_REFUSED: Counter "sluice_concurrency_refused_total" ["policy", "backend"]
         "Requests that the adaptive limit of the policy refused";
+    RATE_DECISIONS: Counter "sluice_rate_limit_global_requests_total" ["policy", "result"]
+        "Requests that global rate limits of a TrafficPolicy were asked about, by result: allowed or refused by the \
+         server's count; or, without an answer of it, failed_allowed or failed_denied as the policy's onFailure says";
+    RATE_FAILURES: Counter "sluice_rate_limit_failures_total" ["policy", "reason"]
+        "Requests without an answer of the server of global rate limits, by reason: down (no connection), overflow (too \
+         many wait), timeout, broken (the connection ended meanwhile), or error (the server's answer)";
+    RATE_SERVERS: Gauge "sluice_rate_limit_server_up" ["server"]
+        "1 while there is a connection to the server of global rate limits, named HOST:PORT/DATABASE; else 0";
     PANICS: Counter "sluice_panics_total" []
         "Faults of ours that ended a request or connection; always worth a report";
     CONFIG_APPLIES: Counter "sluice_config_applies_total" ["result"]

@@ -12,6 +12,7 @@
 mod anyone;
 mod config;
 mod connector;
+mod dial;
 mod dialer;
 mod http2;
 mod names;
@@ -19,6 +20,7 @@ mod stream;
 
 pub use config::ClientError;
 pub(crate) use connector::TlsConnector;
+pub(crate) use dial::TlsDial;
 pub(super) use dialer::Dialer;
 pub(crate) use dialer::{DialError, TlsStream};
 pub(super) use http2::{Http2, in_http2};

@@ -15,8 +15,15 @@ const DEFAULT_GRPC_STATUS: u8 = 14;
 
 /// Reads `faults`.
 pub(super) fn read(spec: &FaultsSpec, values: &mut Values) -> Faults {
-    if spec.delay.is_none() && spec.abort.is_none() {
-        values.fault("faults", "says neither delay nor abort", "add one of them, or remove faults");
+    let is_off = spec.disabled == Some(true);
+    let is_empty = spec.delay.is_none() && spec.abort.is_none();
+    if is_off && !is_empty {
+        let next_step = "remove disabled, or remove delay and abort";
+        values.fault("faults.disabled", "faults are set and switched off at the same time", next_step);
+    }
+    if !is_off && is_empty {
+        let next_step = "add one of them; disabled: true switches off the faults of less specific policies";
+        values.fault("faults", "says neither delay nor abort", next_step);
     }
     let delay = spec.delay.as_ref().map(|it| {
         let duration = values.duration("faults.delay.duration", Some(&it.duration)).unwrap_or(LONGEST);

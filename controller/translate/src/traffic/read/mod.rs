@@ -5,6 +5,7 @@ mod cache;
 mod content;
 mod ext_auth;
 mod faults;
+mod global;
 mod rate;
 mod resilience;
 mod values;
@@ -35,7 +36,7 @@ pub(crate) fn read(it: &TrafficPolicy) -> TrafficModel {
     let mut settings = TrafficSettings {
         clients: given(&policy, spec.clients.as_ref().map(|it| access::clients(it, &mut values))),
         limits: given(&policy, spec.limits.as_ref().map(|it| access::limits(it, &mut values))),
-        rate_limit: given(&policy, spec.rate_limit.as_ref().map(|it| rate::limits(it, &mut values))),
+        rate_limit: given(&policy, spec.rate_limit.as_ref().map(|it| rate::limits(it, &policy, &mut values))),
         timeouts: given(&policy, spec.timeouts.as_ref().map(|it| access::timeouts(it, &mut values))),
         faults: given(&policy, spec.faults.as_ref().map(|it| faults::read(it, &mut values))),
         decompression: given(
@@ -65,7 +66,9 @@ pub(crate) fn read(it: &TrafficPolicy) -> TrafficModel {
             ..TrafficSettings::default()
         };
     }
+    let redis = spec.rate_limit.as_ref().and_then(|it| it.global.as_ref()).map(|it| &it.redis);
     TrafficModel {
+        rate_server: redis.map(global::secrets).unwrap_or_default(),
         targets: spec.target_refs.iter().map(|it| TrafficTarget::read(it, &reference.namespace)).collect(),
         settings,
         auth: auth_reference.flatten(),
