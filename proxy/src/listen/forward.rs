@@ -5,6 +5,7 @@
 
 use super::connection::Port;
 use super::head::{self, HeadEnd, Refusal};
+use super::stream::Chosen;
 use super::{PortConfig, answer, peek};
 use crate::telemetry::Outcome;
 use std::io;
