@@ -27,6 +27,8 @@ const FIRST_LIMIT: u32 = 20;
 const SOON: Duration = Duration::from_secs(1);
 /// Measurements are at least so many times without load apart, so that they cost slow backends nothing either.
 const REST: f64 = 100.0;
+/// The same while each finds another time.
+const SHORT_REST: f64 = 10.0;
 
 /// What was seen since the last judgement.
 #[derive(Clone, Copy, Debug)]
@@ -146,8 +148,8 @@ impl Law {
         let is_other = self.base_us.is_none_or(|base| took_us < 0.8 * base);
         self.probing = false;
         self.base_us = Some(took_us);
-        let usual = if is_other { SOON } else { jittered(self.probe_interval) };
-        let rest = Duration::try_from_secs_f64(REST * took_us / 1e6).unwrap_or(Duration::from_secs(3600));
+        let (usual, rest) = if is_other { (SOON, SHORT_REST) } else { (jittered(self.probe_interval), REST) };
+        let rest = Duration::try_from_secs_f64(rest * took_us / 1e6).unwrap_or(Duration::from_secs(3600));
         self.next_probe = now + usual.max(rest);
     }
 }
