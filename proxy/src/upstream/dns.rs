@@ -158,7 +158,11 @@ impl History {
                 self.negatives = self.negatives.saturating_add(1);
                 tracing::warn!(host, "the name has no addresses");
                 let addresses = (self.negatives >= GONE_AFTER).then(Vec::new);
-                let wait = ttl.unwrap_or(pace.shortest).clamp(pace.shortest, pace.longest_retry);
+                // A server that does not say how long is asked as one that does not answer.
+                let wait = match ttl {
+                    Some(ttl) => ttl.clamp(pace.shortest, pace.longest_retry),
+                    None => backoff(pace, self.negatives),
+                };
                 Step { addresses, wait }
             }
             Err(ResolveError::Failed(error)) => {

@@ -57,6 +57,14 @@ fn failures_are_retried_ever_later_but_never_later_than_the_limit() {
     assert!(backoff(&pace, u32::MAX) <= pace.longest_retry);
 }
 
+#[test]
+fn a_name_that_is_absent_for_an_unknown_time_is_asked_for_ever_less_often() {
+    let (pace, mut history) = (Pace::default(), History::default());
+    let gone = || Err(ResolveError::NoSuchName { ttl: None });
+    let waits: Vec<_> = (0..8).map(|_| history.step(&pace, gone(), "a").wait).collect();
+    assert!(waits[0] <= pace.shortest && waits[7] >= pace.longest_retry / 2, "{waits:?}");
+}
+
 #[tokio::test]
 async fn an_address_is_never_asked_for() {
     let resolver = Resolver::new(|_| async { panic!("asked") }, Pace::default());
