@@ -469,12 +469,6 @@ fn trust() -> Vec<Slot> {
     let of = |kind: &str, name: &str| json!({"hostname": "cart.test", "caCertificateRefs": [{"group": "", "kind": kind, "name": name}]});
     let system = json!({"hostname": "cart.test", "wellKnownCACertificates": "System",
                         "subjectAltNames": [{"type": "URI", "uri": "spiffe://test/cart"}]});
-    let ext_auth = |protocol: &str, namespace: &str| {
-        let backend = json!({"name": "cart", "namespace": namespace, "port": 80});
-        json!({"extAuth": {"protocol": protocol, "backendRef": backend}})
-    };
-    let asks_host = json!({"extAuth": {"protocol": "HTTP", "backendRef":
-        {"group": "networking.istio.io", "kind": "Hostname", "name": "api.test", "port": 80}}});
     let mut aged = policy("cart", json!("http"), system.clone());
     aged["metadata"] = json!({"creationTimestamp": "2021-01-01T00:00:00Z", "generation": 3});
     let unknown = json!({"hostname": "*.test", "wellKnownCACertificates": "Ours"});
@@ -561,6 +555,12 @@ fn traffic() -> Vec<Slot> {
     let limits = |bytes: u32| json!({"limits": {"requestBodyBytes": bytes}});
     let resilience =
         json!({"buffer": {"maxBytes": 10}, "concurrency": {"minRequests": 3}, "hedging": {"delay": "5ms"}});
+    let ext_auth = |protocol: &str, namespace: &str| {
+        let backend = json!({"name": "cart", "namespace": namespace, "port": 80});
+        json!({"extAuth": {"protocol": protocol, "backendRef": backend}})
+    };
+    let asks_host = json!({"extAuth": {"protocol": "HTTP", "backendRef":
+        {"group": "networking.istio.io", "kind": "Hostname", "name": "api.test", "port": 80}}});
     let clients = json!({"clients": {"allow": ["10.0.0.0/8"]}, "timeouts": {"request": "1s"}});
     let bad = json!({"clients": {"deny": ["somebody"]}});
     let whole = |kind: &str, name: &str| target(kind, name, Value::Null);
