@@ -381,6 +381,12 @@ fn others() -> Vec<Slot> {
     };
     let (first, second) = (pair(), pair());
     let secret = |chain: &str, key: &str| json!({"type": "kubernetes.io/tls", "stringData": {"tls.crt": chain, "tls.key": key}});
+    // A password beside a certificate.
+    let opens = |chain: &str, key: &str, password: &str| {
+        let mut it = secret(chain, key);
+        it["stringData"]["password"] = json!(password);
+        it
+    };
     vec![
         slot(
             "v1",
@@ -392,9 +398,21 @@ fn others() -> Vec<Slot> {
                 secret(&second.0, &second.1),
                 secret(&first.0, &second.1),
                 secret("a", "b"),
+                opens(&first.0, &first.1, "one"),
             ],
         ),
-        slot("v1", "Secret", "shop", "web", vec![secret(&first.0, &first.1)]),
+        slot(
+            "v1",
+            "Secret",
+            "shop",
+            "web",
+            vec![
+                secret(&first.0, &first.1),
+                opens(&first.0, &first.1, "one"),
+                opens(&first.0, &first.1, "two"),
+                opens("a", "b", "one"),
+            ],
+        ),
         slot(
             GATEWAY_API,
             "ReferenceGrant",
@@ -561,6 +579,9 @@ fn traffic() -> Vec<Slot> {
     };
     let asks_host = json!({"extAuth": {"protocol": "HTTP", "backendRef":
         {"group": "networking.istio.io", "kind": "Hostname", "name": "api.test", "port": 80}}});
+    let counted = json!({"rateLimit": {"global": {
+        "redis": {"address": "redis.test:6379", "credentialsRef": {"name": "web"}, "tls": {"secretRef": {"name": "web"}}},
+        "rules": [{"requests": 1}]}}});
     let clients = json!({"clients": {"allow": ["10.0.0.0/8"]}, "timeouts": {"request": "1s"}});
     let bad = json!({"clients": {"deny": ["somebody"]}});
     let whole = |kind: &str, name: &str| target(kind, name, Value::Null);
@@ -576,6 +597,8 @@ fn traffic() -> Vec<Slot> {
         policy(json!([whole("HTTPRoute", "r"), whole("ListenerSet", "s")]), ext_auth("GRPC", "shop")),
         policy(json!([whole("GRPCRoute", "g"), whole("HTTPRoute", "r")]), asks_host),
         policy(json!([whole("HTTPRoute", "r")]), json!({"extAuth": {"disabled": true}})),
+        policy(json!([whole("HTTPRoute", "r"), whole("ListenerSet", "s")]), counted.clone()),
+        policy(json!([whole("HTTPRoute", "r")]), json!({"rateLimit": {"disabled": true}})),
     ];
     let in_edge = vec![
         policy(json!([whole("Gateway", "a"), whole("Gateway", "b")]), limits(3)),
@@ -589,6 +612,7 @@ fn traffic() -> Vec<Slot> {
             ext_auth("HTTP", "other"),
         ),
         policy(json!([whole("Gateway", "a")]), ext_auth("GRPC", "shop")),
+        policy(json!([whole("Gateway", "a"), target("Gateway", "b", json!("http"))]), counted),
     ];
     let api = "sluice.dev/v1alpha1";
     vec![
