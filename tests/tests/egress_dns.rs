@@ -74,9 +74,9 @@ struct Server {
 }
 
 impl Server {
-    fn start(folder: &Path) -> Self {
+    fn start(folder: &Path, says: &str) -> Self {
         let folder = folder.to_owned();
-        std::fs::write(folder.join("hosts"), "").unwrap();
+        std::fs::write(folder.join("hosts"), says).unwrap();
         let hosts = folder.join("hosts");
         let process = Command::new("dnsmasq")
             .args([
@@ -201,8 +201,8 @@ async fn within_a_network_of_its_own() {
         Target::start("203.0.113.8:8000").await,
         Target::start("10.0.0.66:8000").await,
     );
-    let mut server = Server::start(folder.path());
-    server.say("203.0.113.7 one.example.com\n10.0.0.66 inside.example.com\n203.0.113.7 turn.example.org\n203.0.113.8 turn.example.org\n");
+    let others = "10.0.0.66 inside.example.com\n203.0.113.7 turn.example.org\n203.0.113.8 turn.example.org\n";
+    let mut server = Server::start(folder.path(), &format!("203.0.113.7 one.example.com\n{others}"));
     let manifests = folder.path().join("manifests");
     std::fs::create_dir(&manifests).unwrap();
     std::fs::write(manifests.join("egress.yaml"), MANIFESTS).unwrap();
@@ -212,7 +212,7 @@ async fn within_a_network_of_its_own() {
 
     eventually("the server answers", || async { get(proxy, "one.example.com").await.0 == 200 }).await;
     // Many ask, one question.
-    server.say("203.0.113.7 one.example.com two.example.com\n10.0.0.66 inside.example.com\n203.0.113.7 turn.example.org\n203.0.113.8 turn.example.org\n");
+    server.say(&format!("203.0.113.7 one.example.com two.example.com\n{others}"));
     eventually("the server knows two", || async { get(proxy, "two.example.com").await.0 == 200 }).await;
     let asked = server.asked("two.example.com");
     let many = (0..50).map(|_| tokio::spawn(get(proxy, "two.example.com")));
