@@ -10,6 +10,9 @@ const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheSpec {
+    /// `true`, alone: what less specific policies say of this does not hold here. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
     /// Bytes that are kept by each data plane, with those that are being received. Default: 67108864 (64 MiB).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 65_536, max = 1_099_511_627_776_i64))]

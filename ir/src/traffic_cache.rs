@@ -7,7 +7,7 @@ use std::time::Duration;
 /// What is kept, as far as answers allow it themselves (RFC 9111).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cache {
-    /// Bytes that are kept by each data plane, with those that are being received.
+    /// Bytes that are kept by each data plane, with those that are being received; 0: nothing is kept.
     pub most_bytes: u64,
     /// Bytes of one answer; larger ones are not kept.
     pub most_object_bytes: u64,

@@ -37,7 +37,7 @@ pub struct CodingLevel {
 /// How answers are compressed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compression {
-    /// Preferred first; at least one, each coding once.
+    /// Preferred first, each coding once; none: nothing is compressed.
     pub codings: Vec<CodingLevel>,
     /// Media types in lower case: `application/json`, or `text/*`.
     pub types: Vec<String>,
@@ -53,7 +53,7 @@ pub struct Compression {
 /// How request bodies are unpacked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decompression {
-    /// At least one, each once.
+    /// Each once; none: nothing is unpacked.
     pub codings: Vec<Coding>,
     /// Most bytes of an unpacked body; 413 above.
     pub most_bytes: u64,

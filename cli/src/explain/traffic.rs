@@ -114,6 +114,9 @@ fn faults(it: &Faults) -> Vec<String> {
 }
 
 fn decompression(it: &Decompression) -> Vec<String> {
+    if it.codings.is_empty() {
+        return vec!["request bodies go on as they are".to_owned()];
+    }
     let (bytes, ratio) = (it.most_bytes, it.most_ratio);
     let others = if it.refuses_others { "others get 415" } else { "others are forwarded" };
     vec![format!(
@@ -123,6 +126,9 @@ fn decompression(it: &Decompression) -> Vec<String> {
 }
 
 fn cache(it: &Cache) -> Vec<String> {
+    if it.most_bytes == 0 {
+        return vec!["no answers are kept".to_owned()];
+    }
     let (bytes, object) = (it.most_bytes, it.most_object_bytes);
     let default = it.default_ttl.map(|ttl| format!(", {} where they do not say", describe::duration(ttl)));
     vec![format!(
@@ -132,6 +138,9 @@ fn cache(it: &Cache) -> Vec<String> {
 }
 
 fn compression(it: &Compression) -> Vec<String> {
+    if it.codings.is_empty() {
+        return vec!["answers are not compressed".to_owned()];
+    }
     let codings = tokens(it.codings.iter().map(|it| it.coding));
     let below = match it.exempt_paths.is_empty() {
         true => String::new(),

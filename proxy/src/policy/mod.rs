@@ -84,11 +84,17 @@ impl PolicyRuntime {
             decompression: settings
                 .decompression
                 .as_ref()
+                .filter(|it| !it.value.codings.is_empty())
                 .map(|it| kept.decompression.get(it, Decompression::compile)),
-            cache: settings.cache.as_ref().map(|it| kept.cache.get(it, |it, _| Cache::compile(it))),
+            cache: settings
+                .cache
+                .as_ref()
+                .filter(|it| it.value.most_bytes > 0)
+                .map(|it| kept.cache.get(it, |it, _| Cache::compile(it))),
             compression: settings
                 .compression
                 .as_ref()
+                .filter(|it| !it.value.codings.is_empty())
                 .map(|it| kept.compression.get(it, Compression::compile)),
             concurrency: settings
                 .concurrency

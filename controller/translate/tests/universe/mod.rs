@@ -573,6 +573,7 @@ fn traffic() -> Vec<Slot> {
     let limits = |bytes: u32| json!({"limits": {"requestBodyBytes": bytes}});
     let resilience =
         json!({"buffer": {"maxBytes": 10}, "concurrency": {"minRequests": 3}, "hedging": {"delay": "5ms"}});
+    let bodies = json!({"compression": {"exemptPaths": ["/a"]}, "decompression": {"maxRatio": 7}, "cache": {"defaultTtl": "5s"}});
     let ext_auth = |protocol: &str, namespace: &str| {
         let backend = json!({"name": "cart", "namespace": namespace, "port": 80});
         json!({"extAuth": {"protocol": protocol, "backendRef": backend}})
@@ -596,6 +597,7 @@ fn traffic() -> Vec<Slot> {
         aged,
         policy(json!([whole("HTTPRoute", "r"), whole("ListenerSet", "s")]), ext_auth("GRPC", "shop")),
         policy(json!([whole("GRPCRoute", "g"), whole("HTTPRoute", "r")]), asks_host),
+        policy(json!([whole("HTTPRoute", "r"), whole("ListenerSet", "s")]), bodies),
         policy(json!([whole("HTTPRoute", "r")]), json!({"extAuth": {"disabled": true}})),
         policy(json!([whole("HTTPRoute", "r"), whole("ListenerSet", "s")]), counted.clone()),
         policy(json!([whole("HTTPRoute", "r")]), json!({"rateLimit": {"disabled": true}})),

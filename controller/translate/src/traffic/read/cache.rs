@@ -13,6 +13,11 @@ const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 /// Reads `cache`.
 pub(super) fn read(spec: &CacheSpec, values: &mut Values) -> Cache {
+    if spec.disabled == Some(true) {
+        let alone = *spec == CacheSpec { disabled: Some(true), ..CacheSpec::default() };
+        values.alone("cache.disabled", alone);
+        return Cache { most_bytes: 0, most_object_bytes: 0, default_ttl: None, tells: false };
+    }
     let most_bytes =
         values.number("cache.maxBytes", spec.max_bytes, (65_536, 1_099_511_627_776)).unwrap_or(DEFAULT_BYTES);
     let most_object_bytes = values.number("cache.maxObjectBytes", spec.max_object_bytes, (1, 1_073_741_824));

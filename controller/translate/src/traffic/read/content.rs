@@ -35,6 +35,17 @@ const MOST_ENTRIES: usize = 64;
 
 /// Reads `compression`.
 pub(super) fn compression(spec: &CompressionSpec, values: &mut Values) -> Compression {
+    if spec.disabled == Some(true) {
+        let alone = *spec == CompressionSpec { disabled: Some(true), ..CompressionSpec::default() };
+        values.alone("compression.disabled", alone);
+        return Compression {
+            codings: Vec::new(),
+            types: Vec::new(),
+            least_bytes: 0,
+            exempt_paths: Vec::new(),
+            most_at_once: 0,
+        };
+    }
     let codings = match &spec.algorithms {
         None => ALL.iter().map(|it| CodingLevel { coding: *it, level: default_level(*it) }).collect(),
         Some(list) => {
@@ -84,6 +95,17 @@ pub(super) fn compression(spec: &CompressionSpec, values: &mut Values) -> Compre
 
 /// Reads `decompression`.
 pub(super) fn decompression(spec: &DecompressionSpec, values: &mut Values) -> Decompression {
+    if spec.disabled == Some(true) {
+        let alone = *spec == DecompressionSpec { disabled: Some(true), ..DecompressionSpec::default() };
+        values.alone("decompression.disabled", alone);
+        return Decompression {
+            codings: Vec::new(),
+            most_bytes: 0,
+            most_ratio: 0,
+            refuses_others: false,
+            most_at_once: 0,
+        };
+    }
     let codings = match &spec.algorithms {
         None => ALL.to_vec(),
         Some(list) => list.iter().map(|it| coding(*it)).collect(),

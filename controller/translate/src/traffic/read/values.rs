@@ -25,6 +25,13 @@ impl Values {
         });
     }
 
+    /// Notes a fault when a setting that is switched off says more.
+    pub(super) fn alone(&mut self, field: &str, is_alone: bool) {
+        if !is_alone {
+            self.fault(field, "stands beside other fields", "remove them, or disabled");
+        }
+    }
+
     /// A whole number within `low` to `high`.
     pub(super) fn number<T: TryFrom<i64>>(
         &mut self,
