@@ -347,6 +347,43 @@ spec:
   compression: {types: [text/*], exemptPaths: [/account]}
 ";
 
+/// The server that counts, what happens without it, and what is switched off. A password shows nowhere.
+#[test]
+fn global_limits_are_told_with_who_counts_them() {
+    let policy = |name: &str, target: &str, settings: &str| {
+        format!(
+            "---\napiVersion: sluice.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {{name: {name}}}\nspec:\n  \
+             targetRefs: [{target}]\n{settings}"
+        )
+    };
+    let limits = "  rateLimit:\n    global:\n      onFailure: Deny\n      \
+                  redis: {address: \"[2001:db8::7]:6379\", credentialsRef: {name: redis}}\n      \
+                  rules: [{name: all, requests: 3}]\n  faults: {abort: {status: 500}}\n";
+    let secret =
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {name: redis}\nstringData: {password: open-sesame}\n";
+    let off = "  rateLimit: {disabled: true}\n  faults: {disabled: true}\n";
+    let of_gateway = policy("all", "{kind: Gateway, name: web}", limits);
+    let of_rule = policy("free", "{kind: HTTPRoute, name: shop, sectionName: cart}", off);
+    let told = |policies: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("all.yaml"), MANIFESTS).unwrap();
+        fs::write(folder.path().join("policies.yaml"), policies.concat()).unwrap();
+        let (project, _) = Project::load(folder.path(), "default").unwrap();
+        let headers = ["x-version: 2".to_owned()];
+        let asked = Asked::new("GET", "http://a.shop.test/cart", &headers).unwrap();
+        explain(&project, &asked).to_text()
+    };
+    let rule = "global rate limit \"all\": 3 requests in 1s in all, 3 at once; others get 429 (counted by [2001:db8::7]:6379";
+    let text = told(&[&of_gateway, secret]);
+    assert!(text.contains(&format!("{rule}; 503 when it gives no answer)")), "{text}");
+    assert!(!text.contains("sesame"), "{text}");
+    let text = told(&[&of_gateway]);
+    assert!(text.contains("it can't be used (Secret \"default/redis\" not found): all get 503"), "{text}");
+    let text = told(&[&of_gateway, secret, &of_rule]);
+    assert!(text.contains("rate limits are switched off here (TrafficPolicy default/free)"), "{text}");
+    assert!(text.contains("faults are switched off here") && !text.contains("counted by"), "{text}");
+}
+
 #[test]
 fn each_setting_of_a_policy_is_told_with_its_policy_and_place() {
     let folder = tempfile::tempdir().unwrap();
