@@ -37,6 +37,9 @@ pub struct ConcurrencySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = DURATION))]
     pub probe_interval: Option<String>,
+    /// Switches off the limit of less specific policies; stands alone. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
 }
 
 /// A further try at another endpoint while one is slow; the first good answer is used, the others are dropped. Only for
@@ -44,9 +47,10 @@ pub struct ConcurrencySpec {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HedgingSpec {
-    /// How long an answer is waited for before a further try starts: 1ms to 60s.
+    /// How long an answer is waited for before a further try starts: 1ms to 60s. Needed unless `disabled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = DURATION))]
-    pub delay: String,
+    pub delay: Option<String>,
     /// Further tries of one request, each after another delay. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3))]
@@ -59,6 +63,9 @@ pub struct HedgingSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub methods: Vec<HedgingMethod>,
+    /// Switches off the hedging of less specific policies; stands alone. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
 }
 
 /// A method that may be sent twice.

@@ -16,7 +16,7 @@ pub struct RequestBuffer {
 pub struct AdaptiveConcurrency {
     /// The least limit, at least 1.
     pub min_requests: u32,
-    /// The largest limit, at least `min_requests`.
+    /// The largest limit, at least `min_requests`. 0: there is none at all.
     pub max_requests: u32,
     /// By how many percent of the time without load answers may be slower before the limit falls; 5 to 400.
     pub latency_increase_percent: u32,
@@ -31,7 +31,7 @@ pub struct Hedging {
     /// How long an answer is waited for before a further try starts; 1 ms to 60 s.
     #[serde(with = "duration::ms")]
     pub delay: Duration,
-    /// Further tries of one request, 1 to 3.
+    /// Further tries of one request, at most 3. 0: there are none.
     pub extra_tries: u32,
     /// Further tries in percent of the requests that may have them, 1 to 100.
     pub percent: u32,

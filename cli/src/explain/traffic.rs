@@ -168,6 +168,9 @@ fn buffer(it: &RequestBuffer) -> Vec<String> {
 }
 
 fn concurrency(it: &AdaptiveConcurrency) -> Vec<String> {
+    if it.max_requests == 0 {
+        return vec!["no adaptive limit".to_owned()];
+    }
     let AdaptiveConcurrency { min_requests, max_requests, latency_increase_percent, .. } = it;
     vec![format!(
         "at most {min_requests} to {max_requests} requests at one time, as many as make answers {latency_increase_percent} % \
@@ -176,6 +179,9 @@ fn concurrency(it: &AdaptiveConcurrency) -> Vec<String> {
 }
 
 fn hedging(it: &Hedging) -> Vec<String> {
+    if it.extra_tries == 0 {
+        return vec!["no further tries beside slow ones".to_owned()];
+    }
     let methods = if it.methods.is_empty() { "idempotent".to_owned() } else { it.methods.join(", ") };
     vec![format!(
         "{methods} requests without an answer after {} have up to {} further tries, {} % of the requests at most",

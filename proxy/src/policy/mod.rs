@@ -99,8 +99,13 @@ impl PolicyRuntime {
             concurrency: settings
                 .concurrency
                 .as_ref()
+                .filter(|it| it.value.max_requests > 0)
                 .map(|it| kept.concurrency.get(it, |it, _| Concurrency::compile(it))),
-            hedging: settings.hedging.as_ref().map(|it| kept.hedging.get(it, Hedging::compile)),
+            hedging: settings
+                .hedging
+                .as_ref()
+                .filter(|it| it.value.extra_tries > 0)
+                .map(|it| kept.hedging.get(it, Hedging::compile)),
             settings,
         }
     }

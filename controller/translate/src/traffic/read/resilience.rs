@@ -35,6 +35,16 @@ pub(super) fn buffer(spec: &BufferSpec, values: &mut Values) -> RequestBuffer {
 
 /// Reads `concurrency`.
 pub(super) fn concurrency(spec: &ConcurrencySpec, values: &mut Values) -> AdaptiveConcurrency {
+    if spec.disabled == Some(true) {
+        let alone = ConcurrencySpec { disabled: spec.disabled, ..ConcurrencySpec::default() };
+        values.alone("concurrency.disabled", *spec == alone);
+        return AdaptiveConcurrency {
+            min_requests: 0,
+            max_requests: 0,
+            latency_increase_percent: DEFAULT_INCREASE_PERCENT,
+            probe_interval: PROBES[1],
+        };
+    }
     let min_requests =
         values.number("concurrency.minRequests", spec.min_requests, LIMITS).unwrap_or(DEFAULT_LEAST);
     let max_requests = values.number("concurrency.maxRequests", spec.max_requests, LIMITS);
@@ -60,7 +70,16 @@ pub(super) fn concurrency(spec: &ConcurrencySpec, values: &mut Values) -> Adapti
 
 /// Reads `hedging`.
 pub(super) fn hedging(spec: &HedgingSpec, values: &mut Values) -> Hedging {
-    let delay = values.duration("hedging.delay", Some(&spec.delay)).unwrap_or(LONGEST_DELAY);
+    if spec.disabled == Some(true) {
+        let alone = HedgingSpec { disabled: spec.disabled, ..HedgingSpec::default() };
+        values.alone("hedging.disabled", *spec == alone);
+        let delay = LONGEST_DELAY;
+        return Hedging { delay, extra_tries: 0, percent: 0, methods: Vec::new() };
+    }
+    if spec.delay.is_none() {
+        values.fault("hedging.delay", "is missing", "say how long an answer is waited for, as in 50ms");
+    }
+    let delay = values.duration("hedging.delay", spec.delay.as_ref()).unwrap_or(LONGEST_DELAY);
     if delay.is_zero() || delay > LONGEST_DELAY {
         values.fault("hedging.delay", "is out of range", "use 1ms to 60s");
     }
