@@ -226,7 +226,7 @@ fn result(session: &Session) -> CacheResult {
 
 /// Tells the client how the cache took part (RFC 9211), and forgets what an unsafe request has changed (RFC 9111 §4.4).
 pub(super) fn head(session: &Session, header: &mut ResponseHeader, context: &RequestContext) -> Result<()> {
-    let Some(cache) = policy(context) else { return Ok(()) };
+    let Some(cache) = policy(context).filter(|_| !context.grpc && !context.upgraded) else { return Ok(()) };
     let is_done = header.status.is_success() || header.status.is_redirection();
     if is_done && !session.req_header().method.is_safe() {
         let name: Name = key(session, context)?.primary_bin();
