@@ -178,17 +178,24 @@ fn objects(project: &Project) -> Vec<ObjectReport> {
                 let mut words = format!("{}={:?}", condition.r#type, condition.status);
                 let holds = condition.status == sluice_translate::ConditionStatus::True;
                 // A condition that names a fault when it holds, or one that does not hold.
-                let is_fault = holds
-                    != !matches!(
-                        condition.r#type,
-                        "Conflicted" | "PartiallyInvalid" | "OverlappingTLSConfig"
-                    );
+                let kind = condition.r#type.strip_prefix("sluice.dev/").unwrap_or(condition.r#type);
+                let is_fault =
+                    holds != !matches!(kind, "Conflicted" | "PartiallyInvalid" | "OverlappingTLSConfig");
                 if is_fault {
                     let _ = write!(words, " ({})", condition.reason);
                 }
                 match conditions.last_mut().filter(|last| last.part == part) {
                     Some(last) => last.words = format!("{} {words}", last.words),
                     None => conditions.push(ConditionsOfPart { part, words }),
+                }
+            }
+            if let sluice_translate::Status::Entry(entry) = status {
+                for address in &entry.addresses {
+                    let part = format!("host {:?}", address.host);
+                    match conditions.last_mut().filter(|last| last.part == part) {
+                        Some(last) => last.words = format!("{} {}", last.words, address.value),
+                        None => conditions.push(ConditionsOfPart { part, words: address.value.clone() }),
+                    }
                 }
             }
             ObjectReport {

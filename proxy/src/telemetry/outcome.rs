@@ -86,7 +86,7 @@ outcomes! {
     NoRoute "no_route" Some(404), 12,
         "The host has no rule that matches.";
     EgressRefused "egress_refused" Some(502), 14,
-        "A forward proxy was asked for a destination that no ServiceEntry lets be reached.";
+        "A destination was asked for that no ServiceEntry lets be reached, or whose name leads inside.";
     ServerNameMismatch "server_name_mismatch" Some(502), 14,
         "The TLS within a tunnel asked for another server than the tunnel did, or for none.";
     Misdirected "misdirected" Some(421), 12,

@@ -47,7 +47,7 @@ pub(super) struct Lookup {
     host: Arc<str>,
     known: ArcSwap<Known>,
     /// Held by who asks: others wait for the same answer.
-    asking: tokio::sync::Mutex<()>,
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What is known of a name. A new answer is a new object.
@@ -79,25 +79,42 @@ impl Lookups {
         if all.len() == all.capacity() {
             all.retain(|_, lookup| lookup.strong_count() > 0);
         }
-        let lookup = Arc::new(Lookup {
-            host: host.clone(),
-            known: ArcSwap::default(),
-            asking: tokio::sync::Mutex::default(),
-        });
+        let lookup =
+            Arc::new(Lookup { host: host.clone(), known: ArcSwap::default(), asking: Arc::default() });
         all.insert(host.clone(), Arc::downgrade(&lookup));
         lookup
     }
 
     /// What is known of the name now; asks when that is nothing or too old. Costs one load while it is fresh. Cancel
     /// safe: whoever waits next asks then.
-    pub(super) async fn known(&self, lookup: &Lookup) -> Arc<Known> {
+    ///
+    /// While nobody answers, those that a last good address serves wait for the first question that fails and for none
+    /// after it: the next ones are asked beside them, one at a time.
+    pub(super) async fn known(self: &Arc<Self>, lookup: &Arc<Lookup>) -> Arc<Known> {
         if let Some(known) = lookup.fresh() {
             return known;
+        }
+        let before = lookup.known.load_full();
+        if before.failures > 0 && before.is_usable(Instant::now()) {
+            if let Ok(turn) = lookup.asking.clone().try_lock_owned() {
+                let (lookups, lookup) = (self.clone(), lookup.clone());
+                // Ends within the patience.
+                tokio::spawn(async move {
+                    lookups.renew(&lookup).await;
+                    drop(turn);
+                });
+            }
+            return before;
         }
         let _turn = lookup.asking.lock().await;
         if let Some(known) = lookup.fresh() {
             return known;
         }
+        self.renew(lookup).await
+    }
+
+    /// Asks, and notes the answer. Only for who holds the turn.
+    async fn renew(&self, lookup: &Lookup) -> Arc<Known> {
         let answer = timeout(PATIENCE, self.ask(&lookup.host)).await;
         let answer = answer.unwrap_or_else(|_| Err(ResolveError::Failed(format!("nothing in {PATIENCE:?}"))));
         let known = Arc::new(self.next(&lookup.known.load(), answer, &lookup.host, Instant::now()));
@@ -146,7 +163,7 @@ impl Lookups {
             Err(ResolveError::Failed(error)) => {
                 let failures = before.failures.saturating_add(1);
                 let until_ms = after(backoff(pace, failures));
-                if !before.addresses.is_empty() && millis(now) < before.stale_until_ms {
+                if before.is_usable(now) {
                     tracing::warn!(host, error, "the name can't be looked up: its last good addresses stay");
                     let (addresses, stale_until_ms) = (before.addresses.clone(), before.stale_until_ms);
                     return Known { addresses, fault: None, until_ms, stale_until_ms, failures };
@@ -155,6 +172,13 @@ impl Lookups {
                 Known { fault: Some(NoAddress::NoAnswer), until_ms, failures, ..Known::default() }
             }
         }
+    }
+}
+
+impl Known {
+    /// Whether there are addresses that may be used beyond their time.
+    fn is_usable(&self, now: Instant) -> bool {
+        !self.addresses.is_empty() && millis(now) < self.stale_until_ms
     }
 }
 

@@ -76,11 +76,41 @@ async fn a_name_that_is_not_there_is_not_asked_for_again_at_once() {
 async fn last_good_addresses_serve_while_nobody_answers() {
     let (lookups, asked) = lookups(vec![good(&["192.0.2.1"], 1), down()], pace(1));
     let lookup = lookups.of(&"a.test".into());
-    for _ in 0..3 {
+    let begun = std::time::Instant::now();
+    while asked.load(Ordering::SeqCst) < 4 {
         assert_eq!(lookups.known(&lookup).await.addresses.len(), 1);
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is asked for again and again");
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn whom_a_last_good_address_serves_waits_for_no_further_question() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let asked = count.clone();
+    // A good answer, a failure, and then silence.
+    let ask = move |_: Arc<str>| {
+        let number = asked.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match number {
+                0 => good(&["192.0.2.1"], 1),
+                1 => down(),
+                _ => std::future::pending().await,
+            }
+        }
+    };
+    let lookups = Arc::new(Lookups::new(Resolver::new(ask, pace(1))));
+    let lookup = lookups.of(&"a.test".into());
+    let begun = std::time::Instant::now();
+    while count.load(Ordering::SeqCst) < 3 {
+        assert_eq!(lookups.known(&lookup).await.addresses.len(), 1);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for _ in 0..10 {
+        assert_eq!(lookups.known(&lookup).await.addresses.len(), 1);
+    }
+    assert!(begun.elapsed() < PATIENCE, "nobody waited for the silence");
+    assert_eq!(count.load(Ordering::SeqCst), 3, "one question at a time");
 }
 
 #[tokio::test]
@@ -97,7 +127,7 @@ async fn a_name_that_moved_inside_or_went_is_not_served_from_the_past() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_the_patience() {
     let pace = Pace { timeout: PATIENCE * 10, ..Pace::default() };
-    let lookups = Lookups::new(Resolver::new(|_| std::future::pending(), pace));
+    let lookups = Arc::new(Lookups::new(Resolver::new(|_| std::future::pending(), pace)));
     let lookup = lookups.of(&"a.test".into());
     let begun = tokio::time::Instant::now();
     assert_eq!(lookups.known(&lookup).await.fault, Some(NoAddress::NoAnswer));
