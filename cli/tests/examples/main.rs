@@ -93,6 +93,7 @@ examples! {
     many_gateways: "many-gateways",
     circuit_breaking: "circuit-breaking",
     failover: "failover",
+    health_checks: "health-checks",
     compression: "compression",
     limits: "limits",
     external_auth: "external-auth",
