@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The settings of one level, mostly none.
-pub(crate) fn settings() -> impl Strategy<Value = Option<Box<TrafficSettings>>> {
+/// The settings of one level, mostly none. Boxed, as each setting is: all of them together are more than a thread's stack.
+pub(crate) fn settings() -> BoxedStrategy<Option<Box<TrafficSettings>>> {
     let some = (given(clients()), given(limits()), given(rates()), given(timeouts()), given(faults()));
     let bodies = (given(decompression()), given(cache()), given(compression()));
     let auth = given(ext_auth());
@@ -29,19 +29,21 @@ pub(crate) fn settings() -> impl Strategy<Value = Option<Box<TrafficSettings>>> 
             concurrency: resilience.1,
             hedging: resilience.2,
         });
-    prop_oneof![3 => Just(None), 1 => some.prop_map(TrafficSettings::boxed)]
+    prop_oneof![3 => Just(None), 1 => some.prop_map(TrafficSettings::boxed)].boxed()
 }
 
 /// The settings of a route's rules, mostly none.
-pub(crate) fn of_route() -> impl Strategy<Value = Option<Box<RouteTraffic>>> {
+pub(crate) fn of_route() -> BoxedStrategy<Option<Box<RouteTraffic>>> {
     let settings = || settings().prop_map(|it| it.map(|it| *it).unwrap_or_default());
     let rules = proptest::collection::btree_map(any::<u32>(), settings(), 0..3);
-    (settings(), rules).prop_map(|(all, rules)| RouteTraffic { all, rules }.boxed())
+    Strategy::boxed((settings(), rules).prop_map(|(all, rules)| RouteTraffic { all, rules }.boxed()))
 }
 
-fn given<T: std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Setting<T>> {
+fn given<T: std::fmt::Debug + Clone + 'static>(
+    value: impl Strategy<Value = T> + 'static,
+) -> BoxedStrategy<Setting<T>> {
     let policy = "[a-z]{1,5}".prop_map(|name| Origin::new("TrafficPolicy", "shop", name));
-    option::of((policy, value).prop_map(|(policy, value)| Arc::new(Given { policy, value })))
+    option::of((policy, value).prop_map(|(policy, value)| Arc::new(Given { policy, value }))).boxed()
 }
 
 fn range() -> impl Strategy<Value = ipnet::IpNet> {
