@@ -281,7 +281,7 @@ mod tests {
         };
         assert!(matches!(of("apps/v1", "Deployment"), Ok(Parsed::Ignored { .. })));
         assert!(matches!(of("serving.knative.dev/v1", "Service"), Ok(Parsed::Ignored { .. })));
-        assert!(matches!(of("networking.istio.io/v1", "WorkloadEntry"), Ok(Parsed::Ignored { .. })));
+        assert!(matches!(of("networking.istio.io/v1", "EnvoyFilter"), Ok(Parsed::Ignored { .. })));
         let message = |api_version: &str, kind: &str| of(api_version, kind).unwrap_err().to_string();
         assert!(message("gateway.networking.k8s.io/v1", "HttpRoute").contains("did you mean HTTPRoute?"));
         assert!(
