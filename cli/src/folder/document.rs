@@ -5,6 +5,7 @@
 //! something to tell.
 
 use super::few::Few;
+use super::virtual_service;
 use super::yaml::{self, Lines};
 use crate::finding::Severity;
 use serde_json::Value;
@@ -190,18 +191,18 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, value: Value, spot: Spot) {
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        if virtual_service::is(text("/apiVersion"), text("/kind")) {
+            let object = format!("VirtualService {}", text("/metadata/name"));
+            self.legacy(&object, &value, spot);
+        }
         match Object::parse(value, self.namespace) {
             Ok(Parsed::Ignored { kind, .. }) => self.remarks.ignored.push(kind),
             Ok(parsed) => self.known(parsed, spot),
             Err(error) => {
                 let object = error.object.as_ref().map(ToString::to_string).unwrap_or_default();
-                self.mistake(
-                    spot,
-                    object,
-                    error.path,
-                    error.message,
-                    "the object is not used until this is right",
-                );
+                let next_step = "the object is not used until this is right";
+                self.tell(spot, Severity::Error, object, error.path, error.message, next_step);
                 self.remarks.spoiled.add(error.object);
             }
         }
@@ -222,7 +223,7 @@ impl Reader<'_> {
                 None => format!("unknown field {name:?}"),
             };
             let next_step = "the object is not used until this is right";
-            self.mistake(spot, reference.to_string(), field.clone(), message, next_step);
+            self.tell(spot, Severity::Error, reference.to_string(), field.clone(), message, next_step);
         }
         if unknown.is_empty() {
             self.entries.push(Entry { reference, spot });
@@ -232,7 +233,26 @@ impl Reader<'_> {
         }
     }
 
-    fn mistake(&mut self, spot: Spot, object: String, field: String, message: String, next_step: &str) {
+    /// What the fields of a VirtualService are called in Gateway API.
+    fn legacy(&mut self, object: &str, value: &Value, spot: Spot) {
+        let message = "is not served: Gateway API's routes take its place".to_owned();
+        let next_step = "see the notes on its fields";
+        self.tell(spot, Severity::Warning, object.to_owned(), String::new(), message, next_step);
+        for way in virtual_service::ways(value) {
+            let message = "has no effect".to_owned();
+            self.tell(spot, Severity::Note, object.to_owned(), way.field, message, way.instead);
+        }
+    }
+
+    fn tell(
+        &mut self,
+        spot: Spot,
+        severity: Severity,
+        object: String,
+        field: String,
+        message: String,
+        next_step: &str,
+    ) {
         let text = self.text;
         let lines = self.lines.get_or_insert_with(|| {
             let documents = yaml::parse_with_lines(text).unwrap_or_default();
@@ -243,7 +263,7 @@ impl Reader<'_> {
             line: lines.map_or(1, |lines| lines.of(&spot.path(&field)).unwrap_or_else(|| lines.start())),
             object,
             field,
-            severity: Severity::Error,
+            severity,
             message,
             next_step: next_step.to_owned(),
         });

@@ -11,6 +11,7 @@ mod locate;
 mod scan;
 mod split;
 mod update;
+mod virtual_service;
 mod watch;
 mod yaml;
 

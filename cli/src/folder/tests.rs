@@ -262,3 +262,22 @@ fn any_sequence_of_edits_ends_where_reading_from_scratch_does() {
         assert_eq!(findings(&folder), findings(&scratch));
     }
 }
+
+#[test]
+fn a_virtual_service_is_told_how_gateway_api_says_it() {
+    let text = "apiVersion: networking.istio.io/v1beta1\nkind: VirtualService\nmetadata:\n  name: cart\nspec:\n  \
+                hosts: [shop.example.com]\n  http:\n  - timeout: 5s\n";
+    let (_directory, folder, changes) = folder(&[("old.yaml", text)]);
+    assert!(changes.is_empty());
+    assert_eq!(
+        findings(&folder),
+        [
+            "old.yaml:1: warning: VirtualService cart: is not served: Gateway API's routes take its place; see the \
+             notes on its fields",
+            "old.yaml:6: note: VirtualService cart: spec.hosts: has no effect; name the hosts in spec.hostnames of an \
+             HTTPRoute (of a TLSRoute for tls)",
+            "old.yaml:8: note: VirtualService cart: spec.http[0].timeout: has no effect; set \
+             spec.rules[].timeouts.request",
+        ]
+    );
+}
