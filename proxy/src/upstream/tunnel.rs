@@ -92,10 +92,10 @@ mod tests {
     async fn asked(answer: &[u8]) -> (std::io::Result<()>, String, String) {
         let (mut ours, mut proxy) = duplex(64 * 1024);
         proxy.write_all(answer).await.unwrap();
+        proxy.shutdown().await.unwrap();
         let tunnel = Tunnel { host: "db.example".to_owned(), port: 443 };
         let opened = open(&mut ours, "127.0.0.1:3128".parse().unwrap(), &tunnel).await;
         ours.shutdown().await.unwrap();
-        proxy.shutdown().await.unwrap();
         let (mut request, mut rest) = (String::new(), String::new());
         proxy.read_to_string(&mut request).await.unwrap();
         ours.read_to_string(&mut rest).await.unwrap();
