@@ -132,7 +132,7 @@ async fn answers_to_those_who_are_named_are_theirs() {
             &who,
         )
     };
-    let (stand, _) = stand("cache: {}", script).await;
+    let (stand, _backend) = stand("cache: {}", script).await;
     let named =
         |path: &str, who: &str| Ask::get(&format!("http://a.test{path}")).header("authorization", who);
     for who in ["ann", "bob"] {
@@ -265,7 +265,7 @@ async fn a_stale_answer_is_better_than_an_error_where_it_says_so() {
         1 => status("503 Busy", ""),
         _ => Reply::SendAndClose(Vec::new()),
     };
-    let (stand, _) = stand("cache: {}", script).await;
+    let (stand, _backend) = stand("cache: {}", script).await;
     assert_eq!(said(&stand.get("http://a.test/").await), STORED);
     for how in [1, 2] {
         fails.store(how, Ordering::SeqCst);
@@ -310,7 +310,7 @@ async fn a_change_of_the_resource_takes_what_is_kept_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_the_policy_begins_anew_and_another_one_does_not() {
     let script = |_: &Received| answer("Cache-Control: max-age=60\r\n", "hello");
-    let (mut stand, _) = stand("cache: {}", script).await;
+    let (mut stand, _backend) = stand("cache: {}", script).await;
     assert_eq!(said(&stand.get("http://a.test/").await), STORED);
     stand.apply(&(yaml("cache: {}") + "---\n" + &manifests::backend("other.test", 80, "HTTP"))).await;
     assert_eq!(said(&stand.get("http://a.test/").await), HIT);
@@ -403,7 +403,7 @@ async fn what_is_revalidated_is_compressed_too() {
         }
         answer("Cache-Control: no-cache\r\nContent-Type: text/plain\r\nETag: \"a\"\r\n", &sent)
     };
-    let (stand, _) = stand("cache: {}\n  compression: {}", script).await;
+    let (stand, _backend) = stand("cache: {}\n  compression: {}", script).await;
     let ask = Ask::get("http://a.test/").header("accept-encoding", "gzip");
     for (http, expected) in
         [(1, STORED), (1, "sluice; fwd=stale; fwd-status=304"), (2, "sluice; fwd=stale; fwd-status=304")]
@@ -443,7 +443,7 @@ async fn a_default_time_holds_for_answers_that_say_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_least_recently_used_gives_way() {
     let script = |_: &Received| answer("Cache-Control: max-age=60\r\n", &"x".repeat(10_000));
-    let (stand, _) = stand("cache: {maxBytes: 65536}", script).await;
+    let (stand, _backend) = stand("cache: {maxBytes: 65536}", script).await;
     for number in 0..20 {
         assert_eq!(said(&stand.get(&format!("http://a.test/{number}")).await), STORED);
         assert_eq!(said(&stand.get("http://a.test/0").await), HIT, "it is used all the time");

@@ -284,7 +284,7 @@ async fn a_request_that_is_tried_again_is_unpacked_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_unfolds_to_too_much_is_refused() {
-    let policy = "decompression: {maxBytes: 100000, maxRatio: 50}";
+    let policy = "decompression: {maxBytes: 100000, maxRatio: 500}";
     let mut stand = Stand::start(&yaml(policy)).await;
     let backend = Recorder::start().await;
     stand.fix("main.test", backend.address());

@@ -270,6 +270,7 @@ impl ProxyHttp for Engine {
         context: &mut RequestContext,
     ) -> Result<Option<Duration>> {
         response::body(context)?;
+        cache::body(body, context);
         guard::contained("response body", || compression::body(body, end_of_stream, context))?;
         Ok(None)
     }

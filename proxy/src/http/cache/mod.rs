@@ -10,8 +10,9 @@ use super::failure::outcome_of;
 use super::request;
 use crate::policy::{Cache, Name, has_directive};
 use crate::telemetry::{CacheResult, Outcome};
-use http::Method;
+use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 use pingora_cache::key::{CacheHashKey as _, HashBinary};
 use pingora_cache::lock::{CacheKeyLockImpl, CacheLock};
 use pingora_cache::predictor::Predictor;
@@ -46,6 +47,8 @@ pub(super) struct Caching {
     is_asked: bool,
     /// Whether what is found there is not for this client.
     is_barred: bool,
+    /// Whether the client has the body: what is fetched is for the store alone.
+    is_silent: bool,
 }
 
 fn policy(context: &RequestContext) -> Option<Arc<Cache>> {
@@ -225,7 +228,12 @@ fn result(session: &Session) -> CacheResult {
 }
 
 /// Tells the client how the cache took part (RFC 9211), and forgets what an unsafe request has changed (RFC 9111 §4.4).
-pub(super) fn head(session: &Session, header: &mut ResponseHeader, context: &RequestContext) -> Result<()> {
+pub(super) fn head(
+    session: &Session,
+    header: &mut ResponseHeader,
+    context: &mut RequestContext,
+) -> Result<()> {
+    context.caching.is_silent = context.caching.is_asked && header.status == StatusCode::NOT_MODIFIED;
     let Some(cache) = policy(context).filter(|_| !context.grpc && !context.upgraded) else { return Ok(()) };
     let is_done = header.status.is_success() || header.status.is_redirection();
     if is_done && !session.req_header().method.is_safe() {
@@ -258,6 +266,13 @@ pub(super) fn head(session: &Session, header: &mut ResponseHeader, context: &Req
         header.append_header(CACHE_STATUS, said)?;
     }
     Ok(())
+}
+
+/// Keeps a body from a client that was told that it has it (RFC 9110 §15.4.5). Costs one comparison elsewhere.
+pub(super) fn body(body: &mut Option<Bytes>, context: &RequestContext) {
+    if context.caching.is_silent {
+        *body = None;
+    }
 }
 
 /// Counts what became of the request; an answer that no backend had a part in is an end of its own.
