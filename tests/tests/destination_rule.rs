@@ -118,13 +118,22 @@ async fn a_connection_carries_as_many_requests_as_the_rule_says() {
     let mut stand = stand(1, policy).await;
     stand.fix("cart", backend.address());
     stand.apply(&[manifests::GATEWAY, &cart(1), &rule(policy)].concat()).await;
-    for _ in 0..7 {
+    for _ in 0..12 {
         assert_eq!(stand.get("http://a.example/").await.status, 200);
     }
-    let carried: Vec<_> = backend.requests().iter().map(|it| it.connection).collect();
-    assert_eq!(carried, [0, 0, 0, 1, 1, 1, 2]);
-    let last: Vec<_> = backend.requests().iter().map(|it| !it.values("connection").is_empty()).collect();
-    assert_eq!(last, [false, false, true, false, false, true, false]);
+    let mut carried = std::collections::BTreeMap::<usize, u32>::new();
+    for request in backend.requests() {
+        let count = carried.entry(request.connection).or_default();
+        *count += 1;
+        assert_eq!(
+            !request.values("connection").is_empty(),
+            *count == 3,
+            "{count} of {}",
+            request.connection
+        );
+    }
+    assert!(carried.values().all(|it| *it <= 3), "{carried:?}");
+    assert!(carried.values().filter(|it| **it == 3).count() >= 2, "{carried:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,7 +151,8 @@ async fn a_connection_takes_requests_for_as_long_as_the_rule_says() {
         let now = begun.elapsed();
         times.entry(connection).or_insert((now, now)).1 = now;
     }
-    assert!((3..=5).contains(&times.len()), "{times:?}");
+    // Who comes before a connection is given back opens another: there may be two at a time.
+    assert!((3..=10).contains(&times.len()), "{times:?}");
     // Answers come a little later than requests went.
     assert!(times.values().all(|(first, last)| *last - *first < Duration::from_millis(600)), "{times:?}");
 }
