@@ -217,7 +217,7 @@ fn ext_auth() -> impl Strategy<Value = ExtAuth> {
     prop_oneof![1 => Just(ExtAuth::Off), 4 => ask]
 }
 
-pub(crate) fn authorizer() -> impl Strategy<Value = Authorizer> {
+pub(crate) fn authorizer() -> BoxedStrategy<Authorizer> {
     let names = || vec("[a-z]{1,5}", 0..3);
     let http = ("(/[a-z]{1,5})?", names())
         .prop_map(|(prefix, response_headers)| AuthProtocol::Http { prefix, response_headers });
@@ -228,7 +228,7 @@ pub(crate) fn authorizer() -> impl Strategy<Value = Authorizer> {
         "[a-z]{1,5}".prop_map(|reason| BackendTarget::Fail(Box::new(Fail { status: 500, reason }))),
     ];
     let protocol = prop_oneof![http, grpc];
-    (target, protocol, names(), any::<u32>(), 0..60_000_u64, any::<bool>(), 400..600_u16).prop_map(
+    let all = (target, protocol, names(), any::<u32>(), 0..60_000_u64, any::<bool>(), 400..600_u16).prop_map(
         |(target, protocol, request_headers, body_bytes, ms, allows_on_failure, failure_status)| Authorizer {
             target,
             protocol,
@@ -238,5 +238,6 @@ pub(crate) fn authorizer() -> impl Strategy<Value = Authorizer> {
             allows_on_failure,
             failure_status,
         },
-    )
+    );
+    all.boxed()
 }
