@@ -41,7 +41,7 @@ pub struct CompressionAlgorithmSpec {
     /// The coding.
     #[serde(rename = "type")]
     pub r#type: CodingSpec,
-    /// How hard it tries: Gzip and Brotli 1 to 9, Zstd 1 to 12. Default: Gzip 5, Brotli 4, Zstd 3.
+    /// How hard it tries: Gzip 1 to 9, Brotli 1 to 6, Zstd 1 to 12. Default: Gzip 5, Brotli 4, Zstd 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 12))]
     pub level: Option<i64>,

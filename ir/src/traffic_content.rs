@@ -30,7 +30,7 @@ impl Coding {
 pub struct CodingLevel {
     /// The coding.
     pub coding: Coding,
-    /// Gzip and Brotli 1 to 9, Zstd 1 to 12.
+    /// Gzip 1 to 9, Brotli 1 to 6, Zstd 1 to 12.
     pub level: u8,
 }
 

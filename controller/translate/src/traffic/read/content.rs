@@ -54,7 +54,7 @@ pub(super) fn compression(spec: &CompressionSpec, values: &mut Values) -> Compre
             let level =
                 |(index, (it, coding)): (usize, (&sluice_crds::CompressionAlgorithmSpec, &Coding))| {
                     let place = format!("compression.algorithms[{index}].level");
-                    let most = if *coding == Coding::Zstd { 12 } else { 9 };
+                    let most = highest_level(*coding);
                     let level = values.number(&place, it.level, (1, most));
                     CodingLevel { coding: *coding, level: level.unwrap_or_else(|| default_level(*coding)) }
                 };
@@ -140,6 +140,15 @@ fn default_level(coding: Coding) -> u8 {
         Coding::Gzip => 5,
         Coding::Brotli => 4,
         Coding::Zstd => 3,
+    }
+}
+
+/// What a body may cost: Brotli takes 8 MiB and more above it, the others too much time.
+fn highest_level(coding: Coding) -> i64 {
+    match coding {
+        Coding::Gzip => 9,
+        Coding::Brotli => 6,
+        Coding::Zstd => 12,
     }
 }
 
