@@ -1,6 +1,6 @@
 //! Requests that are read whole before a backend is troubled with them.
 
-use super::{ended, given, governed, metric, metric_becomes};
+use super::{end_so, given, governed, metric, metric_becomes};
 use bytes::Bytes;
 use sluice_ir as ir;
 use sluice_tests::{Ask, Recorder, Reply, Stand, Wire, eventually, ir_samples, soon};
@@ -97,7 +97,8 @@ async fn a_body_above_the_bound_gets_413_and_no_backend() {
     assert_eq!(stand.request_h2(&ask).await.status, 413);
     let grpc = ask.header("content-type", "application/grpc").header("te", "trailers");
     assert_eq!(stand.request_h2(&grpc).await.header("grpc-status"), Some("8"));
-    assert_eq!((backend.connections(), ended(&stand, "body_too_large")), (0, 5));
+    end_so(&stand, "body_too_large", 5).await;
+    assert_eq!(backend.connections(), 0);
     metric_becomes(&stand, HELD, 0.0).await;
 }
 
@@ -169,7 +170,7 @@ async fn a_client_that_leaves_in_the_middle_troubles_no_backend() {
     leaving.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nhalf").await;
     eventually("half is held", || async { metric(&stand, HELD) > 0.0 }).await;
     drop(leaving);
-    eventually("it is counted", || async { ended(&stand, "client_gone") == 1 }).await;
+    end_so(&stand, "client_gone", 1).await;
     metric_becomes(&stand, HELD, 0.0).await;
     assert_eq!(backend.connections(), 0);
 }
@@ -198,7 +199,7 @@ async fn a_body_that_stalls_ends_in_408_and_the_requests_own_time_in_504() {
         body.send_data(Bytes::from_static(b"half"), false).unwrap();
         assert_eq!(response.await.unwrap().status(), expected);
         connection.abort();
-        assert_eq!(ended(&stand, outcome), 2);
+        end_so(&stand, outcome, 2).await;
     }
     assert_eq!(backend.connections(), 0);
 }

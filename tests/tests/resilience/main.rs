@@ -48,6 +48,11 @@ async fn metric_becomes(stand: &Stand, series: &str, value: f64) {
     eventually(&format!("{series} is {value}"), || async { metric(stand, series) == value }).await;
 }
 
+/// Waits until so many requests have ended so: each is counted a moment after its answer.
+async fn end_so(stand: &Stand, outcome: &str, count: u64) {
+    eventually(&format!("{count} requests are {outcome}"), || async { ended(stand, outcome) == count }).await;
+}
+
 /// Requests that ended so, over all routes and classes.
 fn ended(stand: &Stand, outcome: &str) -> u64 {
     let text = stand.gateway().proxy().metrics().encode();
