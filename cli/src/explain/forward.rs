@@ -5,7 +5,7 @@ use super::places::Places;
 use super::report::{Answer, Explanation, MOST_NEAR, Part};
 use super::{Asked, answer, backends, describe, port, table};
 use crate::project::Project;
-use sluice_ir::{ListenerProtocol, StreamKind};
+use sluice_ir::{ListenerProtocol, Origin, StreamKind};
 use sluice_proxy::http::{Decision, RequestView, decide};
 use sluice_proxy::listen::Destination;
 use sluice_proxy::snapshot::{ListenerRuntime, Port, Runtime, StreamListener};
@@ -54,9 +54,10 @@ pub(super) fn steps(
     match decide(port, view) {
         Decision::Rule(matched) => {
             let origin = &matched.found.route.route.origin;
-            if origin.kind == "ServiceEntry" {
+            allowed_by(origin, proxied, explanation)?;
+            if matches!(origin.kind, "ServiceEntry" | "Sidecar") {
                 let text = format!("{origin} for {}", matched.found.hostname);
-                explanation.route = Some(Part::new(text, places.field(origin, "spec.hosts")));
+                explanation.route = Some(Part::new(text, places.field(origin, field_of(origin))));
             } else {
                 table::describe(&matched, places, explanation);
             }
@@ -93,8 +94,9 @@ fn tunnel(
         nobody(proxied, reason)
     })?;
     let origin = &route.route.origin;
-    let field = if origin.kind == "ServiceEntry" { "spec.hosts" } else { "spec" };
-    explanation.route = Some(Part::new(format!("{origin} for {}", to.name()), places.field(origin, field)));
+    let position = places.field(origin, field_of(origin));
+    explanation.route = Some(Part::new(format!("{origin} for {}", to.name()), position));
+    allowed_by(origin, proxied, explanation)?;
     if route.route.kind == StreamKind::Tls {
         let note = format!("what goes through must be TLS for the server name {:?}", proxied.host);
         explanation.notes.push(note);
@@ -109,6 +111,27 @@ fn tunnel(
     let targets = (origin, "spec.rules[0]", &*route.route.backends);
     explanation.backends = backends::parts(project.snapshot(), targets, places);
     backends::answer(&explanation.backends)
+}
+
+/// Where an object says which destinations it is for.
+fn field_of(origin: &Origin) -> &'static str {
+    if origin.kind == "ServiceEntry" { "spec.hosts" } else { "spec" }
+}
+
+/// What a Sidecar lets be reached is a matter of the name's addresses.
+fn allowed_by(origin: &Origin, proxied: &Proxied, explanation: &mut Explanation) -> Result<(), Answer> {
+    if origin.kind != "Sidecar" {
+        return Ok(());
+    }
+    if proxied.host == "localhost" || proxied.host.ends_with(".localhost") {
+        return Err(nobody(proxied, "a name of this machine is none of the internet"));
+    }
+    let note = format!(
+        "{} is looked up when it is asked for, and reached at addresses of the internet only",
+        proxied.host
+    );
+    explanation.notes.push(note);
+    Ok(())
 }
 
 fn nobody(proxied: &Proxied, reason: &str) -> Answer {
@@ -233,6 +256,32 @@ spec:
         assert_eq!(it.answer.outcome, Some("no_route"), "{}", it.to_text());
         let it = asked("http://shaped.example.com/v1", true);
         assert!(it.answer.text.contains("no tunnel leads there"), "{}", it.to_text());
+    }
+
+    #[test]
+    fn what_a_sidecar_allows_is_reached_at_addresses_of_the_internet() {
+        let directory = tempfile::tempdir().unwrap();
+        let sidecar = "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: any}\n\
+                       spec: {outboundTrafficPolicy: {mode: ALLOW_ANY}}\n";
+        fs::write(directory.path().join("all.yaml"), format!("{MANIFESTS}{sidecar}")).unwrap();
+        let (project, _) = Project::load(directory.path(), "default").unwrap();
+        let asked = |url: &str| {
+            explain(&project, &Asked::new("GET", url, &[]).unwrap().of_proxy(3128, false).unwrap())
+        };
+        for url in ["http://free.example.org:8080/", "https://free.example.org/"] {
+            let it = asked(url);
+            assert!(it.answer.is_served && route(&it).starts_with("Sidecar default/any"), "{}", it.to_text());
+            assert!(
+                it.notes.iter().any(|it| it.contains("addresses of the internet only")),
+                "{:?}",
+                it.notes
+            );
+        }
+        for url in ["http://localhost/", "https://app.localhost/", "https://192.0.2.1/", "http://192.0.2.1/"]
+        {
+            assert_eq!(asked(url).answer.outcome, Some("egress_refused"), "{url}");
+        }
+        assert!(route(&asked("http://api.example.com/")).starts_with("ServiceEntry default/api"));
     }
 
     #[test]
