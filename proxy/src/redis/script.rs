@@ -3,8 +3,8 @@
 //! A key holds one number, as in `sluice-rate`: when it would have come if all it did so far had been spread evenly (GCRA).
 //! Here that time is counted in requests of the key's own rule: one request moves it on by exactly 1, whatever the rule, so
 //! that the numbers of a script, which have 53 bits, lose nothing. The clock is the server's own (`TIME`): those of the
-//! data planes do not matter. A time that is further ahead than a burst can be was written before the clock went back; it
-//! counts as a whole burst.
+//! data planes do not matter. A time that is further ahead than a burst can be was written before the clock went back: a
+//! whole burst is put in its place.
 //!
 //! A key ends by itself when its allowance is whole again.
 
@@ -28,10 +28,13 @@ for i = 1, #KEYS do
   if not at or at ~= at then
     at = now
   end
+  local is_lost = at > now + burst + 1
   at = math.min(math.max(at, now), now + burst)
   local passes = at + 1 - now <= burst + 0.01
   if passes then
     at = at + 1
+  end
+  if passes or is_lost then
     local ms = math.ceil((at - now) * per_us / requests / 1000) + 1
     redis.call('SET', KEYS[i], string.format('%.17g', at), 'PX', string.format('%.0f', ms))
   end
