@@ -4,8 +4,8 @@ use super::model::{Blocks, Near, Traffic};
 use super::values::Faults;
 use sluice_crds::{DistributeSpec, FailoverSpec, LocalitySpec};
 use sluice_ir::{
-    Distribution, Failover, Locality, LocalityPattern, LocalityPolicy, REGION_LABEL, SUBZONE_LABEL,
-    WantedLabel, ZONE_LABEL,
+    Distribution, Failover, Locality, LocalityPattern, LocalityPolicy, NotALocality, REGION_LABEL,
+    SUBZONE_LABEL, WantedLabel, ZONE_LABEL,
 };
 use std::collections::BTreeMap;
 
@@ -43,19 +43,19 @@ pub(super) fn locality(it: &LocalitySpec, is_service: bool, field: &str, faults:
 }
 
 fn distribution(it: &DistributeSpec, field: &str, faults: &mut Faults) -> Option<Distribution> {
-    let next_step = "write REGION/ZONE/SUBZONE, with * in place of the last parts for all";
-    let mut pattern = |text: &str, field: String| {
-        let read = text.parse::<LocalityPattern>();
-        read.map_err(|error| faults.refuse(field, error.to_string(), next_step)).ok()
-    };
-    let from = pattern(&it.from, format!("{field}.from"));
-    let mut to = Vec::new();
+    let from = pattern(&it.from, format!("{field}.from"), faults);
+    let (mut to, mut total) = (Vec::new(), 0_i64);
     for (place, percent) in &it.to {
-        let place = pattern(place, format!("{field}.to"));
-        to.push((place?, u8::try_from(*percent).unwrap_or(u8::MAX)));
+        let place = pattern(place, format!("{field}.to"), faults);
+        total = total.saturating_add(*percent);
+        let Ok(percent @ 0..=100) = u8::try_from(*percent) else {
+            let message = format!("{percent} is no percentage; the entry has no effect");
+            faults.refuse(format!("{field}.to"), message, "use 0 to 100");
+            return None;
+        };
+        to.push((place?, percent));
     }
-    let total: u32 = to.iter().map(|it| u32::from(it.1)).sum();
-    if total != 100 || to.iter().any(|it| it.1 > 100) {
+    if total != 100 {
         let message =
             format!("the shares of {:?} come to {total}, not to 100; the entry has no effect", it.from);
         faults.refuse(format!("{field}.to"), message, "let them come to 100");
@@ -67,6 +67,11 @@ fn distribution(it: &DistributeSpec, field: &str, faults: &mut Faults) -> Option
         return None;
     }
     Some(Distribution { from: from?, to })
+}
+
+fn pattern(text: &str, field: String, faults: &mut Faults) -> Option<LocalityPattern> {
+    let next_step = "write REGION/ZONE/SUBZONE, with * in place of the last parts for all";
+    text.parse().map_err(|error: NotALocality| faults.refuse(field, error.to_string(), next_step)).ok()
 }
 
 fn regions(list: &[FailoverSpec], field: &str, faults: &mut Faults) -> BTreeMap<String, String> {
