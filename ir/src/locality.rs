@@ -72,9 +72,8 @@ impl FromStr for Locality {
     /// `REGION/ZONE/SUBZONE`; later parts may be left out, the region may not.
     fn from_str(text: &str) -> Result<Self, NotALocality> {
         let parts: Vec<&str> = text.split('/').collect();
-        let is_part = |it: &&str| is_name(it);
-        let (Some(region), true) = (parts.first(), parts.len() <= 3 && parts.iter().all(|it| is_part(it)))
-        else {
+        let is_place = parts.len() <= 3 && parts.iter().all(|it| is_name(it));
+        let (Some(region), true) = (parts.first(), is_place) else {
             return Err(NotALocality(text.to_owned()));
         };
         let part = |at: usize| parts.get(at).map(|it| (*it).to_owned()).unwrap_or_default();
