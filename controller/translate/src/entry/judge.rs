@@ -90,8 +90,8 @@ fn ports(entry: &EntryModel, remarks: &mut Vec<Remark>) {
             let message = format!("port {} is there twice; the first counts", it.number);
             remarks.push(error(field("number"), message, "remove one"));
         }
-        if it.target.is_some_and(|it| port(it).is_none()) {
-            remarks.push(error(field("targetPort"), "is no port", "use 1 to 65535"));
+        if let Some(target) = it.target.filter(|it| port(*it).is_none()) {
+            remarks.push(error(field("targetPort"), format!("{target} is no port"), "use 1 to 65535"));
         }
         if !it.name.is_empty() && !names.insert(&it.name) {
             let message = format!("two ports have the name {:?}", it.name);

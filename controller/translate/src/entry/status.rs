@@ -2,7 +2,7 @@
 
 use super::judge::{Remark, judge};
 use super::rivals::lost;
-use crate::model::EntryModel;
+use crate::model::{EntryModel, Resolution};
 use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, EntryAddress, EntryStatus};
 use crate::view::View;
@@ -33,7 +33,8 @@ pub(crate) fn compute(view: &View<'_>, entry: &EntryModel) -> (EntryStatus, Vec<
     let is_usable = |index: usize, host: &String| {
         crate::syntax::hostname(host, true).is_ok() && !lost.iter().any(|it| it.is_whole && it.index == index)
     };
-    let is_taken = entry.hosts.iter().enumerate().any(|(index, host)| is_usable(index, host));
+    let is_taken = entry.resolution != Resolution::Unknown
+        && entry.hosts.iter().enumerate().any(|(index, host)| is_usable(index, host));
     let messages = lost.iter().map(|it| it.message.clone()).collect::<Vec<_>>().join("; ");
     let mut conditions = Vec::new();
     conditions.push(match is_taken {
