@@ -82,8 +82,10 @@ async fn with_nobody_healthy_all_are_used_or_none_as_the_policy_says() {
     assert_eq!(stand.get("http://a.example/p0").await.status, 503);
     let after = server.recorder.lines().iter().filter(|it| it.contains("/p0")).count();
     assert_eq!(before, after);
-    let metrics = stand.gateway().proxy().metrics().encode();
-    assert!(metrics.contains("outcome=\"no_endpoint\""), "{metrics}");
+    // Counted a moment after the answer.
+    let is_counted =
+        || async { stand.gateway().proxy().metrics().encode().contains("outcome=\"no_endpoint\"") };
+    eventually("it is counted", is_counted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
