@@ -226,6 +226,10 @@ pub(super) fn judge(
     if status < 500 {
         concurrency::answered(context, now);
     }
+    if context.upgraded {
+        // What it is now may last for hours and says nothing of load.
+        context.admitted = None;
+    }
     if tries_again(session, status, context, now) && admit_retry(context) {
         next_endpoint(context);
         let mut error = Error::explain(ErrorType::HTTPStatus(status), "listed for retry");

@@ -1,7 +1,7 @@
 //! The room for requests that are read whole before a backend sees them: one for the process, so that many clients that
 //! send slowly can't fill the memory together.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -48,10 +48,9 @@ pub(crate) enum NoRoom {
 }
 
 /// A body that is being read. What it takes of the room is given back when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Filling {
     held: Held,
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     most: usize,
 }
 
@@ -69,7 +68,6 @@ impl Drop for Held {
 }
 
 /// A whole body, with the part of the room that it takes.
-#[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) bytes: Bytes,
     _held: Held,
@@ -79,7 +77,7 @@ impl Filling {
     /// Nothing yet; at most `most` bytes.
     pub(crate) fn new(room: &Arc<BufferRoom>, most: u64) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Self { held: Held { room: room.clone(), bytes: 0 }, bytes: BytesMut::new(), most }
+        Self { held: Held { room: room.clone(), bytes: 0 }, bytes: Vec::new(), most }
     }
 
     /// Takes the next piece. Memory grows with what has come, never with what was announced.
@@ -96,7 +94,7 @@ impl Filling {
                 return Err(NoRoom::Full);
             }
             self.held.bytes = goal;
-            self.bytes.reserve(goal - self.bytes.len());
+            self.bytes.reserve_exact(goal - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
@@ -104,7 +102,7 @@ impl Filling {
 
     /// The body is complete.
     pub(crate) fn finish(self) -> Whole {
-        Whole { bytes: self.bytes.freeze(), _held: self.held }
+        Whole { bytes: Bytes::from(self.bytes), _held: self.held }
     }
 }
 

@@ -71,7 +71,10 @@ pub(super) async fn run(racers: &Arc<Racers>, heat: &Heat, request: Request) -> 
                         if let Some(runner) = runner(number) {
                             heat.course.lost(&runner, None);
                         }
-                        error.get_or_insert(failed);
+                        // What became of the first one decides whether the request may be sent once more.
+                        if number == 0 || error.is_none() {
+                            error = Some(failed);
+                        }
                     }
                 }
             }

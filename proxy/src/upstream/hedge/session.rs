@@ -4,7 +4,7 @@ use super::Heat;
 use super::race::{self, Answered, Racers, Request};
 use crate::upstream::tls::Http2;
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::Stream;
 use http::HeaderMap;
 use pingora_core::protocols::http::client::HttpSession;
@@ -54,7 +54,7 @@ impl Race {
         self.header = Some(header);
         let (sender, receiver) = oneshot::channel();
         self.body = (!end).then_some(receiver);
-        self.writer = Some(Writer { bytes: BytesMut::new(), sender: (!end).then_some(sender) });
+        self.writer = Some(Writer { bytes: Bytes::new(), sender: (!end).then_some(sender) });
     }
 
     async fn run(&mut self) -> Result<()> {
@@ -107,14 +107,14 @@ impl Session for Ours {
     async fn write_request_body(&mut self, data: Bytes, end: bool) -> Result<()> {
         match self {
             Self::Http2(it) => it.write_request_body(data, end).await,
-            Self::Race(it) => it.writer.as_mut().map_or(Ok(()), |writer| writer.add(&data, end)),
+            Self::Race(it) => it.writer.as_mut().map_or(Ok(()), |writer| writer.add(data, end)),
         }
     }
 
     async fn finish_request_body(&mut self) -> Result<()> {
         match self {
             Self::Http2(it) => it.finish_request_body().await,
-            Self::Race(it) => it.writer.as_mut().map_or(Ok(()), |writer| writer.add(&Bytes::new(), true)),
+            Self::Race(it) => it.writer.as_mut().map_or(Ok(()), |writer| writer.add(Bytes::new(), true)),
         }
     }
 
@@ -246,16 +246,21 @@ impl Session for Ours {
 
 /// Collects the body, which was read whole before and is bounded by its policy.
 struct Writer {
-    bytes: BytesMut,
+    bytes: Bytes,
     /// `None` when the body is complete.
     sender: Option<oneshot::Sender<Bytes>>,
 }
 
 impl Writer {
-    fn add(&mut self, data: &[u8], end: bool) -> Result<()> {
-        self.bytes.extend_from_slice(data);
+    /// A body that comes in one piece, as those that were read before do, is not copied.
+    fn add(&mut self, data: Bytes, end: bool) -> Result<()> {
+        if self.bytes.is_empty() {
+            self.bytes = data;
+        } else if !data.is_empty() {
+            self.bytes = [&self.bytes[..], &data[..]].concat().into();
+        }
         match self.sender.take() {
-            Some(sender) if end => match sender.send(std::mem::take(&mut self.bytes).freeze()) {
+            Some(sender) if end => match sender.send(std::mem::take(&mut self.bytes)) {
                 Ok(()) => Ok(()),
                 Err(_) => Error::e_explain(ErrorType::WriteError, "the race is over"),
             },
@@ -271,11 +276,11 @@ impl Writer {
 impl BodyWrite for Writer {
     async fn write_all_buf(&mut self, data: &mut Bytes) -> Result<()> {
         let data = std::mem::take(data);
-        self.add(&data, false)
+        self.add(data, false)
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.add(&[], true)
+        self.add(Bytes::new(), true)
     }
 
     async fn cleanup(&mut self) -> Result<()> {
