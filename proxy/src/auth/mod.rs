@@ -85,7 +85,7 @@ impl Authorizer {
 
 /// `NAME.NAMESPACE` of a Service, the host of an entry.
 fn authority(backend: Option<&Arc<BackendRuntime>>) -> Authority {
-    let name = backend.map(|it| &it.backend).and_then(|it| match &*it.origin.kind {
+    let name = backend.map(|it| &it.backend).and_then(|it| match it.origin.kind {
         "Service" => Some(format!("{}.{}", it.origin.name, it.origin.namespace)),
         _ => {
             let place = it.key.as_str().split('/').find(|part| part.contains(':'))?;
