@@ -99,7 +99,7 @@ async fn the_first_good_answer_wins() {
     }
     // Those that met the bad endpoint first got its answer at once: that is for a retry policy.
     let good = statuses.iter().filter(|it| **it == 200).count();
-    assert!(good > 0 && good < 6 && statuses.iter().all(|it| [200, 503].contains(it)), "{statuses:?}");
+    assert!(good > 0 && statuses.iter().all(|it| [200, 503].contains(it)), "{statuses:?}");
     metric_becomes(&stand, &tries("lost"), good as f64).await;
     assert_eq!(metric(&stand, &tries("won")), 0.0);
 }
