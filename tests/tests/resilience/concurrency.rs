@@ -100,7 +100,7 @@ async fn no_end_of_a_request_keeps_its_place() {
 /// Forty clients ask a backend that can do four requests at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_limit_comes_near_to_what_the_backend_can_do() {
-    let address = of_capacity(4, Duration::from_millis(10)).await;
+    let address = of_capacity(4, Duration::from_millis(20)).await;
     let stand = Stand::of_snapshot(governed(&[address], adaptive(1, 1_000), |_| {})).await;
     let is_over = AtomicBool::new(false);
     let client = || async {
