@@ -116,8 +116,15 @@ async fn the_limit_comes_near_to_what_the_backend_can_do() {
     };
     let watch = async {
         // Through the first measurement without load, which the start under full load makes necessary.
-        let near =
-            || async { metric(&stand, REFUSED) > 100.0 && (3.0..=10.0).contains(&metric(&stand, LIMIT)) };
+        // The first limit is 20. Three looks, since a measurement lowers it for a moment.
+        let near = || async {
+            let mut is_near = metric(&stand, REFUSED) > 100.0;
+            for _ in 0..3 {
+                is_near = is_near && (3.0..=14.0).contains(&metric(&stand, LIMIT));
+                tokio::time::sleep(Duration::from_millis(if is_near { 80 } else { 1 })).await;
+            }
+            is_near
+        };
         eventually("the limit is near 4", near).await;
         is_over.store(true, Ordering::Relaxed);
     };
