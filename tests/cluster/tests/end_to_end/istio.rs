@@ -51,9 +51,14 @@ fn service_entries_destination_rules_and_health_checks_are_followed_and_told() {
         let status = kind(&space, "HTTPRoute").get("api").await.unwrap().data["status"]["parents"][0].clone();
         assert_eq!(condition(&status, "ResolvedRefs").unwrap()["status"], "True", "{status:#}");
 
+        told(&space, ("networking.istio.io", "v1", "ServiceEntry"), "api", |status| {
+            condition(status, "sluice.dev/Accepted").is_some_and(|it| it["status"] == "True")
+        })
+        .await;
+
         // A rule of a Service, with what can be done and what can't.
         let rule = "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: web}, spec: {host: web, \
-                    trafficPolicy: {connectionPool: {http: {http2MaxRequests: 100, useClientProtocol: true}}}}}";
+                    trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}, connectionPool: {http: {http2MaxRequests: 100}}}}}";
         let of_rule = ("networking.istio.io", "v1", "DestinationRule");
         space.apply(rule).await;
         told(&space, of_rule, "web", |status| {
@@ -63,7 +68,7 @@ fn service_entries_destination_rules_and_health_checks_are_followed_and_told() {
         .await;
         assert_eq!(get(address, "web.example", "/").await.unwrap().status, 200);
         // The backend speaks no TLS: the rule is followed.
-        space.apply(&rule.replace("{connectionPool:", "{tls: {mode: SIMPLE}, connectionPool:")).await;
+        space.apply(&rule.replace("{loadBalancer:", "{tls: {mode: SIMPLE}, loadBalancer:")).await;
         answers(address, "web.example", 502).await;
         space.delete(rule).await;
         answers(address, "web.example", 200).await;
