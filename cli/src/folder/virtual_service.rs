@@ -179,7 +179,7 @@ mod tests {
             "spec.http[0].route[0].weight",
             "spec.http[1].fault",
             "spec.tcp[0].route[0].destination.host",
-            "spec.tcp[0].route[0].destination.port.number",
+            "spec.tcp[0].route[0].destination.port",
         ];
         expected.sort_unstable();
         let mut sorted = fields.clone();
