@@ -1,6 +1,6 @@
 //! Istio's kinds and health checks in a real API server: watched, followed by gateways, and told what came of them.
 
-use super::stand::{GATEWAY, answers, condition, echo, get, installed, kind, programmed, rolled_out, route};
+use super::stand::{GATEWAY, answers, condition, echo, get, installed, programmed, rolled_out, route};
 use anyhow::bail;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -48,9 +48,10 @@ fn service_entries_destination_rules_and_health_checks_are_followed_and_told() {
         space.apply(&entry).await;
         let answer = answers(address, "api.example", 200).await;
         assert!(answer.backend().is_some_and(|pod| pod.starts_with("web-")), "{}", answer.text());
-        let status = kind(&space, "HTTPRoute").get("api").await.unwrap().data["status"]["parents"][0].clone();
-        assert_eq!(condition(&status, "ResolvedRefs").unwrap()["status"], "True", "{status:#}");
-
+        told(&space, ("gateway.networking.k8s.io", "v1", "HTTPRoute"), "api", |status| {
+            condition(&status["parents"][0], "ResolvedRefs").is_some_and(|it| it["status"] == "True")
+        })
+        .await;
         told(&space, ("networking.istio.io", "v1", "ServiceEntry"), "api", |status| {
             condition(status, "sluice.dev/Accepted").is_some_and(|it| it["status"] == "True")
         })
