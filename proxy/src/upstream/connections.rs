@@ -118,12 +118,15 @@ async fn open(peer: &Peer) -> Result<Stream, ConnectError> {
     Ok(Box::new(stream))
 }
 
+/// Connections that nobody uses, and since when.
+type Idle<B> = AHashMap<Peer, Vec<(Http1<B>, Instant)>>;
+
 /// Idle and shared connections by peer.
 #[derive(Debug)]
 pub(crate) struct Connections<B> {
     me: Weak<Self>,
     limits: KeepLimits,
-    idle: Mutex<AHashMap<Peer, Vec<(Http1<B>, Instant)>>>,
+    idle: Mutex<Idle<B>>,
     shared: Mutex<AHashMap<Peer, (Http2<B>, Instant)>>,
     /// Held while a peer is connected to in HTTP/2, so that many requests at once make one connection.
     dialing: [tokio::sync::Mutex<()>; DIALS],

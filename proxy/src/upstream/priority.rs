@@ -124,7 +124,7 @@ impl Health {
     /// Percent of what the level would have to take that it can take.
     fn percent(self) -> usize {
         let Self { healthy, all } = self;
-        if all == 0 { 0 } else { (healthy * OVERPROVISIONED / all).min(100) }
+        (healthy * OVERPROVISIONED).checked_div(all).map_or(0, |percent| percent.min(100))
     }
 
     fn panics(self, rule: &Ejection) -> bool {

@@ -41,14 +41,14 @@ impl Connector for HedgingConnector {
         }
         let (connection, reused) = self.tls.get_http_session(peer).await?;
         let connection = match connection {
-            Connection::Session(session) => Connection::Session(Ours::Http2(session)),
+            Connection::Session(session) => Connection::Session(Ours::Http2(Box::new(session))),
             Connection::Stream(stream) => Connection::Stream(stream),
         };
         Ok((connection, reused))
     }
 
     async fn reused_http_session<P: Peer + Send + Sync + 'static>(&self, peer: &P) -> Option<Ours> {
-        self.tls.reused_http_session(peer).await.map(Ours::Http2)
+        self.tls.reused_http_session(peer).await.map(|session| Ours::Http2(Box::new(session)))
     }
 
     async fn release_http_session<P: Peer + Send + Sync + 'static>(
@@ -58,7 +58,7 @@ impl Connector for HedgingConnector {
         idle_timeout: Option<Duration>,
     ) {
         match session {
-            Ours::Http2(session) => self.tls.release_http_session(session, peer, idle_timeout).await,
+            Ours::Http2(session) => self.tls.release_http_session(*session, peer, idle_timeout).await,
             Ours::Race(race) => {
                 // A connection in the middle of an answer is closed by Pingora's pool.
                 if let Some(Answered { session, peer }) = race.into_winner() {

@@ -24,7 +24,7 @@ type Messages = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'st
 /// A session of one of our protocols.
 pub(crate) enum Ours {
     /// HTTP/2 over TLS.
-    Http2(Http2),
+    Http2(Box<Http2>),
     /// A hedged try.
     Race(Box<Race>),
 }
