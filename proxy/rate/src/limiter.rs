@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Places of a group.
+/// Places of a group; a power of two.
 pub(crate) const WAYS: usize = 8;
 /// Groups of a page: 4 KiB.
 const GROUPS: usize = 32;
@@ -113,16 +113,15 @@ impl Group {
     /// A free place, else that of the key which has most left. Requests of one key that look at the same time find the
     /// same one, so that the key does not get two; other keys begin to look elsewhere.
     fn best(&self, key: u64, now_ns: u64) -> usize {
-        let mut best = (u64::MAX, 0);
-        for step in 0..WAYS {
-            let place = (key as usize + step) % WAYS;
-            let arrival = self.arrivals[place].load(Relaxed);
-            if arrival <= now_ns {
-                return place;
-            }
-            best = best.min((arrival, place));
+        const PLACE: u64 = WAYS as u64 - 1;
+        let place = |step: u64| (key.wrapping_add(step) & PLACE) as usize;
+        let arrival = |step: u64| self.arrivals[place(step)].load(Relaxed);
+        if arrival(0) <= now_ns {
+            return place(0);
         }
-        best.1
+        // A few nanoseconds tell nobody apart: in their place stands which step it is, so that one number is compared.
+        let best = (0..WAYS as u64).fold(u64::MAX, |best, step| best.min((arrival(step) & !PLACE) | step));
+        place(best)
     }
 }
 
