@@ -56,7 +56,7 @@ fn an_installation_is_made_changed_and_removed() {
         // The tests' own CRDs hold those of our kinds already.
         let (definitions, others): (Vec<_>, Vec<_>) =
             first.into_iter().partition(|(title, _)| title.starts_with("CustomResourceDefinition "));
-        assert_eq!(of(&definitions, Outcome::Changed).len(), 3, "{definitions:?}");
+        assert_eq!(of(&definitions, Outcome::Changed).len(), 4, "{definitions:?}");
         assert_eq!(of(&others, Outcome::Created).len(), others.len(), "{others:?}");
         let again = install(&space, &default).await;
         assert_eq!(of(&again, Outcome::Unchanged).len(), again.len(), "{again:?}");
