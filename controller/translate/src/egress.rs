@@ -239,12 +239,9 @@ fn open(
     Some((attachments.into(), backend))
 }
 
-fn requests(
-    destination: &Destination<'_>,
-    attachments: Box<[Attachment]>,
-    backends: Arc<[WeightedBackend]>,
-) -> Route {
-    let rule = Rule {
+/// The one rule of a route that takes every request as it is.
+fn everything(backends: Arc<[WeightedBackend]>) -> [Rule; 1] {
+    [Rule {
         index: 0,
         name: None,
         matches: [Match::default()].into(),
@@ -253,14 +250,21 @@ fn requests(
         timeouts: None,
         retry: None,
         session_persistence: None,
-    };
+    }]
+}
+
+fn requests(
+    destination: &Destination<'_>,
+    attachments: Box<[Attachment]>,
+    backends: Arc<[WeightedBackend]>,
+) -> Route {
     Route {
         key: RouteKey::new(destination.key()),
         origin: destination.origin(),
         kind: if destination.requests() == Some(Caller::Grpc) { RouteKind::Grpc } else { RouteKind::Http },
         created_s: destination.entry.meta.created_s,
         attachments,
-        rules: [rule].into(),
+        rules: everything(backends).into(),
         traffic: None,
     }
 }

@@ -29,6 +29,7 @@ mod store;
 mod syntax;
 mod traffic;
 mod translator;
+mod values;
 mod view;
 
 pub use gateway::{

@@ -6,15 +6,15 @@
 //! that have none. Names are looked up when they are asked for, and lead to addresses of the internet only. What a
 //! ServiceEntry names comes first, since its routes are more specific.
 
-use super::{Proxy, Ways};
+use super::{Proxy, Ways, everything};
 use crate::backend::{BackendId, Caller, Target};
 use crate::model::OutboundMode;
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
 use sluice_crds::{Name, ObjectRef};
 use sluice_ir::{
-    Attachment, BackendTarget, HostPattern, ListenerKey, Match, Origin, Route, RouteKey, RouteKind, Rule,
-    StreamKind, StreamRoute, StreamRouteKey, WeightedBackend,
+    Attachment, BackendTarget, HostPattern, ListenerKey, Origin, Route, RouteKey, RouteKind, StreamKind,
+    StreamRoute, StreamRouteKey, WeightedBackend,
 };
 use std::sync::Arc;
 
@@ -67,26 +67,14 @@ pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef) -> (Ways, Vec<Prob
     let key = format!("Sidecar/{}/{}", reference.namespace, reference.name);
     let origin = Origin::new("Sidecar", reference.namespace.clone(), reference.name.clone());
     let created_s = sidecar.meta.created_s;
-    ways.requests.extend(to(Caller::Http).map(|backends| {
-        Route {
-            key: RouteKey::new(key.clone()),
-            origin: origin.clone(),
-            kind: RouteKind::Http,
-            created_s,
-            attachments: attachments.clone(),
-            rules: [Rule {
-                index: 0,
-                name: None,
-                matches: [Match::default()].into(),
-                filters: Box::default(),
-                backends,
-                timeouts: None,
-                retry: None,
-                session_persistence: None,
-            }]
-            .into(),
-            traffic: None,
-        }
+    ways.requests.extend(to(Caller::Http).map(|backends| Route {
+        key: RouteKey::new(key.clone()),
+        origin: origin.clone(),
+        kind: RouteKind::Http,
+        created_s,
+        attachments: attachments.clone(),
+        rules: everything(backends).into(),
+        traffic: None,
     }));
     ways.tunnels.extend(to(Caller::Tcp).map(|backends| StreamRoute {
         key: StreamRouteKey::new(key),

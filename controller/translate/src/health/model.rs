@@ -1,6 +1,7 @@
 //! A HealthCheckPolicy in our own terms.
 
 use crate::model::Meta;
+use crate::values::Fault;
 use sluice_crds::{HealthTargetRef, ISTIO_GROUP, Kind, ObjectRef};
 use sluice_ir::StatusRange;
 use std::time::Duration;
@@ -21,9 +22,9 @@ pub(crate) struct HealthModel {
     pub(super) starts_pending: bool,
     pub(super) min_healthy_percent: u8,
     /// Why it can't be used; then it has no effect.
-    pub(super) faults: Vec<HealthFault>,
+    pub(super) faults: Vec<Fault>,
     /// What is done but probably not meant.
-    pub(super) warnings: Vec<HealthFault>,
+    pub(super) warnings: Vec<Fault>,
 }
 
 /// How endpoints are asked.
@@ -45,14 +46,6 @@ pub(crate) struct HealthTarget {
     pub(super) name: String,
     /// Name of the only port that is meant.
     pub(super) section: Option<String>,
-}
-
-/// A value that can't be used, or hardly.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HealthFault {
-    pub(super) field: String,
-    pub(super) message: String,
-    pub(super) next_step: String,
 }
 
 impl HealthModel {

@@ -1,8 +1,9 @@
 //! From a HealthCheckPolicy to our own terms, or to what is wrong with it.
 
-use super::model::{HealthFault, HealthModel, HealthTarget, ProbeModel};
+use super::model::{HealthModel, HealthTarget, ProbeModel};
 use crate::model::Meta;
 use crate::syntax;
+use crate::values::Values;
 use sluice_crds::{
     GrpcHealthSpec, HealthCheckPolicy, HealthCheckPolicySpec, HealthCheckType, HealthInitialState,
     HealthMethod, HealthTls, HttpHealthSpec, Kind,
@@ -40,9 +41,9 @@ pub(crate) fn read(it: &HealthCheckPolicy) -> HealthModel {
         more => values.fault("targetRefs", format!("names {more} targets"), "use at most 16"),
     }
     let probe = probe(spec, &mut values);
-    let interval = values.duration("interval", spec.interval.as_deref(), INTERVALS);
+    let interval = values.duration_within("interval", spec.interval.as_ref(), INTERVALS);
     let interval = interval.unwrap_or(DEFAULT_INTERVAL);
-    let timeout = values.duration("timeout", spec.timeout.as_deref(), TIMEOUTS);
+    let timeout = values.duration_within("timeout", spec.timeout.as_ref(), TIMEOUTS);
     // The default gives way to a short interval.
     let timeout = timeout.unwrap_or_else(|| DEFAULT_TIMEOUT.min(interval));
     if timeout > interval {
@@ -153,66 +154,6 @@ fn statuses(text: &str) -> Option<StatusRange> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let range = StatusRange { first: status(first)?, last: status(last)? };
     (range.first <= range.last).then_some(range)
-}
-
-/// Collects what is wrong.
-#[derive(Default)]
-struct Values {
-    faults: Vec<HealthFault>,
-    warnings: Vec<HealthFault>,
-}
-
-impl Values {
-    fn fault(&mut self, field: impl AsRef<str>, message: impl Into<String>, next_step: impl Into<String>) {
-        self.faults.push(HealthFault {
-            field: format!("spec.{}", field.as_ref()),
-            message: message.into(),
-            next_step: next_step.into(),
-        });
-    }
-
-    fn warn(&mut self, field: &str, message: &str, next_step: &str) {
-        self.warnings.push(HealthFault {
-            field: format!("spec.{field}"),
-            message: message.to_owned(),
-            next_step: next_step.to_owned(),
-        });
-    }
-
-    fn number<T: TryFrom<i64>>(
-        &mut self,
-        field: &str,
-        number: Option<i64>,
-        (low, high): (i64, i64),
-    ) -> Option<T> {
-        let number = number?;
-        match T::try_from(number) {
-            Ok(value) if (low..=high).contains(&number) => Some(value),
-            _ => {
-                self.fault(field, format!("{number} is out of range"), format!("use {low} to {high}"));
-                None
-            }
-        }
-    }
-
-    fn duration(
-        &mut self,
-        field: &str,
-        text: Option<&str>,
-        (low, high): (Duration, Duration),
-    ) -> Option<Duration> {
-        match syntax::duration(text?) {
-            Ok(time) if (low..=high).contains(&time) => Some(time),
-            Ok(_) => {
-                self.fault(field, "is out of range", format!("use {low:?} to {}s", high.as_secs()));
-                None
-            }
-            Err(message) => {
-                self.fault(field, message, "write it as 10s, 1m30s or 500ms");
-                None
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(crate) use route::{
 pub(crate) use selector::Selector;
 pub(crate) use sidecar::{OutboundMode, SidecarModel};
 pub(crate) use stream::StreamModel;
-pub(crate) use traffic::{AuthReference, RateServerSecrets, TrafficFault, TrafficModel, TrafficTarget};
+pub(crate) use traffic::{AuthReference, RateServerSecrets, TrafficModel, TrafficTarget};
 pub use transport::Transport;
 pub(crate) use workload::WorkloadModel;
 

@@ -2,6 +2,7 @@
 
 use super::{BackendReference, Meta};
 use crate::backend::Caller;
+use crate::values::Fault;
 use sluice_crds::{GATEWAY_API_GROUP, Kind, Name, ObjectRef, TrafficTargetRef};
 use sluice_ir::TrafficSettings;
 
@@ -16,7 +17,7 @@ pub(crate) struct TrafficModel {
     pub(crate) auth: Option<AuthReference>,
     pub(crate) rate_server: RateServerSecrets,
     /// Why it can't be used.
-    pub(crate) faults: Vec<TrafficFault>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 /// `extAuth.backendRef`.
@@ -43,14 +44,6 @@ pub(crate) struct RateServerSecrets {
     pub(crate) credentials: Option<Name>,
     /// Authorities, certificate and key.
     pub(crate) tls: Option<Name>,
-}
-
-/// A value that can't be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TrafficFault {
-    pub(crate) field: String,
-    pub(crate) message: String,
-    pub(crate) next_step: String,
 }
 
 impl TrafficModel {

@@ -1,6 +1,6 @@
 //! `clients`, `limits` and `timeouts`.
 
-use super::values::Values;
+use crate::values::Values;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sluice_crds::{ClientsSpec, RequestLimitsSpec, TrafficTimeoutsSpec};
 use sluice_ir::{ClientRules, RequestLimits, Timeouts};

@@ -1,6 +1,6 @@
 //! `cache`.
 
-use super::values::Values;
+use crate::values::Values;
 use sluice_crds::{CacheHeaders, CacheSpec};
 use sluice_ir::Cache;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! `compression` and `decompression`.
 
-use super::values::Values;
+use crate::values::Values;
 use sluice_crds::{CodingSpec, CompressionSpec, DecompressionSpec, OtherEncodings};
 use sluice_ir::{Coding, CodingLevel, Compression, Decompression};
 

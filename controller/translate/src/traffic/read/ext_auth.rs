@@ -1,9 +1,9 @@
 //! `extAuth`.
 
-use super::values::Values;
 use crate::backend::Caller;
 use crate::ext_auth::{self, Terms};
 use crate::model::{AuthReference, BackendReference};
+use crate::values::Values;
 use sluice_crds::{ExtAuthProtocol, ExtAuthSpec, OnAuthFailure};
 use sluice_ir::{AuthProtocol, Authorizer, BackendTarget, ExtAuth};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! `faults`.
 
-use super::values::Values;
 use crate::syntax;
+use crate::values::Values;
 use sluice_crds::{FaultsSpec, FractionSpec, HeaderMatchKind, HeaderMatchSpec};
 use sluice_ir::{FaultAbort, FaultDelay, FaultSelector, Faults, HeaderMatch, Ratio, StringMatch};
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! `rateLimit.global`: its rules, and the server that counts.
 
 use super::rate::{Place, rules};
-use super::values::Values;
 use crate::model::RateServerSecrets;
 use crate::syntax;
+use crate::values::Values;
 use sluice_crds::{GlobalRateLimitSpec, RateLimitFailure, RedisSpec, RedisTlsSpec};
 use sluice_ir::{GlobalRates, OnRateFailure, Origin, RateServer, Trust, UpstreamTls};
 use std::net::SocketAddr;

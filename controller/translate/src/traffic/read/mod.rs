@@ -8,13 +8,12 @@ mod faults;
 mod global;
 mod rate;
 mod resilience;
-mod values;
 
 use crate::model::{Meta, TrafficModel, TrafficTarget};
+use crate::values::Values;
 use sluice_crds::{Kind, TrafficPolicy};
 use sluice_ir::{Given, Origin, Setting, TrafficSettings};
 use std::sync::Arc;
-use values::Values;
 
 /// Most entries of `targetRefs`: as many as a status has room for (Gateway API PolicyStatus.ancestors).
 const MOST_TARGETS: usize = 16;

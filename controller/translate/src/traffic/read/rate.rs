@@ -1,8 +1,8 @@
 //! `rateLimit`.
 
 use super::global;
-use super::values::Values;
 use crate::syntax;
+use crate::values::Values;
 use sluice_crds::{RateKeySpec, RateKeyType, RateLimitHeaders, RateLimitSpec, RateRuleSpec};
 use sluice_ir::{Origin, RateKey, RateLimits, RateRule};
 use std::time::Duration;

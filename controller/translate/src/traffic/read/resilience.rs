@@ -1,6 +1,6 @@
 //! `buffer`, `concurrency` and `hedging`.
 
-use super::values::Values;
+use crate::values::Values;
 use sluice_crds::{BufferSpec, ConcurrencySpec, HedgingSpec};
 use sluice_ir::{AdaptiveConcurrency, Hedging, RequestBuffer};
 use std::time::Duration;
