@@ -1,7 +1,8 @@
 //! Backends and the endpoints behind them.
 
 use crate::{
-    BackendKey, BackendPolicy, EndpointSetKey, HealthCheck, HostPattern, Origin, Topology, UpstreamTls,
+    BackendKey, BackendPolicy, EndpointSetKey, HealthCheck, HostPattern, MeshTls, Origin, Topology, UpstreamTls,
+    Workload,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Backend {
     /// How its endpoints are asked whether they are well; `None`: they are not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Box<HealthCheck>>,
+    /// Whether the mesh's TLS is spoken to its endpoints.
+    #[serde(default, skip_serializing_if = "MeshTls::is_off")]
+    pub mesh: MeshTls,
 }
 
 /// What a backend speaks (`appProtocol`, GEP-1911).
@@ -107,6 +111,9 @@ pub struct Endpoint {
     /// Where it is, if anything is known of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<Arc<Topology>>,
+    /// The workload behind it, if it has a sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Arc<Workload>>,
 }
 
 /// An address, or a name that the data plane resolves and keeps fresh.

@@ -2,14 +2,15 @@
 
 use crate::backend::Balancing;
 use crate::duration;
-use crate::{CertificateKey, GatewayKey, Origin, SecretBytes, TrafficSettings};
+use crate::{Authentication, Authorization, CertificateKey, GatewayKey, Origin, SecretBytes, TrafficSettings};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One Gateway: the owner of listeners. Gateways never share an address and port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
-    /// `NAMESPACE/NAME`.
+    /// `NAMESPACE/NAME`; `Mesh/KIND/NAMESPACE/NAME`, perhaps with `@CLIENT-NAMESPACE`, for a destination of the mesh.
     pub key: GatewayKey,
     /// The Gateway object.
     pub origin: Origin,
@@ -25,6 +26,12 @@ pub struct Gateway {
     /// What TrafficPolicies set for all its listeners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Box<TrafficSettings>>,
+    /// AuthorizationPolicies that name it, or its class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization: Vec<Arc<Authorization>>,
+    /// RequestAuthentications that name it, or its class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authentication: Vec<Arc<Authentication>>,
 }
 
 /// What a `GatewayParameters` object sets.

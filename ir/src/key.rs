@@ -79,3 +79,14 @@ key!(
     /// `GATEWAY-NAMESPACE/GATEWAY/http-01/HOST/TOKEN` or `GATEWAY-NAMESPACE/GATEWAY/tls-alpn-01/HOST`.
     ChallengeKey
 );
+key!(
+    /// A namespace.
+    WorkloadsKey
+);
+
+impl WorkloadsKey {
+    /// What a data plane of these workloads subscribes to: `Workloads/NAMESPACE`.
+    pub fn scope(&self) -> GatewayKey {
+        GatewayKey::new(format!("Workloads/{self}"))
+    }
+}

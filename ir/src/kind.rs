@@ -2,7 +2,7 @@
 
 use crate::{
     BackendKey, CertificateKey, ChallengeKey, EndpointSetKey, GatewayKey, ListenerKey, Resource, ResourceKey,
-    RouteKey, StreamRouteKey,
+    RouteKey, StreamRouteKey, WorkloadsKey,
 };
 use std::fmt;
 
@@ -27,11 +27,13 @@ pub enum ResourceKind {
     Route,
     /// [`StreamRoute`](crate::StreamRoute).
     StreamRoute,
+    /// [`Workloads`](crate::Workloads).
+    Workloads,
 }
 
 impl ResourceKind {
     /// Every kind, in the order of making.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Certificate,
         Self::EndpointSet,
         Self::Backend,
@@ -40,6 +42,7 @@ impl ResourceKind {
         Self::Listener,
         Self::Route,
         Self::StreamRoute,
+        Self::Workloads,
     ];
 
     /// `EndpointSet`.
@@ -53,6 +56,7 @@ impl ResourceKind {
             Self::Listener => "Listener",
             Self::Route => "Route",
             Self::StreamRoute => "StreamRoute",
+            Self::Workloads => "Workloads",
         }
     }
 
@@ -72,6 +76,7 @@ impl ResourceKind {
             Self::Listener => ResourceKey::Listener(ListenerKey::new(name)),
             Self::Route => ResourceKey::Route(RouteKey::new(name)),
             Self::StreamRoute => ResourceKey::StreamRoute(StreamRouteKey::new(name)),
+            Self::Workloads => ResourceKey::Workloads(WorkloadsKey::new(name)),
         }
     }
 }
@@ -94,6 +99,7 @@ impl ResourceKey {
             Self::Listener(_) => ResourceKind::Listener,
             Self::Route(_) => ResourceKind::Route,
             Self::StreamRoute(_) => ResourceKind::StreamRoute,
+            Self::Workloads(_) => ResourceKind::Workloads,
         }
     }
 
@@ -108,6 +114,7 @@ impl ResourceKey {
             Self::Listener(key) => key.as_str(),
             Self::Route(key) => key.as_str(),
             Self::StreamRoute(key) => key.as_str(),
+            Self::Workloads(key) => key.as_str(),
         }
     }
 }
@@ -131,6 +138,7 @@ impl Resource {
             Self::Listener(_) => ResourceKind::Listener,
             Self::Route(_) => ResourceKind::Route,
             Self::StreamRoute(_) => ResourceKind::StreamRoute,
+            Self::Workloads(_) => ResourceKind::Workloads,
         }
     }
 
@@ -145,6 +153,7 @@ impl Resource {
             Self::Listener(it) => &it.origin,
             Self::Route(it) => &it.origin,
             Self::StreamRoute(it) => &it.origin,
+            Self::Workloads(it) => &it.origin,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The contract between Sluice's control plane and its data plane.
 //!
 //! A [`Snapshot`] is a set of flat, keyed resources: [`Gateway`], [`Listener`], [`Route`], [`StreamRoute`], [`Backend`],
-//! [`EndpointSet`], [`Certificate`] and [`Challenge`]. Children point at parents by key, never the other way round, so
+//! [`EndpointSet`], [`Certificate`], [`Challenge`] and [`Workloads`]. Children point at parents by key, never the other way round, so
 //! that a change of one resource travels alone. A [`Delta`] turns one snapshot into the next.
 //!
 //! What is deliberately absent: Kubernetes types, Pingora, tokio, I/O. Everything here was validated by the
@@ -9,6 +9,8 @@
 //! [`Fail`]. [`wire`] is the form in which resources travel. Each resource carries its [`Origin`], so that every decision can name the object that caused it.
 
 mod auth;
+mod authentication;
+mod authorization;
 mod backend;
 mod certificate;
 mod challenge;
@@ -38,8 +40,14 @@ mod traffic_cache;
 mod traffic_content;
 mod trust;
 pub mod wire;
+mod workload;
 
 pub use auth::{AuthProtocol, Authorizer, ExtAuth};
+pub use authentication::{Authentication, JwtKeys, JwtRule, TokenHeader};
+pub use authorization::{
+    Attribute, Authorization, AuthorizationAction, AuthorizationRule, Condition, Operation, PathValue, Segment,
+    Source, ValueMatch, Values,
+};
 pub use backend::{
     AskedHosts, Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState,
 };
@@ -58,7 +66,7 @@ pub use health::{HealthCheck, HealthProbe, StatusRange};
 pub use host::HostPattern;
 pub use key::{
     BackendKey, CertificateKey, ChallengeKey, EndpointSetKey, GatewayKey, ListenerKey, OnDemandKey, RouteKey,
-    StreamRouteKey,
+    StreamRouteKey, WorkloadsKey,
 };
 pub use kind::ResourceKind;
 pub use listener::{Listener, ListenerProtocol, Sharing, Tls, TlsVersion};
@@ -86,3 +94,6 @@ pub use traffic::{
 pub use traffic_cache::Cache;
 pub use traffic_content::{Coding, CodingLevel, Compression, Decompression};
 pub use trust::{ClientValidation, ClientValidationMode, SubjectName, Trust, UpstreamTls};
+pub use workload::{
+    MeshTls, MutualTls, MutualTlsMode, Outbound, Selector, Workload, Workloads, mutual_tls_mode,
+};

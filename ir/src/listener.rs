@@ -48,6 +48,9 @@ pub enum ListenerProtocol {
     Tcp,
     /// Datagrams.
     Udp,
+    /// Whatever comes: requests, whole connections by the server name of their ClientHello, and all other connections whole,
+    /// by the first bytes of the client. For ports of the mesh that say nothing of their protocol.
+    Detect,
     /// Requests that name their destination themselves (RFC 9110 §7.6, §9.3.6): a target in absolute form, or CONNECT.
     /// Attachments name `HOST:PORT` as hosts here.
     ForwardProxy,
@@ -58,7 +61,7 @@ impl ListenerProtocol {
     pub fn tls(&self) -> Option<&Tls> {
         match self {
             Self::Https(tls) | Self::TlsTerminate(tls) => Some(tls),
-            Self::Http | Self::TlsPassthrough | Self::Tcp | Self::Udp | Self::ForwardProxy => None,
+            Self::Http | Self::TlsPassthrough | Self::Tcp | Self::Udp | Self::Detect | Self::ForwardProxy => None,
         }
     }
 
@@ -69,6 +72,7 @@ impl ListenerProtocol {
             Self::Https(_) | Self::TlsPassthrough | Self::TlsTerminate(_) => Sharing::Tls,
             Self::Tcp => Sharing::Tcp,
             Self::Udp => Sharing::Udp,
+            Self::Detect => Sharing::Detect,
             Self::ForwardProxy => Sharing::Forward,
         }
     }
@@ -85,6 +89,8 @@ pub enum Sharing {
     Tcp,
     /// One listener alone; the port is UDP's.
     Udp,
+    /// One listener alone.
+    Detect,
     /// One listener alone.
     Forward,
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kinds that a control plane of this version names.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 23] = [
     "Gateway",
     "ListenerSet",
     "HTTPRoute",
@@ -25,6 +25,11 @@ const KINDS: [&str; 18] = [
     "CertificateIssuer",
     "TrafficPolicy",
     "HealthCheckPolicy",
+    "AuthorizationPolicy",
+    "RequestAuthentication",
+    "PeerAuthentication",
+    "Namespace",
+    "Pod",
 ];
 
 /// Stands for the kinds that are too many to keep.

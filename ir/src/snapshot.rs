@@ -2,7 +2,8 @@
 
 use crate::{
     Backend, BackendKey, Certificate, CertificateKey, Challenge, ChallengeKey, EndpointSet, EndpointSetKey,
-    Gateway, GatewayKey, Listener, ListenerKey, Route, RouteKey, StreamRoute, StreamRouteKey,
+    Gateway, GatewayKey, Listener, ListenerKey, Route, RouteKey, StreamRoute, StreamRouteKey, Workloads,
+    WorkloadsKey,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ pub struct Snapshot {
     pub certificates: BTreeMap<CertificateKey, Arc<Certificate>>,
     /// By Gateway, kind and host.
     pub challenges: BTreeMap<ChallengeKey, Arc<Challenge>>,
+    /// By namespace.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub workloads: BTreeMap<WorkloadsKey, Arc<Workloads>>,
 }
 
 /// One resource of any kind.
@@ -49,6 +53,8 @@ pub enum Resource {
     Certificate(Arc<Certificate>),
     /// A challenge.
     Challenge(Arc<Challenge>),
+    /// What governs the workloads of a namespace.
+    Workloads(Arc<Workloads>),
 }
 
 /// The key of a resource of any kind.
@@ -71,6 +77,8 @@ pub enum ResourceKey {
     Certificate(CertificateKey),
     /// A challenge.
     Challenge(ChallengeKey),
+    /// What governs the workloads of a namespace.
+    Workloads(WorkloadsKey),
 }
 
 impl Resource {
@@ -85,6 +93,7 @@ impl Resource {
             Self::EndpointSet(it) => ResourceKey::EndpointSet(it.key.clone()),
             Self::Certificate(it) => ResourceKey::Certificate(it.key.clone()),
             Self::Challenge(it) => ResourceKey::Challenge(it.key.clone()),
+            Self::Workloads(it) => ResourceKey::Workloads(it.key.clone()),
         }
     }
 }
@@ -128,6 +137,7 @@ impl Snapshot {
             ResourceKey::EndpointSet(key) => Resource::EndpointSet(self.endpoint_sets.get(key)?.clone()),
             ResourceKey::Certificate(key) => Resource::Certificate(self.certificates.get(key)?.clone()),
             ResourceKey::Challenge(key) => Resource::Challenge(self.challenges.get(key)?.clone()),
+            ResourceKey::Workloads(key) => Resource::Workloads(self.workloads.get(key)?.clone()),
         })
     }
 
@@ -141,6 +151,7 @@ impl Snapshot {
             + self.endpoint_sets.len()
             + self.certificates.len()
             + self.challenges.len()
+            + self.workloads.len()
     }
 
     /// Whether there are none.
@@ -158,6 +169,7 @@ impl Snapshot {
         compact(&mut self.endpoint_sets);
         compact(&mut self.certificates);
         compact(&mut self.challenges);
+        compact(&mut self.workloads);
     }
 
     fn apply_each(&mut self, delta: &Delta) {
@@ -171,6 +183,7 @@ impl Snapshot {
                 Resource::EndpointSet(it) => drop(self.endpoint_sets.insert(it.key.clone(), it.clone())),
                 Resource::Certificate(it) => drop(self.certificates.insert(it.key.clone(), it.clone())),
                 Resource::Challenge(it) => drop(self.challenges.insert(it.key.clone(), it.clone())),
+                Resource::Workloads(it) => drop(self.workloads.insert(it.key.clone(), it.clone())),
             }
         }
         for key in &delta.removals {
@@ -183,6 +196,7 @@ impl Snapshot {
                 ResourceKey::EndpointSet(key) => drop(self.endpoint_sets.remove(key)),
                 ResourceKey::Certificate(key) => drop(self.certificates.remove(key)),
                 ResourceKey::Challenge(key) => drop(self.challenges.remove(key)),
+                ResourceKey::Workloads(key) => drop(self.workloads.remove(key)),
             }
         }
     }
@@ -217,6 +231,7 @@ impl Snapshot {
             ResourceKey::Certificate,
         );
         diff(&self.challenges, &newer.challenges, &mut delta, Resource::Challenge, ResourceKey::Challenge);
+        diff(&self.workloads, &newer.workloads, &mut delta, Resource::Workloads, ResourceKey::Workloads);
         delta
     }
 }

@@ -44,6 +44,7 @@ pub fn encode(resource: &Resource) -> Result<Vec<u8>, WireError> {
         Resource::Listener(it) => rmp_serde::to_vec_named(&**it),
         Resource::Route(it) => rmp_serde::to_vec_named(&**it),
         Resource::StreamRoute(it) => rmp_serde::to_vec_named(&**it),
+        Resource::Workloads(it) => rmp_serde::to_vec_named(&**it),
     };
     encoded.map_err(|error| WireError(error.to_string()))
 }
@@ -63,6 +64,7 @@ pub fn decode(kind: ResourceKind, bytes: &[u8]) -> Result<Resource, WireError> {
         ResourceKind::Listener => Resource::Listener(read(bytes)?),
         ResourceKind::Route => Resource::Route(read(bytes)?),
         ResourceKind::StreamRoute => Resource::StreamRoute(read(bytes)?),
+        ResourceKind::Workloads => Resource::Workloads(read(bytes)?),
     })
 }
 

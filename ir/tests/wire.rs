@@ -410,6 +410,7 @@ fn backend() -> impl Strategy<Value = Resource> {
                 tls,
                 policy,
                 health,
+                mesh: MeshTls::Off,
             }))
         },
     )
@@ -441,7 +442,7 @@ fn endpoint_set() -> impl Strategy<Value = Resource> {
     ];
     let states = prop_oneof![Just(EndpointState::Ready), Just(EndpointState::Draining)];
     let endpoint = (address, states, 1..100_u32, option::of(topology()))
-        .prop_map(|(address, state, weight, topology)| Endpoint { address, state, weight, topology });
+        .prop_map(|(address, state, weight, topology)| Endpoint { address, state, weight, topology, workload: None });
     (text(), origin(), vec(endpoint, 0..5)).prop_map(|(key, origin, endpoints)| {
         Resource::EndpointSet(Arc::new(EndpointSet {
             key: EndpointSetKey::new(key),
@@ -484,6 +485,8 @@ fn gateway() -> impl Strategy<Value = Resource> {
                 backend_certificate,
                 ticket_secrets,
                 traffic,
+                authorization: Vec::new(),
+                authentication: Vec::new(),
             }))
         },
     )
@@ -517,6 +520,36 @@ fn challenge() -> impl Strategy<Value = Resource> {
     })
 }
 
+fn workloads() -> impl Strategy<Value = Resource> {
+    let modes = || {
+        let all = [MutualTlsMode::Disable, MutualTlsMode::Permissive, MutualTlsMode::Strict];
+        option::of(prop::sample::select(all.to_vec()))
+    };
+    let selector = || btree_map(text(), text(), 0..3).prop_map(Selector);
+    let mutual_tls = (origin(), any::<bool>(), selector(), modes(), btree_map(any::<u16>(), modes(), 0..3))
+        .prop_map(|(origin, is_mesh, selector, mode, ports)| MutualTls { origin, is_mesh, selector, mode, ports });
+    let authorization = (origin(), selector(), any::<bool>()).prop_map(|(origin, selector, is_dry_run)| {
+        let rules = vec![AuthorizationRule::default()];
+        Arc::new(Authorization { origin, selector, action: AuthorizationAction::Deny, is_dry_run, rules })
+    });
+    let names = btree_map(text(), vec(any::<IpAddr>(), 0..3), 0..3);
+    (text(), origin(), vec(text(), 1..3), vec(mutual_tls, 0..3), vec(authorization, 0..2), names).prop_map(
+        |(key, origin, trust_domains, mutual_tls, authorization, names)| {
+            Resource::Workloads(Arc::new(Workloads {
+                key: WorkloadsKey::new(key),
+                origin,
+                trust_domains,
+                outbound: Outbound::RegistryOnly,
+                mutual_tls,
+                authorization,
+                authentication: Vec::new(),
+                names,
+                always_allowed: Vec::new(),
+            }))
+        },
+    )
+}
+
 /// Each in a box, since the types of all of them beside each other are large on the stack.
 fn resource() -> impl Strategy<Value = Resource> {
     prop_oneof![
@@ -528,6 +561,7 @@ fn resource() -> impl Strategy<Value = Resource> {
         1 => gateway().boxed(),
         1 => certificate().boxed(),
         1 => challenge().boxed(),
+        1 => workloads().boxed(),
     ]
 }
 

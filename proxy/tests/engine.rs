@@ -80,6 +80,8 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 backend_certificate: None,
                 ticket_secrets: Vec::new(),
                 traffic: None,
+                authorization: Vec::new(),
+                authentication: Vec::new(),
             })),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener.clone(),
@@ -102,6 +104,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                     state: ir::EndpointState::Ready,
                     weight: 1,
                     topology: None,
+                    workload: None,
                 }],
             })),
             Resource::Backend(Arc::new(ir::Backend {
@@ -112,6 +115,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 tls: None,
                 policy: None,
                 health: None,
+                mesh: ir::MeshTls::Off,
             })),
             Resource::Route(Arc::new(ir::Route {
                 key: ir::RouteKey::new("HTTPRoute/default/app"),

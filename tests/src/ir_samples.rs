@@ -49,6 +49,8 @@ pub fn gateway(settings: ir::Settings) -> Arc<ir::Gateway> {
         backend_certificate: None,
         ticket_secrets: Vec::new(),
         traffic: None,
+        authorization: Vec::new(),
+        authentication: Vec::new(),
     })
 }
 
@@ -73,6 +75,7 @@ pub fn endpoints(name: &str, addresses: &[SocketAddr]) -> Arc<ir::EndpointSet> {
         state: ir::EndpointState::Ready,
         weight: 1,
         topology: None,
+        workload: None,
     };
     let mut endpoints: Vec<_> = addresses.iter().map(endpoint).collect();
     endpoints.sort();
@@ -96,6 +99,7 @@ pub fn backend(name: &str, protocol: ir::BackendProtocol) -> Arc<ir::Backend> {
         tls: None,
         policy: None,
         health: None,
+        mesh: ir::MeshTls::Off,
     })
 }
 

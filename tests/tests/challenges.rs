@@ -98,6 +98,8 @@ async fn start(listeners: impl FnOnce(u16, u16) -> Vec<Resource>) -> (Arc<Proxy>
         backend_certificate: None,
         ticket_secrets: Vec::new(),
         traffic: None,
+        authorization: Vec::new(),
+        authentication: Vec::new(),
     }))];
     upserts.extend(listeners(plain, secure));
     let failures = proxy.apply(&delta(upserts)).await;

@@ -16,6 +16,7 @@ pub(super) fn listener(it: &Listener) -> String {
         ListenerProtocol::TlsTerminate(_) => "TLS, ended here",
         ListenerProtocol::Tcp => "TCP",
         ListenerProtocol::Udp => "UDP",
+        ListenerProtocol::Detect => "detected",
         ListenerProtocol::ForwardProxy => "forward proxy",
     };
     let addresses: Vec<_> = it.addresses.iter().map(ToString::to_string).collect();

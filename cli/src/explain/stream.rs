@@ -92,7 +92,10 @@ fn fits(listener: &StreamListener, carrier: Carrier) -> Result<(), Answer> {
         (ListenerProtocol::ForwardProxy, _) => {
             Err(Answer::unreachable("the port is a forward proxy: clients ask it for a destination"))
         }
-        (ListenerProtocol::Http | ListenerProtocol::Tcp | ListenerProtocol::Udp, _) => {
+        (
+            ListenerProtocol::Http | ListenerProtocol::Tcp | ListenerProtocol::Udp | ListenerProtocol::Detect,
+            _,
+        ) => {
             Err(Answer::unreachable(format!("the port does not carry {}", carrier.word())))
         }
     }

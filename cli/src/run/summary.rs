@@ -78,7 +78,7 @@ fn urls(listener: &Listener, args: &RunArgs) -> Vec<String> {
             ListenerProtocol::Http => format!("http://{place}/"),
             ListenerProtocol::Https(_) => format!("https://{place}/"),
             ListenerProtocol::TlsPassthrough | ListenerProtocol::TlsTerminate(_) => format!("tls://{place}"),
-            ListenerProtocol::Tcp => format!("tcp://{place}"),
+            ListenerProtocol::Tcp | ListenerProtocol::Detect => format!("tcp://{place}"),
             ListenerProtocol::Udp => format!("udp://{place}"),
             ListenerProtocol::ForwardProxy => format!("http://{place} (proxy)"),
         }

@@ -15,7 +15,8 @@ pub(super) fn attachments(resource: &Resource) -> Option<&[ir::Attachment]> {
         | Resource::Backend(_)
         | Resource::EndpointSet(_)
         | Resource::Certificate(_)
-        | Resource::Challenge(_) => None,
+        | Resource::Challenge(_)
+        | Resource::Workloads(_) => None,
     }
 }
 
@@ -80,6 +81,13 @@ fn called(filters: &[ir::Filter]) -> impl Iterator<Item = ResourceKey> {
 /// The backends that policies of a Gateway or listener name.
 pub(super) fn of_policies(traffic: Option<&ir::TrafficSettings>) -> impl Iterator<Item = ResourceKey> {
     traffic.into_iter().flat_map(ir::TrafficSettings::targets).filter_map(key)
+}
+
+/// The backends that AuthorizationPolicies ask.
+pub(super) fn of_authorization(
+    policies: &[Arc<ir::Authorization>],
+) -> impl Iterator<Item = ResourceKey> {
+    policies.iter().flat_map(|it| it.targets()).filter_map(key)
 }
 
 fn key(target: &ir::BackendTarget) -> Option<ResourceKey> {

@@ -57,6 +57,7 @@ fn same(a: &Resource, b: &Resource) -> bool {
         (Resource::Listener(a), Resource::Listener(b)) => Arc::ptr_eq(a, b),
         (Resource::Route(a), Resource::Route(b)) => Arc::ptr_eq(a, b),
         (Resource::StreamRoute(a), Resource::StreamRoute(b)) => Arc::ptr_eq(a, b),
+        (Resource::Workloads(a), Resource::Workloads(b)) => Arc::ptr_eq(a, b),
         (Resource::Backend(a), Resource::Backend(b)) => Arc::ptr_eq(a, b),
         (Resource::EndpointSet(a), Resource::EndpointSet(b)) => Arc::ptr_eq(a, b),
         (Resource::Certificate(a), Resource::Certificate(b)) => Arc::ptr_eq(a, b),

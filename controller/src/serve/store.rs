@@ -5,7 +5,7 @@
 //! names, and so do a Gateway and a listener those of their policies; a backend holds its endpoints; a challenge names its Gateway. Holding is counted, so that the cost of a change
 //! follows its size and no resource is ever in the reach of a Gateway that does not need it.
 
-use super::attached::{backends, is_route, listeners, of_policies, only};
+use super::attached::{backends, is_route, listeners, of_authorization, of_policies, only};
 use sluice_ir::{self as ir, Resource, ResourceKey};
 use sluice_xds::Packed;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -174,6 +174,14 @@ impl Store {
                     self.offer(&certificate.key, now, dirty);
                 }
             }
+            // A scope of its own.
+            Resource::Workloads(workloads) => {
+                let new = self.snapshot.get(&key).is_none();
+                self.replace(&key, Some(resource), dirty);
+                if new {
+                    self.hold(&workloads.key.scope(), &key, dirty);
+                }
+            }
             Resource::Backend(_) | Resource::EndpointSet(_) => self.replace(&key, Some(resource), dirty),
         }
     }
@@ -258,6 +266,11 @@ impl Store {
             ResourceKey::Route(_) | ResourceKey::StreamRoute(_) => {
                 if let Some(before) = self.snapshot.get(key) {
                     self.detach(key, listeners(&before).iter(), dirty);
+                }
+            }
+            ResourceKey::Workloads(workloads) => {
+                if self.snapshot.workloads.contains_key(workloads) {
+                    self.release(&workloads.scope(), key, dirty);
                 }
             }
             ResourceKey::Backend(_) | ResourceKey::EndpointSet(_) => {}
@@ -386,7 +399,8 @@ impl Store {
                 let gateway = self.snapshot.gateways.get(key);
                 let certificate = gateway.and_then(|it| it.backend_certificate.clone());
                 let policies = of_policies(gateway.and_then(|it| it.traffic.as_deref()));
-                certificate.map(ResourceKey::Certificate).into_iter().chain(policies).collect()
+                let asked = of_authorization(gateway.map(|it| &it.authorization[..]).unwrap_or_default());
+                certificate.map(ResourceKey::Certificate).into_iter().chain(policies).chain(asked).collect()
             }
             ResourceKey::Listener(key) => self.children_of_listener(key),
             ResourceKey::Route(_) | ResourceKey::StreamRoute(_) => {
@@ -395,6 +409,10 @@ impl Store {
             ResourceKey::Backend(key) => {
                 let backend = self.snapshot.backends.get(key);
                 backend.map(|it| ResourceKey::EndpointSet(it.endpoints.clone())).into_iter().collect()
+            }
+            ResourceKey::Workloads(key) => {
+                let workloads = self.snapshot.workloads.get(key);
+                of_authorization(workloads.map(|it| &it.authorization[..]).unwrap_or_default()).collect()
             }
             ResourceKey::EndpointSet(_) | ResourceKey::Certificate(_) | ResourceKey::Challenge(_) => {
                 BTreeSet::new()
@@ -432,7 +450,10 @@ fn asked_by(certificate: &Resource) -> Option<ir::OnDemandKey> {
 /// Whether a Gateway is programmed only when its proxies have this.
 pub(super) fn is_structural(key: &ResourceKey) -> bool {
     match key {
-        ResourceKey::Gateway(_) | ResourceKey::Listener(_) | ResourceKey::Certificate(_) => true,
+        ResourceKey::Gateway(_)
+        | ResourceKey::Listener(_)
+        | ResourceKey::Certificate(_)
+        | ResourceKey::Workloads(_) => true,
         ResourceKey::Challenge(_)
         | ResourceKey::Route(_)
         | ResourceKey::StreamRoute(_)

@@ -185,6 +185,8 @@ fn route(
         created_s: age,
         attachments: listeners.iter().map(attachment).collect(),
         traffic: None,
+        authorization: Vec::new(),
+        authentication: Vec::new(),
         rules: [rule].into(),
     }
 }
@@ -217,6 +219,8 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 backend_certificate: certificate.map(certificate_key),
                 ticket_secrets: Vec::new(),
                 traffic: traffic(authorizer).boxed(),
+                authorization: Vec::new(),
+                authentication: Vec::new(),
             })),
             Edit::Listener { slot, gateway, certificate, asks, authorizer } => {
                 Resource::Listener(Arc::new(ir::Listener {
@@ -253,6 +257,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 tls: None,
                 policy: None,
                 health: None,
+                mesh: ir::MeshTls::Off,
             })),
             Edit::Set { slot, size } => Resource::EndpointSet(Arc::new(ir::EndpointSet {
                 is_external: false,
@@ -266,6 +271,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                         state: ir::EndpointState::Ready,
                         weight: 1,
                         topology: None,
+                        workload: None,
                     };
                     size
                 ],

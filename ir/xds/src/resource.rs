@@ -142,6 +142,7 @@ mod tests {
             tls: None,
             policy: None,
             health: None,
+            mesh: ir::MeshTls::Off,
         }))
     }
 

@@ -187,7 +187,7 @@ fn carried(listeners: &[Arc<ir::Listener>]) -> Option<Carried> {
         ir::Sharing::Http => Carried::Requests,
         ir::Sharing::Tls if listeners.iter().all(brings_requests) => Carried::Requests,
         ir::Sharing::Tls => Carried::ByServerName,
-        ir::Sharing::Tcp | ir::Sharing::Udp => Carried::Whole,
+        ir::Sharing::Tcp | ir::Sharing::Udp | ir::Sharing::Detect => Carried::Whole,
         ir::Sharing::Forward => Carried::Forward,
     })
 }

@@ -12,6 +12,7 @@ pub(super) struct Touched {
     pub(super) certificates: HashSet<ir::CertificateKey, ahash::RandomState>,
     pub(super) challenges: bool,
     pub(super) endpoints: bool,
+    pub(super) workloads: bool,
     pub(super) backends: AHashSet<ir::BackendKey>,
     pub(super) routes: BTreeSet<ir::RouteKey>,
     pub(super) streams: BTreeSet<ir::StreamRouteKey>,
@@ -31,6 +32,7 @@ impl Touched {
                 ResourceKey::StreamRoute(key) => drop(touched.streams.insert(key)),
                 ResourceKey::Backend(key) => drop(touched.backends.insert(key)),
                 ResourceKey::EndpointSet(_) => touched.endpoints = true,
+                ResourceKey::Workloads(_) => touched.workloads = true,
             }
         }
         touched

@@ -75,7 +75,10 @@ impl Streams for Ways {
                 return Chosen::Requests;
             }
             ListenerProtocol::TlsTerminate(_) => true,
-            ListenerProtocol::TlsPassthrough | ListenerProtocol::Tcp | ListenerProtocol::Udp => false,
+            ListenerProtocol::TlsPassthrough
+            | ListenerProtocol::Tcp
+            | ListenerProtocol::Udp
+            | ListenerProtocol::Detect => false,
         };
         let route = listener.route(server_name).cloned();
         let way = Way { port: port.clone(), listener: listener.clone(), route };

@@ -143,7 +143,10 @@ fn protocol(listener: &ir::ListenerProtocol) -> &'static str {
     match listener {
         ir::ListenerProtocol::Udp => "UDP",
         ir::ListenerProtocol::TlsPassthrough | ir::ListenerProtocol::TlsTerminate(_) => "TLS",
-        ir::ListenerProtocol::Http | ir::ListenerProtocol::Https(_) | ir::ListenerProtocol::Tcp => "TCP",
+        ir::ListenerProtocol::Http
+        | ir::ListenerProtocol::Https(_)
+        | ir::ListenerProtocol::Tcp
+        | ir::ListenerProtocol::Detect => "TCP",
         ir::ListenerProtocol::ForwardProxy => "HTTP/1.1",
     }
 }

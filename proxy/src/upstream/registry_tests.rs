@@ -30,7 +30,7 @@ fn sets(all: &[(&str, &[&str])]) -> Sets {
             let (host, port) = text.split_once(':').unwrap();
             EndpointAddress::Dns { host: host.to_owned(), port: port.parse().unwrap() }
         });
-        Endpoint { address, state: EndpointState::Ready, weight: 1, topology: None }
+        Endpoint { address, state: EndpointState::Ready, weight: 1, topology: None, workload: None }
     };
     let set = |(name, endpoints): &(&str, &[&str])| {
         let origin = Origin::new("Service", "shop", *name);

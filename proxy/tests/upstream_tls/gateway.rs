@@ -67,6 +67,7 @@ impl Wanted {
             state: ir::EndpointState::Ready,
             weight: 1,
             topology: None,
+            workload: None,
         };
         let origin = ir::Origin::new("Service", "default", name);
         let set = ir::EndpointSet {
@@ -85,6 +86,7 @@ impl Wanted {
             tls: self.tls.clone().map(Box::new),
             policy: None,
             health: None,
+            mesh: ir::MeshTls::Off,
         };
         [Resource::EndpointSet(Arc::new(set)), Resource::Backend(Arc::new(backend))]
     }
@@ -128,6 +130,8 @@ impl Wanted {
                 backend_certificate: self.certificate.as_ref().map(|(key, _)| key.clone()),
                 ticket_secrets: Vec::new(),
                 traffic: None,
+                authorization: Vec::new(),
+                authentication: Vec::new(),
             })),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener.clone(),

@@ -14,6 +14,8 @@ pub(crate) fn gateway(gateway: &str) -> Arc<ir::Gateway> {
         backend_certificate: None,
         ticket_secrets: Vec::new(),
         traffic: None,
+        authorization: Vec::new(),
+        authentication: Vec::new(),
     })
 }
 
@@ -81,6 +83,7 @@ pub(crate) fn endpoints(name: &str, addresses: &[SocketAddr]) -> Arc<ir::Endpoin
         state: ir::EndpointState::Ready,
         weight: 1,
         topology: None,
+        workload: None,
     };
     Arc::new(ir::EndpointSet {
         is_external: false,
@@ -102,6 +105,7 @@ pub(crate) fn backend(name: &str) -> Arc<ir::Backend> {
         tls: None,
         policy: None,
         health: None,
+        mesh: ir::MeshTls::Off,
     })
 }
 

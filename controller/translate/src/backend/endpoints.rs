@@ -82,6 +82,7 @@ fn of_service(
                     state,
                     weight: 1,
                     topology: topology.clone(),
+                    workload: None,
                 }));
             }
         }

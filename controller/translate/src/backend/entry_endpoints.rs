@@ -119,6 +119,7 @@ fn chosen(view: &View<'_>, wanted: &Wanted<'_>, others: &mut Vec<Problem>) -> Ve
                 state,
                 weight: 1,
                 topology: topology.clone(),
+                workload: None,
             }));
         }
     }
@@ -153,6 +154,7 @@ fn by_name(wanted: &Wanted<'_>, target: u16, set: &mut EndpointSet) {
             state: EndpointState::Ready,
             weight: 1,
             topology: None,
+            workload: None,
         });
     }
     let networks: Vec<IpNet> = match entry.resolution {
@@ -206,6 +208,7 @@ impl Wanted<'_> {
             state: EndpointState::Ready,
             weight: it.weight.unwrap_or(1).max(1),
             topology: (topology != Topology::default()).then(|| Arc::new(topology)),
+            workload: None,
         })
     }
 }

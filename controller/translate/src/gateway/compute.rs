@@ -392,6 +392,8 @@ fn assemble(
             backend_certificate: None,
             ticket_secrets: Vec::new(),
             traffic: traffic::settings(view, &view.traffic_of(reference), reference, None),
+            authorization: Vec::new(),
+            authentication: Vec::new(),
         }),
         listeners,
         certificates: certificates.into_values().collect(),

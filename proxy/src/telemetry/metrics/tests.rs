@@ -126,6 +126,7 @@ async fn endpoints_are_read_from_the_pools() {
         state,
         weight: 1,
         topology: None,
+        workload: None,
     };
     let set = EndpointSet {
         is_external: false,

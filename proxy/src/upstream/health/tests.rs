@@ -80,6 +80,7 @@ fn backend(key: &str, set: &str, health: Option<ir::HealthCheck>) -> ir::Backend
         tls: None,
         policy: None,
         health: health.map(Box::new),
+        mesh: ir::MeshTls::Off,
     }
 }
 
@@ -90,6 +91,7 @@ fn sets(all: &[(&str, &[SocketAddr])]) -> BTreeMap<ir::EndpointSetKey, Arc<ir::E
         state: ir::EndpointState::Ready,
         weight: 1,
         topology: None,
+        workload: None,
     };
     let set = |(key, addresses): &(&str, &[SocketAddr])| {
         let key = ir::EndpointSetKey::new(*key);

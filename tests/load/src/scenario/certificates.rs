@@ -255,6 +255,8 @@ fn gateway() -> ir::Resource {
         backend_certificate: None,
         ticket_secrets: Vec::new(),
         traffic: None,
+        authorization: Vec::new(),
+        authentication: Vec::new(),
     }))
 }
 
@@ -265,6 +267,7 @@ fn service(backend: SocketAddr) -> [ir::Resource; 2] {
         state: ir::EndpointState::Ready,
         weight: 1,
         topology: None,
+        workload: None,
     };
     let endpoints = ir::EndpointSetKey::new("Service/load/app:80");
     let set = ir::EndpointSet {
@@ -283,6 +286,7 @@ fn service(backend: SocketAddr) -> [ir::Resource; 2] {
         tls: None,
         policy: None,
         health: None,
+        mesh: ir::MeshTls::Off,
     };
     [ir::Resource::EndpointSet(Arc::new(set)), ir::Resource::Backend(Arc::new(backend))]
 }
