@@ -1,8 +1,8 @@
 //! Backends and the endpoints behind them.
 
 use crate::{
-    BackendKey, BackendPolicy, EndpointSetKey, HealthCheck, HostPattern, MeshTls, Origin, Topology, UpstreamTls,
-    Workload,
+    BackendKey, BackendPolicy, EndpointSetKey, HealthCheck, HostPattern, MeshTls, Origin, Topology,
+    UpstreamTls, Workload,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};

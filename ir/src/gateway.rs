@@ -2,7 +2,9 @@
 
 use crate::backend::Balancing;
 use crate::duration;
-use crate::{Authentication, Authorization, CertificateKey, GatewayKey, Origin, SecretBytes, TrafficSettings};
+use crate::{
+    Authentication, Authorization, CertificateKey, GatewayKey, Origin, SecretBytes, TrafficSettings,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;

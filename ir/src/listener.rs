@@ -61,7 +61,9 @@ impl ListenerProtocol {
     pub fn tls(&self) -> Option<&Tls> {
         match self {
             Self::Https(tls) | Self::TlsTerminate(tls) => Some(tls),
-            Self::Http | Self::TlsPassthrough | Self::Tcp | Self::Udp | Self::Detect | Self::ForwardProxy => None,
+            Self::Http | Self::TlsPassthrough | Self::Tcp | Self::Udp | Self::Detect | Self::ForwardProxy => {
+                None
+            }
         }
     }
 

@@ -441,8 +441,9 @@ fn endpoint_set() -> impl Strategy<Value = Resource> {
         (text(), any::<u16>()).prop_map(|(host, port)| EndpointAddress::Dns { host, port })
     ];
     let states = prop_oneof![Just(EndpointState::Ready), Just(EndpointState::Draining)];
-    let endpoint = (address, states, 1..100_u32, option::of(topology()))
-        .prop_map(|(address, state, weight, topology)| Endpoint { address, state, weight, topology, workload: None });
+    let endpoint = (address, states, 1..100_u32, option::of(topology())).prop_map(
+        |(address, state, weight, topology)| Endpoint { address, state, weight, topology, workload: None },
+    );
     (text(), origin(), vec(endpoint, 0..5)).prop_map(|(key, origin, endpoints)| {
         Resource::EndpointSet(Arc::new(EndpointSet {
             key: EndpointSetKey::new(key),
@@ -526,8 +527,10 @@ fn workloads() -> impl Strategy<Value = Resource> {
         option::of(prop::sample::select(all.to_vec()))
     };
     let selector = || btree_map(text(), text(), 0..3).prop_map(Selector);
-    let mutual_tls = (origin(), any::<bool>(), selector(), modes(), btree_map(any::<u16>(), modes(), 0..3))
-        .prop_map(|(origin, is_mesh, selector, mode, ports)| MutualTls { origin, is_mesh, selector, mode, ports });
+    let mutual_tls =
+        (origin(), any::<bool>(), selector(), modes(), btree_map(any::<u16>(), modes(), 0..3)).prop_map(
+            |(origin, is_mesh, selector, mode, ports)| MutualTls { origin, is_mesh, selector, mode, ports },
+        );
     let authorization = (origin(), selector(), any::<bool>()).prop_map(|(origin, selector, is_dry_run)| {
         let rules = vec![AuthorizationRule::default()];
         Arc::new(Authorization { origin, selector, action: AuthorizationAction::Deny, is_dry_run, rules })

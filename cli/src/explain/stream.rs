@@ -95,9 +95,7 @@ fn fits(listener: &StreamListener, carrier: Carrier) -> Result<(), Answer> {
         (
             ListenerProtocol::Http | ListenerProtocol::Tcp | ListenerProtocol::Udp | ListenerProtocol::Detect,
             _,
-        ) => {
-            Err(Answer::unreachable(format!("the port does not carry {}", carrier.word())))
-        }
+        ) => Err(Answer::unreachable(format!("the port does not carry {}", carrier.word()))),
     }
 }
 

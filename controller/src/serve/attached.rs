@@ -84,9 +84,7 @@ pub(super) fn of_policies(traffic: Option<&ir::TrafficSettings>) -> impl Iterato
 }
 
 /// The backends that AuthorizationPolicies ask.
-pub(super) fn of_authorization(
-    policies: &[Arc<ir::Authorization>],
-) -> impl Iterator<Item = ResourceKey> {
+pub(super) fn of_authorization(policies: &[Arc<ir::Authorization>]) -> impl Iterator<Item = ResourceKey> {
     policies.iter().flat_map(|it| it.targets()).filter_map(key)
 }
 

@@ -185,8 +185,6 @@ fn route(
         created_s: age,
         attachments: listeners.iter().map(attachment).collect(),
         traffic: None,
-        authorization: Vec::new(),
-        authentication: Vec::new(),
         rules: [rule].into(),
     }
 }

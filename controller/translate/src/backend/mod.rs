@@ -144,5 +144,14 @@ fn backend(
         (protocol, Caller::Http | Caller::Grpc) => (key, protocol),
     };
     let endpoints = EndpointSetKey::new(endpoints);
-    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints, tls, policy, health, mesh: sluice_ir::MeshTls::Off })
+    Arc::new(Backend {
+        key: BackendKey::new(key),
+        origin,
+        protocol,
+        endpoints,
+        tls,
+        policy,
+        health,
+        mesh: sluice_ir::MeshTls::Off,
+    })
 }
