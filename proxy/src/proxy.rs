@@ -6,6 +6,7 @@ use crate::listen::{PortConfig, Ports};
 use crate::policy::BufferRoom;
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
 use crate::stream::{StreamEngine, UdpPortConfig, UdpPorts, Ways};
+use crate::telemetry::mesh::{Mesh, OwnWorkload};
 use crate::telemetry::{AccessLogger, Metrics};
 use crate::tls::{Obtain, OnDemand};
 use crate::upstream::{Calls, MirrorClient, MirrorLimits, PoolSnapshot, Resolver, Upstreams};
@@ -143,6 +144,14 @@ impl Proxy {
     /// first word counts.
     pub fn obtain_by(&self, source: Arc<dyn Obtain>) {
         self.on_demand.set_source(source);
+    }
+
+    /// Makes this data plane part of a mesh: it tells of calls as the mesh does, in metrics and to other proxies. For ports
+    /// that come with the next delta; only the first word counts.
+    pub fn join_mesh(&self, own: OwnWorkload) {
+        let mesh = Mesh::new(own);
+        self.metrics.set_mesh(mesh.clone());
+        self.compiler.lock().join_mesh(mesh);
     }
 
     /// Sets where this data plane runs, for rules by which near endpoints come first; `None`: it does not know, and all

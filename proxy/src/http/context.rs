@@ -3,6 +3,7 @@
 use super::cache::Caching;
 use super::decompression::Unpacking;
 use super::hedging::Hedge;
+use super::observe::Observed;
 use crate::auth::Edit;
 use crate::listen::ConnInfo;
 use crate::policy::{Admitted, Compressing, PolicyRuntime, Told, Whole};
@@ -120,6 +121,8 @@ pub struct RequestContext {
     pub(super) unpacking: Option<Box<Unpacking>>,
     /// The answer's body, where it is compressed.
     pub(super) compressing: Option<Box<Compressing>>,
+    /// What a mesh learns of it; `None`: the port is in none.
+    pub(super) observed: Option<Box<Observed>>,
     /// Whether failures are answered as gRPC statuses.
     pub(super) grpc: bool,
     /// Whether the connection was switched to another protocol.
@@ -175,6 +178,7 @@ impl RequestContext {
             caching: Caching::default(),
             unpacking: None,
             compressing: None,
+            observed: None,
             grpc: false,
             upgraded: false,
             is_last_use: false,

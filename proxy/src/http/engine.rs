@@ -3,7 +3,8 @@
 use super::context::{InFlight, RequestContext};
 use super::failure::outcome_of;
 use super::{
-    answer, asked, attempt, buffer, cache, compression, failure, guard, policy, record, request, response,
+    answer, asked, attempt, buffer, cache, compression, failure, guard, observe, policy, record, request,
+    response,
 };
 use crate::policy::BufferRoom;
 use crate::snapshot::Runtime;
@@ -270,6 +271,7 @@ impl ProxyHttp for Engine {
         context: &mut RequestContext,
     ) -> Result<Option<Duration>> {
         response::body(context)?;
+        observe::response_body(body.as_ref(), context);
         cache::body(body, context);
         guard::contained("response body", || compression::body(body, end_of_stream, context))?;
         Ok(None)
@@ -278,9 +280,10 @@ impl ProxyHttp for Engine {
     async fn response_trailer_filter(
         &self,
         _session: &mut Session,
-        _trailers: &mut HeaderMap,
+        trailers: &mut HeaderMap,
         context: &mut RequestContext,
     ) -> Result<Option<Bytes>> {
+        observe::trailers(trailers, context);
         guard::contained("response trailers", || compression::trailers(context))
     }
 

@@ -27,6 +27,7 @@ mod guard;
 mod handler;
 mod headers;
 mod hedging;
+mod observe;
 mod policy;
 mod record;
 mod redirect;

@@ -1,6 +1,7 @@
 //! What stays of a request: counters, and a line in the access log.
 
 use super::context::RequestContext;
+use super::observe::{self, End};
 use super::{forwarded, request};
 use crate::listen::ClientCertificate;
 use crate::telemetry::{AccessLogger, AccessRecord, Outcome};
@@ -25,6 +26,8 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
     let held = context.whole.as_ref().map_or(0, |whole| whole.bytes.len() as u64);
     let received = context.request_body_bytes.max(held);
     metrics.finished(outcome, status, duration, received, sent);
+    let end = End { outcome, status, duration, received, sent };
+    observe::ended(&end, context, now);
     let settings = &port.gateway.settings;
     let origin = rule.map(|rule| &rule.route().route.origin);
     let form = outcome.logged_by(settings.access_log, origin);

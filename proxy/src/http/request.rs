@@ -6,11 +6,14 @@ use super::failure::failure;
 use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
-use super::{Cors, cache, client_certificate, concurrency, cookies, decompression, forwarded, policy};
+use super::{
+    Cors, cache, client_certificate, concurrency, cookies, decompression, forwarded, observe, policy,
+};
 use crate::auth::Denied;
 use crate::listen::ConnInfo;
 use crate::snapshot::{MirrorRuntime, Port, RuleHandle, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
+use crate::telemetry::mesh::metadata::{METADATA, METADATA_ID};
 use crate::upstream::{MirrorClient, MirrorRequest};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -55,6 +58,7 @@ pub(super) fn filter(
         return Ok(Next::Answer(Outcome::NoListener));
     };
     context.port = Some(port.clone());
+    observe::begin(session, context);
     bound_times(session, &port.gateway.settings.limits);
     if let Some(body) = challenge(&port, session.req_header()) {
         return Ok(Next::Text { outcome: Outcome::Challenge, status: 200, fields: Vec::new(), body });
@@ -265,6 +269,7 @@ pub(super) fn for_backend(
     for filters in rule.filters().into_iter().chain(of_backend) {
         filters.request(header, context.matched_prefix)?;
     }
+    observe::introduce(header, context)?;
     cache::for_backend(session, header, context);
     decompression::begin(session, header, context)
 }
@@ -342,13 +347,18 @@ fn start_mirror(
     // A backend that can't be spoken to gets no copies; the log has said why.
     let tls = mirror.backend.client(gateway).ok()?.cloned();
     let picked = mirror.backend.pool.pick_by(mirror.backend.choice(&gateway.settings), &[], None)?;
+    let mut headers = header.headers.clone();
+    // Who gets a copy may be outside the mesh.
+    for name in [METADATA, METADATA_ID] {
+        headers.remove(&name);
+    }
     Some(client.start(MirrorRequest {
         address: picked.address,
         tls,
         protocol: mirror.backend.backend.protocol,
         method: header.method.clone(),
         uri: header.uri.clone(),
-        headers: header.headers.clone(),
+        headers,
         has_body,
     }))
 }
@@ -369,6 +379,7 @@ pub(super) fn body(
             return Err(failure(context, Outcome::BodyTooLarge));
         }
     }
+    observe::request_body(body.as_ref(), context);
     decompression::body(body, end_of_stream, context)?;
     if let Some(bytes) = body.as_ref().filter(|_| !context.mirrors.is_empty()) {
         let uncopied = context.uncopied(bytes);

@@ -5,6 +5,7 @@ use super::compression;
 use super::context::RequestContext;
 use super::ext_auth;
 use super::failure::failure;
+use super::observe;
 use http::header::{self, HeaderName};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
@@ -33,6 +34,7 @@ pub(super) fn filter(
         header.append_header(name, value)?;
     }
     ext_auth::mark(header, context)?;
+    observe::answered(header, context)?;
     let Some(rule) = &context.rule else { return Ok(()) };
     let of_backend = rule.backends.get(context.backend).and_then(|backend| backend.filters());
     for filters in of_backend.into_iter().chain(rule.filters()) {

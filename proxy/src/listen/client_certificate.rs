@@ -16,12 +16,20 @@ pub struct ClientCertificate {
     told: OnceLock<(Vec<ClientCertificateField>, Option<HeaderValue>)>,
     /// Read once for all records of the connection.
     subject: OnceLock<Option<String>>,
+    /// The same.
+    spiffe_id: OnceLock<Option<String>>,
 }
 
 impl ClientCertificate {
     /// `chain` has at least one; `is_vouched_for`: by an authority that the listener names.
     pub(super) fn new(chain: Vec<CertificateDer<'static>>, is_vouched_for: bool) -> Self {
-        Self { chain, is_vouched_for, told: OnceLock::new(), subject: OnceLock::new() }
+        Self {
+            chain,
+            is_vouched_for,
+            told: OnceLock::new(),
+            subject: OnceLock::new(),
+            spiffe_id: OnceLock::new(),
+        }
     }
 
     /// Whom an authority vouches for: the subject as RFC 4514 writes it. `None`: nobody is vouched for.
@@ -30,6 +38,14 @@ impl ClientCertificate {
             return None;
         }
         self.subject.get_or_init(|| details::subject(&self.chain)).as_deref()
+    }
+
+    /// The identity that an authority vouches for: its only URI, where that is a SPIFFE ID (SPIFFE X509-SVID §2).
+    pub(crate) fn spiffe_id(&self) -> Option<&str> {
+        if !self.is_vouched_for {
+            return None;
+        }
+        self.spiffe_id.get_or_init(|| details::spiffe_id(&self.chain)).as_deref()
     }
 
     /// The details as a header field has them; `None` when there are none to tell. Of a certificate that no authority

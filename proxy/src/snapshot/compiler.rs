@@ -7,6 +7,7 @@ use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::{self, Backends};
 use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, Runtime};
 use super::streams::StreamTables;
+use super::telemetry::PortTelemetry;
 use super::tls::BackendTls;
 use super::touched::{Touched, names, names_any, removed_and_changed_routes};
 use crate::acme::{self, ByGateway};
@@ -14,6 +15,7 @@ use crate::hosts::HostTable;
 use crate::listen::Carried;
 use crate::policy::{Kept, RateServers};
 use crate::telemetry::Metrics;
+use crate::telemetry::mesh::Mesh;
 use crate::telemetry::metrics::NONE;
 use crate::tls::Certificates;
 use crate::upstream::{Affinity, EndpointPool, Upstreams};
@@ -24,8 +26,8 @@ use sluice_route::{RouteEntry, RouteTable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// The result of a delta.
 pub struct Compiled {
@@ -45,6 +47,7 @@ pub struct Compiler {
     snapshot: ir::Snapshot,
     upstreams: Arc<Upstreams>,
     metrics: Arc<Metrics>,
+    mesh: Option<Arc<Mesh>>,
     backends: AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
     listeners: BTreeMap<ir::ListenerKey, Arc<ListenerRuntime>>,
     streams: StreamTables,
@@ -76,6 +79,7 @@ impl Compiler {
             snapshot: ir::Snapshot::default(),
             upstreams,
             metrics,
+            mesh: None,
             backends: AHashMap::new(),
             listeners: BTreeMap::new(),
             streams: StreamTables::default(),
@@ -86,6 +90,11 @@ impl Compiler {
             runtime: Arc::default(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// Makes the data plane part of a mesh. Ports that are compiled from now on tell of it.
+    pub fn join_mesh(&mut self, mesh: Arc<Mesh>) {
+        self.mesh = Some(mesh);
     }
 
     /// The configuration as the control plane sent it.
@@ -285,6 +294,7 @@ impl Compiler {
             affinity: affinity.and_then(|it| Affinity::new(&it.key)).map(Box::new),
             backend: backend.clone(),
             uses: counts.then(|| before.and_then(|it| it.uses.clone()).unwrap_or_default()),
+            service: OnceLock::new(),
             twin: None,
         };
         if terms.is_some_and(|it| it.speaks_as_client) {
@@ -310,6 +320,7 @@ impl Compiler {
             affinity: None,
             backend: Arc::new(backend),
             uses: of.uses.clone(),
+            service: OnceLock::new(),
             twin: None,
         }))
     }
@@ -435,7 +446,8 @@ impl Compiler {
         let mut runtime = Runtime::default();
         for (address, planned) in &self.ports.planned {
             if planned.carried != Carried::Requests {
-                let port = self.streams.port(planned.gateway.clone(), &planned.listeners);
+                let telemetry = self.telemetry(&planned.gateway);
+                let port = self.streams.port(planned.gateway.clone(), &planned.listeners, telemetry);
                 runtime.streams.insert(*address, Arc::new(port));
             }
             let all = planned.listeners.iter().filter_map(|key| self.listeners.get(key)).cloned();
@@ -456,15 +468,20 @@ impl Compiler {
                 challenges: planned.challenges.clone(),
                 hosts,
                 listeners,
+                telemetry: self.telemetry(&planned.gateway),
                 metrics: self.metrics.route(planned.gateway.key.as_str(), NONE),
             };
             runtime.ports.insert(*address, Arc::new(port));
         }
         for (address, planned) in &self.ports.datagrams {
-            let port = self.streams.port(planned.gateway.clone(), &planned.listeners);
+            let port = self.streams.port(planned.gateway.clone(), &planned.listeners, None);
             runtime.datagrams.insert(*address, Arc::new(port));
         }
         self.runtime = Arc::new(runtime);
+    }
+
+    fn telemetry(&self, gateway: &ir::Gateway) -> Option<Arc<PortTelemetry>> {
+        PortTelemetry::of(self.mesh.as_ref(), gateway)
     }
 }
 

@@ -11,6 +11,7 @@ mod ports;
 mod rule;
 mod runtime;
 mod streams;
+mod telemetry;
 mod tls;
 mod touched;
 
@@ -21,4 +22,5 @@ pub use runtime::{
     Runtime,
 };
 pub use streams::{StreamListener, StreamPort, StreamRuntime};
+pub use telemetry::PortTelemetry;
 pub use tls::BackendTls;

@@ -2,12 +2,14 @@
 
 use super::levels::ByListener;
 use super::streams::StreamPort;
+use super::telemetry::PortTelemetry;
 use super::tls::BackendTls;
 use crate::acme::Challenges;
 use crate::auth::Authorizer;
 use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
 use crate::policy::PolicyRuntime;
+use crate::telemetry::mesh::ServiceName;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::upstream::{
     Affinity, Choice, Circuit, EndpointPool, Permits, Sampler, Sessions, TlsClient, Uses, Weights, preface,
@@ -48,6 +50,8 @@ pub struct Port {
     pub(crate) hosts: Arc<HostTable<usize>>,
     /// In key order.
     pub listeners: Vec<Arc<ListenerRuntime>>,
+    /// What is told of its requests besides; `None`: nothing.
+    pub telemetry: Option<Arc<PortTelemetry>>,
     /// Counters of requests that no rule takes.
     pub metrics: Arc<RouteMetrics>,
 }
@@ -291,6 +295,8 @@ pub struct BackendRuntime {
     pub affinity: Option<Box<Affinity>>,
     /// What its connections have carried; `None`: nobody counts.
     pub(super) uses: Option<Arc<Uses>>,
+    /// What it is called in a mesh, made by the first call.
+    pub(super) service: OnceLock<Arc<ServiceName>>,
     /// The same in the other version of HTTP, where clients choose that.
     pub(super) twin: Option<Arc<BackendRuntime>>,
 }
@@ -307,6 +313,11 @@ impl BackendRuntime {
                 warmup: policy.warmup.as_ref(),
             },
         }
+    }
+
+    /// What it is called in a mesh.
+    pub fn service(&self) -> &Arc<ServiceName> {
+        self.service.get_or_init(|| Arc::new(ServiceName::of_backend(&self.backend)))
     }
 
     /// The backend in the version of HTTP that a client speaks, where that matters; else itself.

@@ -1,6 +1,7 @@
 //! Stream routes in compiled form: for each port its listeners by server name, for each listener its routes.
 
 use super::runtime::BackendRuntime;
+use super::telemetry::PortTelemetry;
 use crate::hosts::HostTable;
 use crate::http::is_disguised_address;
 use crate::listen::Destination;
@@ -16,6 +17,8 @@ use std::sync::{Arc, OnceLock};
 pub struct StreamPort {
     /// The only Gateway that has this address and port.
     pub gateway: Arc<ir::Gateway>,
+    /// What is told of its connections besides metrics by route; `None`: nothing.
+    pub telemetry: Option<Arc<PortTelemetry>>,
     /// Every listener of the port, those of requests too: the most specific takes a name away from the others.
     listeners: Vec<Arc<StreamListener>>,
     /// Positions of `listeners` by host.
@@ -177,13 +180,18 @@ impl StreamTables {
     }
 
     /// The listeners of a port.
-    pub(super) fn port(&self, gateway: Arc<ir::Gateway>, listeners: &[ir::ListenerKey]) -> StreamPort {
+    pub(super) fn port(
+        &self,
+        gateway: Arc<ir::Gateway>,
+        listeners: &[ir::ListenerKey],
+        telemetry: Option<Arc<PortTelemetry>>,
+    ) -> StreamPort {
         let listeners: Vec<_> = listeners.iter().filter_map(|key| self.listeners.get(key)).cloned().collect();
         let mut hosts = HostTable::default();
         for (position, listener) in listeners.iter().enumerate() {
             hosts.insert(&listener.listener.hostname, position);
         }
-        StreamPort { gateway, listeners, hosts }
+        StreamPort { gateway, telemetry, listeners, hosts }
     }
 
     /// Whether a Gateway serves a stream route, by the names that metrics have.

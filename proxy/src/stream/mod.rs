@@ -6,11 +6,12 @@
 //! what is carried is read, but for the server name that chose the route. No Pingora here.
 //!
 //! `serve` is the way of a connection, in order; `connect` finds its endpoint; `relay` moves its bytes, by `splice`
-//! where both sides are sockets and by `copy` where TLS ends on one of them; `record` says how it went. `udp` does the
+//! where both sides are sockets and by `copy` where TLS ends on one of them; `record` says how it went, `observe` what a mesh learns of it. `udp` does the
 //! same for datagrams.
 
 mod connect;
 mod copy;
+mod observe;
 mod pipes;
 mod record;
 mod relay;

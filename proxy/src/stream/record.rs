@@ -1,9 +1,12 @@
 //! What stays of a connection or session: counters, and a line in the access log. Written when it is dropped, so that one
 //! that was cut has its record too.
 
+use super::observe::{self, Caller};
 use super::relay::Counts;
 use super::{StreamEngine, Way};
+use crate::snapshot::BackendRuntime;
 use crate::telemetry::{AccessRecord, Outcome, StreamMetrics};
+use crate::upstream::Picked;
 use sluice_ir as ir;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ pub(super) struct Record {
     server_name: Option<String>,
     subject: Option<Box<str>>,
     tls_version: Option<&'static str>,
+    caller: Caller,
     /// Where the client came to; known of connections.
     pub(super) local: Option<SocketAddr>,
     /// Where a tunnel leads; empty for what is no tunnel.
@@ -42,6 +46,7 @@ pub(super) struct Speaker {
     /// Of the certificate that it showed.
     pub(super) subject: Option<Box<str>>,
     pub(super) tls_version: Option<&'static str>,
+    pub(super) caller: Caller,
     /// Where a tunnel is to lead.
     pub(super) host: Box<str>,
 }
@@ -64,6 +69,7 @@ impl Record {
             server_name: speaker.server_name,
             subject: speaker.subject,
             tls_version: speaker.tls_version,
+            caller: speaker.caller,
             local: None,
             host: speaker.host,
             endpoint: None,
@@ -86,6 +92,14 @@ impl Record {
     /// The name that a client asks for within a tunnel.
     pub(super) fn set_server_name(&mut self, name: Option<String>) {
         self.server_name = name;
+    }
+
+    /// It has reached an endpoint of a backend.
+    pub(super) fn connected(&self, backend: &BackendRuntime, picked: &Picked) {
+        if let Some(series) = observe::connected(&self.way, &self.caller, backend, picked) {
+            series.opened();
+            self.counts.count_for(series);
+        }
     }
 
     /// The stream ended.
@@ -135,6 +149,13 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.metrics.ended(self.outcome);
+        match self.counts.series() {
+            Some(series) => series.closed(),
+            None => observe::failed(&self.way, &self.caller, self.outcome).iter().for_each(|series| {
+                series.opened();
+                series.closed();
+            }),
+        }
         self.write();
     }
 }

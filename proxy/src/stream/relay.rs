@@ -7,11 +7,13 @@ use super::copy;
 use super::pipes::Pipes;
 use super::splice;
 use crate::listen::ClientSide;
+use crate::telemetry::mesh::Series;
 use crate::telemetry::{Outcome, StreamMetrics};
 use crate::upstream::TlsStream;
 use futures::future::try_join;
 use socket2::SockRef;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -27,7 +29,9 @@ pub(super) enum EndpointSide {
 
 /// What went through so far.
 pub(super) struct Counts {
-    metrics: std::sync::Arc<StreamMetrics>,
+    metrics: Arc<StreamMetrics>,
+    /// The same in the words of a mesh, once the endpoint is known.
+    series: OnceLock<Arc<Series>>,
     received: AtomicU64,
     sent: AtomicU64,
     began: Instant,
@@ -36,9 +40,9 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn new(metrics: std::sync::Arc<StreamMetrics>) -> Self {
+    pub(super) fn new(metrics: Arc<StreamMetrics>) -> Self {
         let (received, sent, moved_ms) = Default::default();
-        Self { metrics, received, sent, began: Instant::now(), moved_ms }
+        Self { metrics, series: OnceLock::new(), received, sent, began: Instant::now(), moved_ms }
     }
 
     /// Bytes from the client and to it.
@@ -46,8 +50,18 @@ impl Counts {
         (self.received.load(Relaxed), self.sent.load(Relaxed))
     }
 
+    /// Counts for this series too from now on.
+    pub(super) fn count_for(&self, series: Arc<Series>) {
+        let _ = self.series.set(series);
+    }
+
+    /// The series that it counts for.
+    pub(super) fn series(&self) -> Option<&Arc<Series>> {
+        self.series.get()
+    }
+
     /// Counters of its route.
-    pub(super) fn metrics(&self) -> &std::sync::Arc<StreamMetrics> {
+    pub(super) fn metrics(&self) -> &Arc<StreamMetrics> {
         &self.metrics
     }
 
@@ -80,16 +94,18 @@ pub(super) struct Flow<'a> {
 impl Flow<'_> {
     /// Bytes reached the other side.
     pub(super) fn moved(&self, bytes: usize) {
-        let Counts { metrics, received, sent, began, moved_ms } = self.counts;
+        let Counts { metrics, series, received, sent, began, moved_ms } = self.counts;
         let bytes = bytes as u64;
         match self.is_sent {
             true => {
                 sent.fetch_add(bytes, Relaxed);
                 metrics.sent(bytes);
+                series.get().inspect(|it| it.sent(bytes));
             }
             false => {
                 received.fetch_add(bytes, Relaxed);
                 metrics.received(bytes);
+                series.get().inspect(|it| it.received(bytes));
             }
         }
         moved_ms.store(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);

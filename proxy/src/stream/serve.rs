@@ -1,5 +1,6 @@
 //! One connection, from the route to its end.
 
+use super::observe::Caller;
 use super::record::{Record, Speaker};
 use super::relay::{abort, relay, socket};
 use super::{StreamEngine, Way, connect};
@@ -36,7 +37,10 @@ impl Stream for Carrying {
         let tls_version = info.tls.as_ref().map(|tls| tls.version.trim_start_matches("TLSv"));
         let host = self.tunnel.as_ref().map(Destination::name).unwrap_or_default().into();
         let subject = info.client_certificate.as_ref().and_then(|it| it.subject()).map(Box::from);
-        let speaker = Speaker { address: info.peer, server_name, subject, tls_version, host };
+        let identity = info.client_certificate.as_ref().and_then(|it| it.spiffe_id()).map(Box::from);
+        let asked = info.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).map(Box::from);
+        let caller = Caller { identity, server_name: asked };
+        let speaker = Speaker { address: info.peer, server_name, subject, tls_version, caller, host };
         let mut record = Record::begin(&self.engine, &self.way, speaker, started);
         record.local = Some(info.local);
         let outcome = self.run(client, &mut record).await;
@@ -78,10 +82,11 @@ impl Carrying {
         };
         let to = (asked.as_deref(), named.as_ref());
         let connected = connect::connect(&self.engine, &self.way, &backend, to, record).await;
-        let (endpoint, _picked) = match connected {
+        let (endpoint, picked) = match connected {
             Ok(connected) => connected,
             Err(outcome) => return self.refuse(client, outcome).await,
         };
+        record.connected(&backend, &picked);
         if let Some(to) = &self.tunnel
             && let Err(outcome) = open(&mut client, to, &route.route, self.way.settings(), record).await
         {

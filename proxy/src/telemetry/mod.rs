@@ -1,6 +1,8 @@
-//! What an operator sees: outcomes, metrics, the access log.
+//! What an operator sees: outcomes, metrics (also those of a mesh), the access log.
 
 pub mod access_log;
+mod flags;
+pub mod mesh;
 pub mod metrics;
 mod outcome;
 mod stripe;

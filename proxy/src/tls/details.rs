@@ -43,6 +43,18 @@ pub(crate) fn subject(chain: &[CertificateDer<'_>]) -> Option<String> {
     Some(subject::rfc2253(parsed.subject())).filter(|it| !it.is_empty())
 }
 
+/// The SPIFFE ID of a chain's leaf, which is its only URI; `None` when it has none, or more.
+pub(crate) fn spiffe_id(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(chain.first()?).ok()?;
+    let names = &parsed.subject_alternative_name().ok()??.value.general_names;
+    let mut uris = names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let only = uris.next().filter(|uri| uri.starts_with("spiffe://"))?;
+    uris.next().is_none().then(|| only.to_owned())
+}
+
 /// Alternative names of one kind.
 fn names(certificate: &X509Certificate<'_>, wanted: Field) -> Vec<String> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };

@@ -265,7 +265,7 @@ impl Asked {
 
 fn member(address: IpAddr, port: u16) -> Member {
     let address = SocketAddr::new(address, port);
-    Member { address, state: EndpointState::Ready, weight: 1, topology: None }
+    Member { address, state: EndpointState::Ready, weight: 1, topology: None, workload: None }
 }
 
 /// The name that is let go of first: one that leads nowhere, else the one that was used the longest ago.

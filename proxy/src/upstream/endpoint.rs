@@ -9,11 +9,12 @@ use super::health::{Check, HealthSnapshot, Probe};
 use super::outlier::{self, Tally, Verdict};
 use super::pool::EndpointPool;
 use super::session::SessionId;
+use crate::telemetry::mesh::Party;
 use parking_lot::Mutex;
-use sluice_ir::Ejection;
+use sluice_ir::{Ejection, Workload};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 /// When an endpoint is sent to rest, and for how long.
@@ -41,6 +42,10 @@ pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
     pub(super) session: SessionId,
     pool: Weak<EndpointPool>,
+    /// What runs there, where that is known.
+    workload: Option<Arc<Workload>>,
+    /// The same as metrics name it.
+    party: OnceLock<Arc<Party>>,
     /// When it came, on the clock of [`millis`].
     came_ms: u64,
     in_flight: AtomicU32,
@@ -68,6 +73,8 @@ impl Endpoint {
             address,
             session,
             pool,
+            workload: None,
+            party: OnceLock::new(),
             came_ms: millis(Instant::now()),
             in_flight: AtomicU32::new(0),
             failures: AtomicU32::new(0),
@@ -79,6 +86,15 @@ impl Endpoint {
             out: AtomicBool::new(false),
             probe: Mutex::default(),
         }
+    }
+
+    /// An endpoint that this workload answers at.
+    pub(super) fn of(self, workload: Option<Arc<Workload>>) -> Self {
+        Self { workload, ..self }
+    }
+
+    pub(super) fn workload(&self) -> Option<&Arc<Workload>> {
+        self.workload.as_ref()
     }
 
     pub(super) fn came_ms(&self) -> u64 {
@@ -196,6 +212,17 @@ impl Picked {
     /// The number of a request among those of the endpoint; each call is one more.
     pub fn number(&self) -> u64 {
         self.endpoint.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What runs there; `None`: nobody knows, or it is none of the mesh.
+    pub fn workload(&self) -> Option<&Arc<Workload>> {
+        self.endpoint.workload()
+    }
+
+    /// The same as metrics name it; `name` is asked once an endpoint.
+    pub(crate) fn party(&self, name: impl FnOnce(&Workload) -> Arc<Party>) -> Option<&Arc<Party>> {
+        let workload = self.endpoint.workload()?;
+        Some(self.endpoint.party.get_or_init(|| name(workload)))
     }
 
     /// The endpoint answered: its consecutive failures are forgotten.

@@ -24,7 +24,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use serde::Serialize;
 use sluice_ir::{
-    Balancing, Ejection, EndpointSetKey, EndpointState, HashTable, Locality, LocalityPolicy, Topology, Warmup,
+    Balancing, Ejection, EndpointSetKey, EndpointState, HashTable, Locality, LocalityPolicy, Topology,
+    Warmup, Workload,
 };
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,6 +42,7 @@ pub(super) struct Member {
     pub(super) state: EndpointState,
     pub(super) weight: u32,
     pub(super) topology: Option<Arc<Topology>>,
+    pub(super) workload: Option<Arc<Workload>>,
 }
 
 /// The endpoints of one port with their load and health.
@@ -333,8 +335,11 @@ impl EndpointPool {
         let mut by_session = AHashMap::with_capacity(members.len());
         for member in members {
             let session = SessionId::of(&self.key, member.address);
-            let endpoint = old.by_session.get(&session).cloned().unwrap_or_else(|| {
-                let endpoint = Arc::new(Endpoint::new(member.address, session, self.me.clone()));
+            // Another workload at the same address is another endpoint.
+            let known = old.by_session.get(&session).filter(|it| it.workload() == member.workload.as_ref());
+            let endpoint = known.cloned().unwrap_or_else(|| {
+                let endpoint = Endpoint::new(member.address, session, self.me.clone());
+                let endpoint = Arc::new(endpoint.of(member.workload.clone()));
                 endpoint.ask(check.as_ref());
                 endpoint
             });
@@ -350,7 +355,7 @@ impl EndpointPool {
         let newest = ready.iter().map(|place| place.endpoint.came_ms()).max();
         self.newest_ms.store(newest.unwrap_or(0), Ordering::Relaxed);
         for (session, endpoint) in &old.by_session {
-            if !by_session.contains_key(session) {
+            if !by_session.get(session).is_some_and(|it| Arc::ptr_eq(it, endpoint)) {
                 // Requests may hold it for long; nobody asks it any more.
                 endpoint.ask(None);
             }

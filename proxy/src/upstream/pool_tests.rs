@@ -3,7 +3,7 @@
 use super::{Choice, EndpointPool, Member};
 use crate::upstream::{EjectPolicy, Picked, Verdict};
 use proptest::prelude::*;
-use sluice_ir::{Balancing, Ejection, EndpointSetKey, EndpointState, HashTable, Warmup};
+use sluice_ir::{Balancing, Ejection, EndpointSetKey, EndpointState, HashTable, Warmup, Workload};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,42 @@ fn address(number: u16) -> SocketAddr {
 }
 
 fn member(number: u16) -> Member {
-    Member { address: address(number), state: EndpointState::Ready, weight: 1, topology: None }
+    Member {
+        address: address(number),
+        state: EndpointState::Ready,
+        weight: 1,
+        topology: None,
+        workload: None,
+    }
+}
+
+fn of_workload(number: u16, name: &str) -> Member {
+    let workload = Workload {
+        namespace: "shop".to_owned(),
+        service_account: "cart".to_owned(),
+        name: name.to_owned(),
+        app: String::new(),
+        version: String::new(),
+        canonical_service: name.to_owned(),
+        canonical_revision: "latest".to_owned(),
+        mutual_tls: true,
+    };
+    Member { workload: Some(Arc::new(workload)), ..member(number) }
+}
+
+#[test]
+fn another_workload_at_the_same_address_is_another_endpoint() {
+    let pool = pool_of(&[of_workload(1, "cart"), member(2)]);
+    let picked = pick_exactly(&pool, address(1));
+    assert_eq!(picked.workload().unwrap().name, "cart");
+    pool.update(&[of_workload(1, "cart"), member(2)]);
+    let load = |pool: &EndpointPool| pool.snapshot().endpoints.iter().map(|it| it.in_flight).sum::<u32>();
+    assert_eq!(load(&pool), 1, "the same workload is the same endpoint");
+    pool.update(&[of_workload(1, "other"), member(2)]);
+    assert_eq!(load(&pool), 0, "what another one had to do is none of its load");
+    assert_eq!(pick_exactly(&pool, address(1)).workload().unwrap().name, "other");
+    assert_eq!(picked.workload().unwrap().name, "cart");
+    assert!(pick_exactly(&pool, address(2)).workload().is_none());
 }
 
 fn draining(number: u16) -> Member {

@@ -292,6 +292,7 @@ impl State {
                     state: endpoint.state,
                     weight: endpoint.weight,
                     topology: endpoint.topology.clone(),
+                    workload: endpoint.workload.clone(),
                 });
             };
             match &endpoint.address {

@@ -4,6 +4,7 @@ use super::UdpPortConfig;
 use super::session::Session;
 use super::socket::{Path, PortSocket};
 use crate::listen::Slots;
+use crate::stream::observe::Caller;
 use crate::stream::record::{Record, Speaker};
 use crate::stream::{StreamEngine, Way};
 use crate::telemetry::Outcome;
@@ -137,6 +138,7 @@ impl Port {
             server_name: None,
             subject: None,
             tls_version: None,
+            caller: Caller::default(),
             host: Box::default(),
         };
         let record = Record::begin(&self.engine, &way, speaker, Instant::now());

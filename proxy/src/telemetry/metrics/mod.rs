@@ -25,6 +25,7 @@ pub use route::RouteMetrics;
 pub use stream::StreamMetrics;
 
 use super::access_log::{AccessLogCounts, AccessLogger};
+use super::mesh::Mesh;
 use super::stripe::StripedGauge;
 use crate::policy::{BufferRoom, Limiter, RateServers};
 use crate::upstream::{MirrorClient, Upstreams};
@@ -34,11 +35,14 @@ use sluice_ir::{BackendKey, Origin, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 /// Value of the labels `gateway` and `route` for requests that ended before they had one.
 pub const NONE: &str = "none";
+
+/// What an exposition ends with.
+const END: &str = "# EOF\n";
 
 /// Gateway and route. The Gateway's name is shared by all of its routes.
 type RouteLabels = (Arc<str>, Box<str>);
@@ -68,6 +72,7 @@ struct State {
     cache: cache::CacheMetrics,
     config: Mutex<Config>,
     access_log: Mutex<Option<Arc<AccessLogCounts>>>,
+    mesh: OnceLock<Arc<Mesh>>,
 }
 
 #[derive(Clone, Default)]
@@ -91,9 +96,16 @@ impl Metrics {
         registry.register_collector(Box::new(encode::View(self.state.clone())));
         let mut text = String::new();
         match prometheus_client::encoding::text::encode(&mut text, &registry) {
-            Ok(()) => text,
+            Ok(()) => {
+                if let Some(mesh) = self.state.mesh.get() {
+                    text.truncate(text.len() - END.len());
+                    mesh.write(&mut text);
+                    text.push_str(END);
+                }
+                text
+            }
             // A String takes every write; should that change, half an exposition would be worse than none.
-            Err(std::fmt::Error) => "# EOF\n".to_owned(),
+            Err(std::fmt::Error) => END.to_owned(),
         }
     }
 
@@ -247,6 +259,11 @@ impl Metrics {
     /// A configuration could not be served; the last good one stays.
     pub fn config_failed(&self) {
         self.state.config.lock().failed += 1;
+    }
+
+    /// Shows what this part in a mesh counts, from now on. Only the first word counts.
+    pub fn set_mesh(&self, mesh: Arc<Mesh>) {
+        let _ = self.state.mesh.set(mesh);
     }
 
     /// Shows the counts of this access log from now on.

@@ -1,0 +1,208 @@
+//! What a mesh learns of a request: who called, who answered, how it ended. Nothing at ports that are in no mesh.
+
+use super::context::RequestContext;
+use crate::listen::ConnInfo;
+use crate::snapshot::PortTelemetry;
+use crate::telemetry::Outcome;
+use crate::telemetry::mesh::metadata::{self, METADATA, METADATA_ID};
+use crate::telemetry::mesh::{
+    Call, Direction, Ended, MeshContext, Messages, Party, RequestProtocol, Security,
+};
+use crate::upstream::Picked;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+use pingora_error::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+use sluice_ir as ir;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// What is remembered of one request.
+pub(super) struct Observed {
+    telemetry: Arc<PortTelemetry>,
+    /// Who called, where the own workload is called.
+    caller: Option<Arc<Party>>,
+    /// Whether the caller's proxy has introduced itself, and is told who answers.
+    is_introduced: bool,
+    request_messages: Messages,
+    response_messages: Messages,
+    grpc_status: Option<u8>,
+}
+
+/// A request's head is there, and its port is known.
+pub(super) fn begin(session: &mut Session, context: &mut RequestContext) {
+    let Some(telemetry) = context.port.as_ref().and_then(|port| port.telemetry.clone()) else { return };
+    let mut observed = Observed {
+        telemetry,
+        caller: None,
+        is_introduced: false,
+        request_messages: Messages::default(),
+        response_messages: Messages::default(),
+        grpc_status: None,
+    };
+    if let (Some(mesh), Some(connection)) = (&observed.telemetry.mesh, &context.connection) {
+        let header = session.req_header_mut();
+        let field = header.headers.get(&METADATA);
+        observed.is_introduced = field.is_some();
+        observed.caller = match (mesh.direction, identity(connection)) {
+            (Direction::Inbound, Some(identity)) => Some(metadata::party(field, identity)),
+            (Direction::Inbound, None) | (Direction::Outbound, _) => None,
+        };
+        // Of an application, or of somebody outside, nothing is passed on.
+        for name in [METADATA, METADATA_ID] {
+            if header.headers.contains_key(&name) {
+                header.remove_header(&name);
+            }
+        }
+    }
+    context.observed = Some(Box::new(observed));
+}
+
+/// Whom the peer of a connection has proven to be.
+fn identity(connection: &ConnInfo) -> Option<&str> {
+    connection.client_certificate.as_ref()?.spiffe_id()
+}
+
+/// Tells the proxy of an endpoint that knows us who calls.
+pub(super) fn introduce(header: &mut RequestHeader, context: &RequestContext) -> Result<()> {
+    let Some(mesh) = mesh_of(context) else { return Ok(()) };
+    let (Some(picked), Some(target)) = (&context.picked, context.target()) else { return Ok(()) };
+    if mesh.direction == Direction::Inbound || security(&target.backend, picked) != Security::MutualTls {
+        return Ok(());
+    }
+    if let Some(introduction) = &mesh.mesh.introduction {
+        header.insert_header(METADATA, introduction.metadata.clone())?;
+        header.insert_header(METADATA_ID, introduction.id.clone())?;
+    }
+    Ok(())
+}
+
+/// Whether both ends of a try know each other.
+fn security(backend: &ir::Backend, picked: &Picked) -> Security {
+    let is_mutual = match backend.mesh {
+        ir::MeshTls::Off => false,
+        ir::MeshTls::Auto(_) => picked.workload().is_some_and(|it| it.mutual_tls),
+        ir::MeshTls::Required(_) => true,
+    };
+    if is_mutual { Security::MutualTls } else { Security::None }
+}
+
+/// The head of an answer, on its way to the client.
+pub(super) fn answered(header: &mut ResponseHeader, context: &mut RequestContext) -> Result<()> {
+    let Some(observed) = context.observed.as_deref_mut() else { return Ok(()) };
+    note_status(&header.headers, observed);
+    let Some(mesh) = &observed.telemetry.mesh else { return Ok(()) };
+    for name in [METADATA, METADATA_ID] {
+        if header.headers.contains_key(&name) {
+            header.remove_header(&name);
+        }
+    }
+    if observed.is_introduced
+        && observed.caller.is_some()
+        && let Some(introduction) = &mesh.mesh.introduction
+    {
+        header.insert_header(METADATA, introduction.metadata.clone())?;
+        header.insert_header(METADATA_ID, introduction.id.clone())?;
+    }
+    Ok(())
+}
+
+/// The trailers of an answer.
+pub(super) fn trailers(trailers: &HeaderMap, context: &mut RequestContext) {
+    if let Some(observed) = context.observed.as_deref_mut() {
+        note_status(trailers, observed);
+    }
+}
+
+fn note_status(fields: &HeaderMap, observed: &mut Observed) {
+    let status = fields.get(&GRPC_STATUS).and_then(|it| it.to_str().ok()?.parse().ok());
+    // Statuses go to 16; what is more is the backend's own invention.
+    observed.grpc_status = status.filter(|it: &u8| *it <= 16).or(observed.grpc_status);
+}
+
+/// A piece of a request's body.
+pub(super) fn request_body(body: Option<&Bytes>, context: &mut RequestContext) {
+    if let (true, Some(body), Some(observed)) = (context.grpc, body, context.observed.as_deref_mut()) {
+        observed.request_messages.take(body);
+    }
+}
+
+/// A piece of an answer's body.
+pub(super) fn response_body(body: Option<&Bytes>, context: &mut RequestContext) {
+    if let (true, Some(body), Some(observed)) = (context.grpc, body, context.observed.as_deref_mut()) {
+        observed.response_messages.take(body);
+    }
+}
+
+/// How a request ended.
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    /// 0: the client got none.
+    pub(super) status: u16,
+    pub(super) duration: Duration,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+}
+
+/// Counts it.
+pub(super) fn ended(end: &End, context: &RequestContext, now: Instant) {
+    let Some(observed) = context.observed.as_deref() else { return };
+    let Some(mesh) = &observed.telemetry.mesh else { return };
+    let series = mesh.mesh.series(&call(end, mesh, observed, context), now);
+    series.ended(&Ended {
+        duration: end.duration,
+        request_bytes: end.received,
+        response_bytes: end.sent,
+        request_messages: observed.request_messages.count(),
+        response_messages: observed.response_messages.count(),
+    });
+}
+
+fn call(end: &End, mesh: &MeshContext, observed: &Observed, context: &RequestContext) -> Call {
+    let unknown = || mesh.mesh.unknown().clone();
+    let (peer, service, security) = match mesh.direction {
+        Direction::Inbound => {
+            let tls = context.connection.as_ref().and_then(|it| it.tls.as_ref()?.server_name.as_deref());
+            let security = if observed.caller.is_some() { Security::MutualTls } else { Security::None };
+            (observed.caller.clone().unwrap_or_else(unknown), mesh.service_of(tls), security)
+        }
+        Direction::Outbound => {
+            let picked = context.picked.as_ref();
+            let peer = picked.and_then(|it| it.party(|workload| mesh.mesh.party_of(workload)));
+            let target = context.target();
+            let service = target.map_or(&mesh.service, |it| it.service()).clone();
+            let known = target.zip(picked).map(|(target, picked)| security(&target.backend, picked));
+            (peer.cloned().unwrap_or_else(unknown), service, known.unwrap_or(Security::Unknown))
+        }
+    };
+    Call {
+        direction: mesh.direction,
+        peer,
+        service,
+        security,
+        protocol: if context.grpc { RequestProtocol::Grpc } else { RequestProtocol::Http },
+        code: end.status,
+        grpc_status: if context.grpc { observed.grpc_status } else { None },
+        flags: flags(end, context),
+        is_overflow: false,
+    }
+}
+
+/// Envoy's flags for a request.
+pub(super) fn flags(end: &End, context: &RequestContext) -> &'static str {
+    end.outcome.flags(is_last_try(end, context))
+}
+
+/// Whether a retry policy had no try left for what it would have tried again.
+fn is_last_try(end: &End, context: &RequestContext) -> bool {
+    let Some(retry) = context.rule.as_ref().and_then(|rule| rule.retry()) else { return false };
+    let is_listed = end.outcome != Outcome::Served || retry.codes.contains(&end.status);
+    context.attempts > retry.attempts && is_listed
+}
+
+fn mesh_of(context: &RequestContext) -> Option<&MeshContext> {
+    context.observed.as_ref()?.telemetry.mesh.as_ref()
+}
