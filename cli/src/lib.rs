@@ -20,4 +20,4 @@ pub mod project;
 pub mod run;
 pub mod status;
 
-pub use sluice_gateway::{duration, signal};
+pub use sluice_proxy::process::duration;

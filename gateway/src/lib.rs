@@ -3,11 +3,7 @@
 //! In: deltas of the IR, from whoever translates in the same process (the CLI in standalone use) or from a controller
 //! ([`run`], what the binary `sluice-gateway` does). It knows no Kubernetes type.
 
-pub mod duration;
 mod gateway;
-mod logging;
 pub mod run;
-pub mod signal;
 
 pub use gateway::{Gateway, GatewayOptions};
-pub use logging::init_tracing;

@@ -4,11 +4,11 @@
 //! either, is ready then and not before, and ends when it is told to: first it asks for no more traffic, then it closes
 //! its ports and lets open requests end.
 
-use crate::signal::Termination;
-use crate::{Gateway, GatewayOptions, duration};
+use crate::{Gateway, GatewayOptions};
 use anyhow::{Context as _, Result};
 use http::Uri;
 use sluice_ir::{GatewayKey, Locality};
+use sluice_proxy::process::{Termination, duration, init_tracing};
 use sluice_proxy::sync::{SyncClient, SyncOptions, SyncState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -93,7 +93,7 @@ pub enum LogFormat {
 /// # Errors
 /// When the admin address can't be bound, or the process can't set itself up.
 pub fn run(args: RunArgs) -> Result<ExitCode> {
-    crate::init_tracing(args.log_format == LogFormat::Json, "info")?;
+    init_tracing(args.log_format == LogFormat::Json, "info")?;
     // Fails only when somebody installed one before, which nobody does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sluice").build()?;

@@ -14,6 +14,7 @@ mod hosts;
 pub mod http;
 pub mod listen;
 pub mod policy;
+pub mod process;
 mod proxy;
 mod redis;
 pub mod snapshot;

@@ -1,10 +1,10 @@
 //! The command line of `sluice echo`.
 
 use super::{Speech, raw, serve_with, tls};
-use crate::signal::Termination;
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use sluice_proxy::process::Termination;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -12,13 +12,13 @@ pub use acme::{REPORT, default_state};
 use crate::folder::Watcher;
 use crate::mesh::MeshArgs;
 use crate::project::Project;
-use crate::signal::Termination;
 use acme::Certificates;
 use anyhow::Context as _;
 use reload::Reloader;
 use sluice_controller::staple::Stapler;
 use sluice_gateway::{Gateway, GatewayOptions};
 use sluice_ir::Locality;
+use sluice_proxy::process::{Termination, init_tracing};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -92,7 +92,7 @@ pub enum LogFormat {
 
 /// Serves until a signal.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    sluice_gateway::init_tracing(args.log_format == LogFormat::Json, "info")?;
+    init_tracing(args.log_format == LogFormat::Json, "info")?;
     // Fails only when somebody installed one before, which nobody does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut builder = tokio::runtime::Builder::new_multi_thread();

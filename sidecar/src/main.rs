@@ -1,0 +1,33 @@
+//! The `sluice-sidecar` binary: reads the command line and calls the library.
+
+use clap::{Parser, Subcommand};
+use sluice_sidecar::capture::{self, CaptureCommand};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The data plane beside one workload.
+#[derive(Debug, Parser)]
+#[command(name = "sluice-sidecar", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Rules of the kernel that bring the workload's connections to the proxy.
+    #[command(subcommand)]
+    Capture(CaptureCommand),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Capture(command) => capture::run(command),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
