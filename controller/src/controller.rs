@@ -154,6 +154,7 @@ async fn start(
         standalone: false,
         root_namespace: settings.root_namespace.clone(),
         cluster_domain: settings.cluster_domain.clone(),
+        ..Options::default()
     };
     let (wanted, of_engine) = channel::channel(Arc::default());
     let (offers, of_names) = channel::channel(Arc::default());

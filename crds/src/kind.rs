@@ -6,6 +6,8 @@ use std::fmt;
 pub const GATEWAY_API_GROUP: &str = "gateway.networking.k8s.io";
 /// API group of Istio's networking kinds.
 pub const ISTIO_GROUP: &str = "networking.istio.io";
+/// API group of Istio's security kinds.
+pub const SECURITY_GROUP: &str = "security.istio.io";
 /// API group of our own kinds.
 pub const SLUICE_GROUP: &str = "sluice.dev";
 
@@ -44,6 +46,8 @@ pub enum Kind {
     Namespace,
     /// Core, cluster-scoped.
     Node,
+    /// Core; only those with a sidecar.
+    Pod,
     /// Istio.
     ServiceEntry,
     /// Istio.
@@ -52,6 +56,8 @@ pub enum Kind {
     DestinationRule,
     /// Istio.
     Sidecar,
+    /// Istio.
+    PeerAuthentication,
     /// Our own.
     GatewayParameters,
     /// Our own.
@@ -64,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -81,10 +87,12 @@ impl Kind {
         Self::ConfigMap,
         Self::Namespace,
         Self::Node,
+        Self::Pod,
         Self::ServiceEntry,
         Self::WorkloadEntry,
         Self::DestinationRule,
         Self::Sidecar,
+        Self::PeerAuthentication,
         Self::GatewayParameters,
         Self::CertificateIssuer,
         Self::TrafficPolicy,
@@ -110,10 +118,12 @@ impl Kind {
             Self::ConfigMap => "ConfigMap",
             Self::Namespace => "Namespace",
             Self::Node => "Node",
+            Self::Pod => "Pod",
             Self::ServiceEntry => "ServiceEntry",
             Self::WorkloadEntry => "WorkloadEntry",
             Self::DestinationRule => "DestinationRule",
             Self::Sidecar => "Sidecar",
+            Self::PeerAuthentication => "PeerAuthentication",
             Self::GatewayParameters => "GatewayParameters",
             Self::CertificateIssuer => "CertificateIssuer",
             Self::TrafficPolicy => "TrafficPolicy",
@@ -134,9 +144,10 @@ impl Kind {
             | Self::TlsRoute
             | Self::TcpRoute
             | Self::UdpRoute => GATEWAY_API_GROUP,
-            Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node => "",
+            Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node | Self::Pod => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule | Self::Sidecar => ISTIO_GROUP,
+            Self::PeerAuthentication => SECURITY_GROUP,
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy
@@ -159,10 +170,12 @@ impl Kind {
             | Self::ConfigMap
             | Self::Namespace
             | Self::Node
+            | Self::Pod
             | Self::EndpointSlice => &["v1"],
             Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule | Self::Sidecar => {
                 &["v1", "v1beta1", "v1alpha3"]
             }
+            Self::PeerAuthentication => &["v1", "v1beta1"],
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy

@@ -2,7 +2,7 @@
 //!
 //! Gateway API kinds come from the `gateway-api` crate (experimental channel; BackendTLSPolicy is only in the standard
 //! one), core kinds from `k8s-openapi`;
-//! Istio's [`ServiceEntry`], [`WorkloadEntry`], [`DestinationRule`] and [`Sidecar`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
+//! Istio's [`ServiceEntry`], [`WorkloadEntry`], [`DestinationRule`], [`Sidecar`] and [`PeerAuthentication`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
 //! [`HealthCheckPolicy`] are written here. [`Object`] holds one of any kind and [`Object::parse`] reads it from JSON with errors that name the field.
 //!
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
@@ -17,6 +17,7 @@ mod name;
 mod object;
 mod parameters;
 mod parse;
+mod peer_authentication;
 mod service_entry;
 mod sidecar;
 mod stream_routes;
@@ -68,9 +69,9 @@ pub use issuer_solvers::{
     FromNamespaces, NamespaceExpression, NamespaceSelector, NamespacesSpec, Rfc2136Spec, SecretName,
     SolverSpec, SolverType, TsigAlgorithmSpec, TsigSpec, WebhookHeaderSpec, WebhookSpec,
 };
-pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service};
+pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
-pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SLUICE_GROUP};
+pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SECURITY_GROUP, SLUICE_GROUP};
 pub use listenersets::ListenerSet;
 pub use name::Name;
 pub use object::{Object, ObjectName, ObjectRef};
@@ -79,6 +80,7 @@ pub use parameters::{
     GatewayParametersSpec, LimitsSpec, PARAMETERS_CRD_YAML, ProxyProtocolMode,
 };
 pub use parse::{ParseError, Parsed};
+pub use peer_authentication::{MutualTlsSpec, PeerAuthentication, PeerAuthenticationSpec};
 pub use referencegrants::ReferenceGrant;
 pub use service_entry::{
     GivenAddress, ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, ServiceEntryStatus,

@@ -3,8 +3,8 @@
 use crate::{
     BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass,
     GatewayParameters, GrpcRoute, HealthCheckPolicy, HttpRoute, Kind, ListenerSet, Name, Namespace, Node,
-    ReferenceGrant, Secret, Service, ServiceEntry, Sidecar, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute,
-    WorkloadEntry,
+    PeerAuthentication, Pod, ReferenceGrant, Secret, Service, ServiceEntry, Sidecar, TcpRoute, TlsRoute,
+    TrafficPolicy, UdpRoute, WorkloadEntry,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -138,10 +138,12 @@ object!(
     ConfigMap(ConfigMap),
     Namespace(Namespace),
     Node(Node),
+    Pod(Pod),
     ServiceEntry(ServiceEntry),
     WorkloadEntry(WorkloadEntry),
     DestinationRule(DestinationRule),
     Sidecar(Sidecar),
+    PeerAuthentication(PeerAuthentication),
     GatewayParameters(GatewayParameters),
     CertificateIssuer(CertificateIssuer),
     TrafficPolicy(TrafficPolicy),

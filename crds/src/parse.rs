@@ -54,7 +54,7 @@ impl Parsed {
 
 impl Object {
     /// Reads one document. A namespaced object without a namespace gets `default_namespace`. `status` (but for the
-    /// addresses of a ServiceEntry) and `metadata.managedFields` are not read.
+    /// addresses of a ServiceEntry or Pod) and `metadata.managedFields` are not read.
     ///
     /// # Errors
     /// When the document has no kind or name, when its version is not read, or when a field has the wrong type or
@@ -92,7 +92,7 @@ impl Object {
 
     /// Reads what an API server gave for an object of `kind`, in whichever version it serves. Fields that the types
     /// don't have are no error and not looked for: the server's schema may be newer than ours. `status` (but for the
-    /// addresses of a ServiceEntry) and `metadata.managedFields` are not read.
+    /// addresses of a ServiceEntry or Pod) and `metadata.managedFields` are not read.
     ///
     /// # Errors
     /// When the object has no name, or when a field has a type or value that ours don't have.
@@ -158,8 +158,13 @@ const KNOWN_BUT_NOT_READ: [&str; 1] = ["WorkloadGroup"];
 fn prepare(value: &mut Value, kind: Kind) {
     let Some(document) = value.as_object_mut() else { return };
     let status = document.remove("status");
-    if let Some(given) = status.filter(|_| kind == Kind::ServiceEntry).and_then(given_addresses) {
-        document.insert("status".to_owned(), given);
+    let kept = match kind {
+        Kind::ServiceEntry => status.and_then(given_addresses),
+        Kind::Pod => status.map(whereabouts),
+        _ => None,
+    };
+    if let Some(kept) = kept {
+        document.insert("status".to_owned(), kept);
     }
     document.insert("apiVersion".to_owned(), Value::String(kind.api_version()));
     // Items of a list come without.
@@ -181,6 +186,14 @@ fn given_addresses(mut status: Value) -> Option<Value> {
     let pairs: Vec<Value> = pairs.collect();
     let status = [("addresses".to_owned(), Value::Array(pairs))];
     Some(Value::Object(status.into_iter().collect()))
+}
+
+/// What is read of the status of a Pod: its addresses, and whether it still runs.
+fn whereabouts(mut status: Value) -> Value {
+    if let Some(fields) = status.as_object_mut() {
+        fields.retain(|name, _| ["podIP", "podIPs", "phase"].contains(&name.as_str()));
+    }
+    status
 }
 
 /// serde_path_to_error writes `.` for the root.

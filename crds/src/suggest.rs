@@ -41,10 +41,12 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         | Kind::ConfigMap
         | Kind::Namespace
         | Kind::Node
+        | Kind::Pod
         | Kind::ServiceEntry
         | Kind::WorkloadEntry
         | Kind::DestinationRule
-        | Kind::Sidecar => return None,
+        | Kind::Sidecar
+        | Kind::PeerAuthentication => return None,
     };
     let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;
     let schema = serde_json::to_value(schema).ok()?;

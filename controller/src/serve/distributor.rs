@@ -2,6 +2,7 @@
 //! moments: resources are encoded and sent outside of it.
 
 use super::cache::PackCache;
+use super::places::{is_gateway, workloads};
 use super::store::{Digest, Dirty, Store};
 use super::sync::{GatewaySync, Told};
 use super::{ProxyIdentity, session::Sessions};
@@ -80,6 +81,8 @@ pub(super) struct Batch {
     /// New and changed, each with whether every Gateway sees the same.
     pub(super) upserts: Vec<(ResourceKey, Resource, bool)>,
     pub(super) removals: Vec<ResourceKey>,
+    /// Destinations that were asked for, and the scopes that have them; `None`: nobody has it.
+    pub(super) answers: Vec<(Box<str>, Option<ir::GatewayKey>)>,
     /// See [`Store::digest`].
     pub(super) digest: Digest,
 }
@@ -113,11 +116,13 @@ impl Distributor {
             delta.removals.iter().for_each(|key| cache.forget(key));
         }
         let mut inner = self.0.inner.lock();
-        let dirty = inner.store.apply(delta);
+        let Inner { store, sessions, .. } = &mut *inner;
+        let dirty = store.apply(delta);
         for (gateway, keys) in &dirty {
-            let most = inner.store.scope_size(gateway);
-            inner.sessions.mark(gateway, keys, most);
+            sessions.mark(gateway, keys, store.scope_size(gateway));
         }
+        let moved = store.take_moved();
+        sessions.moved(&moved, store);
         self.note(&mut inner, dirty_gateways(&dirty));
     }
 
@@ -226,6 +231,10 @@ impl Distributor {
 
     /// Whether a data plane may have what belongs to the Gateway.
     pub(super) fn admit(&self, gateway: &ir::GatewayKey, identity: &ProxyIdentity) -> Result<(), Refused> {
+        if let Some(namespace) = workloads(gateway) {
+            let message = || format!("the token of namespace {} may not have {gateway}", identity.namespace);
+            return if identity.namespace == namespace { Ok(()) } else { Err(Refused::Foreign(message())) };
+        }
         let inner = self.0.inner.lock();
         let Some(account) = inner.accounts.get(gateway) else {
             return Err(Refused::Unknown(gateway.clone()));
@@ -254,19 +263,26 @@ impl Distributor {
         opened
     }
 
+    /// The data plane asks for destinations, or no longer does.
+    ///
+    /// # Errors
+    /// When it asks for too many.
+    pub(super) fn want(&self, session: u64, asked: &[String], left: &[String]) -> Result<(), &'static str> {
+        let mut inner = self.0.inner.lock();
+        let Inner { store, sessions, .. } = &mut *inner;
+        sessions.want(session, (asked, left), store)
+    }
+
     /// What the data plane gets next, if anything; what changes from now on is for the batch after. `Err`: it is too
     /// far behind or no longer welcome, and must come again.
     pub(super) fn take(&self, session: u64) -> Result<Option<Batch>, &'static str> {
         let mut inner = self.0.inner.lock();
         let Inner { store, sessions, .. } = &mut *inner;
-        let Some((gateway, keys)) =
-            sessions.take(session, |gateway| store.scope(gateway).cloned().collect())?
-        else {
-            return Ok(None);
-        };
-        let mut batch = Batch { upserts: Vec::new(), removals: Vec::new(), digest: store.digest(&gateway) };
-        for key in keys {
-            match store.view(&gateway, &key) {
+        let Some(due) = sessions.take(session, store)? else { return Ok(None) };
+        let (digest, answers) = (store.digest(&due.gateway), due.answers);
+        let mut batch = Batch { upserts: Vec::new(), removals: Vec::new(), answers, digest };
+        for key in due.keys {
+            match store.view_of(&due.scopes, &key) {
                 Some((resource, common)) => batch.upserts.push((key, resource, common)),
                 None => batch.removals.push(key),
             }
@@ -329,7 +345,7 @@ impl Distributor {
     /// Ticks when what is shown of one of these Gateways changed.
     fn note(&self, inner: &mut Inner, gateways: impl IntoIterator<Item = ir::GatewayKey>) {
         let mut changed = false;
-        for gateway in gateways {
+        for gateway in gateways.into_iter().filter(is_gateway) {
             let shown = inner.shown(&gateway);
             if shown == Shown::default() {
                 changed |= inner.shown.remove(&gateway).is_some();

@@ -1,7 +1,7 @@
 //! The first requests of a stream: who comes, what it wants to hear of, what it has.
 
 use sluice_ir::{self as ir, ResourceKey, ResourceKind};
-use sluice_xds::{DeltaDiscoveryRequest, HOST, Node, kind_of};
+use sluice_xds::{DESTINATION, DeltaDiscoveryRequest, HOST, Node, kind_of};
 use std::collections::{BTreeSet, HashMap};
 use tonic::{Status, Streaming};
 
@@ -11,7 +11,7 @@ pub(super) type Versions = HashMap<ResourceKey, u64>;
 /// What a data plane says at first.
 #[derive(Debug)]
 pub(super) struct Hello {
-    /// The Gateway that it serves.
+    /// The Gateway that it serves, or `Workloads/NAMESPACE` of a sidecar.
     pub(super) gateway: ir::GatewayKey,
     /// Name of its pod.
     pub(super) name: String,
@@ -21,6 +21,8 @@ pub(super) struct Hello {
     pub(super) host: Option<String>,
     /// What it has.
     pub(super) has: Versions,
+    /// Destinations that it asked for before; `None`: it has not said so yet.
+    pub(super) destinations: Option<Vec<String>>,
     wants: BTreeSet<ResourceKind>,
 }
 
@@ -31,9 +33,10 @@ impl Hello {
         let first = requests.message().await?.ok_or_else(|| Status::cancelled("no request came"))?;
         let node =
             first.node.clone().ok_or_else(|| Status::invalid_argument("the first request has no node"))?;
+        let asks = node.client_features.iter().any(|url| url == DESTINATION);
         let (mut hello, announced) = Self::new(node)?;
         hello.subscribe(first);
-        while !hello.wants.is_superset(&announced) {
+        while !hello.wants.is_superset(&announced) || asks && hello.destinations.is_none() {
             let more =
                 requests.message().await?.ok_or_else(|| Status::cancelled("the subscriptions ended"))?;
             hello.subscribe(more);
@@ -61,12 +64,17 @@ impl Hello {
             name: node.id,
             version: node.user_agent_version.chars().take(64).collect(),
             has: Versions::new(),
+            destinations: None,
             wants: BTreeSet::new(),
         };
         Ok((hello, announced))
     }
 
     fn subscribe(&mut self, request: DeltaDiscoveryRequest) {
+        if request.type_url == DESTINATION {
+            self.destinations.get_or_insert_default().extend(request.resource_names_subscribe);
+            return;
+        }
         let Some(kind) = kind_of(&request.type_url) else { return };
         self.wants.insert(kind);
         self.has.extend(request.initial_resource_versions.into_iter().map(|(name, version)| {

@@ -28,6 +28,8 @@ pub(super) const RESPONSE_RESOURCES: usize = 1000;
 pub(super) const RESPONSE_REMOVALS: usize = 10_000;
 /// Bytes of one request: the first of a kind names everything that the data plane has.
 pub(super) const REQUEST_BYTES: usize = 16 * 1024 * 1024;
+/// Destinations that one data plane asks for at a time.
+pub(super) const DESTINATIONS: usize = 4096;
 /// Bytes of what another replica tells.
 pub(super) const PEER_BYTES: usize = 16 * 1024 * 1024;
 /// Streams of one connection: that of the configuration, and names of handshakes that are being asked for.

@@ -5,7 +5,9 @@
 //! the token of their service account ([`Authenticator`]), and get nothing but their own Gateway's resources. It
 //! translates nothing and writes no status.
 //!
-//! `store` knows what belongs to whom (`attached`: what it must know of routes), `session` what each stream still has to get, `distributor` puts the two
+//! A sidecar gets what governs the workloads of its namespace, and of the mesh the destinations that it asks for.
+//!
+//! `store` knows what belongs to whom (`attached`: what it must know of routes, `places`: where destinations are found), `session` what each stream still has to get, `distributor` puts the two
 //! together, `stream` speaks with one data plane, `listen` holds the port, `peers` and
 //! `watch_peers` join the replicas of the controller, `obtain` answers names of handshakes.
 
@@ -18,6 +20,7 @@ mod limits;
 mod listen;
 mod obtain;
 mod peers;
+mod places;
 mod session;
 mod store;
 mod stream;

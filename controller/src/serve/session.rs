@@ -3,11 +3,15 @@
 //! Only keys wait for a slow data plane, each once, and the newest of each is sent: a stream holds no resource. One
 //! that falls behind by more keys than its Gateway has is ended and comes again.
 
-use super::store::{Digest, is_structural};
+use super::limits;
+use super::places::{covers, is_gateway, workloads};
+use super::store::{Digest, Store, is_structural};
 use super::sync::{ProxySync, RefusedResource, Told};
 use sluice_ir::{self as ir, ResourceKey};
-use sluice_xds::Refusal;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use sluice_xds::{LONGEST_DESTINATION, Refusal};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
@@ -24,11 +28,21 @@ pub(super) struct Sessions {
     last: u64,
     all: HashMap<u64, Session>,
     by_gateway: HashMap<ir::GatewayKey, BTreeSet<u64>>,
+    /// Streams by every scope that they have, destinations among them.
+    by_scope: HashMap<ir::GatewayKey, BTreeSet<u64>>,
+    /// Streams by the destinations that they asked for.
+    by_name: HashMap<Box<str>, BTreeSet<u64>>,
 }
 
 /// One stream.
 struct Session {
     gateway: ir::GatewayKey,
+    /// Destinations that it asked for, and the scopes that have them.
+    wanted: BTreeMap<Box<str>, Option<ir::GatewayKey>>,
+    /// For how many names it has each scope; its own is not among them.
+    scopes: BTreeMap<ir::GatewayKey, u32>,
+    /// Destinations whose answer is still to be sent.
+    unanswered: BTreeSet<Box<str>>,
     pending: Pending,
     /// Resources of the batch that is on its way.
     outstanding: u32,
@@ -93,6 +107,9 @@ impl Sessions {
         };
         let session = Session {
             gateway: gateway.clone(),
+            wanted: BTreeMap::new(),
+            scopes: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
             pending: Pending::Everything,
             outstanding: 0,
             acknowledged,
@@ -103,12 +120,111 @@ impl Sessions {
         };
         self.all.insert(self.last, session);
         self.by_gateway.entry(gateway.clone()).or_default().insert(self.last);
+        self.by_scope.entry(gateway.clone()).or_default().insert(self.last);
         (self.last, notify)
+    }
+
+    /// A stream asks for destinations, or no longer does.
+    ///
+    /// # Errors
+    /// When it asks for too many.
+    pub(super) fn want(
+        &mut self,
+        id: u64,
+        (asked, left): (&[String], &[String]),
+        store: &Store,
+    ) -> Result<(), &'static str> {
+        let Some(client) = self.all.get(&id).and_then(|it| workloads(&it.gateway)).map(str::to_owned) else {
+            return Ok(());
+        };
+        for name in left {
+            self.settle(id, name, Answer::Left, store);
+            if let Some(session) = self.all.get_mut(&id) {
+                session.wanted.remove(name.as_str());
+                session.unanswered.remove(name.as_str());
+            }
+            leave(&mut self.by_name, name.as_str(), id);
+        }
+        for name in asked.iter().filter(|it| it.len() <= LONGEST_DESTINATION) {
+            let session = self.all.get_mut(&id).ok_or("the data plane has come again")?;
+            if session.wanted.len() >= limits::DESTINATIONS && !session.wanted.contains_key(name.as_str()) {
+                return Err("too many destinations are asked for");
+            }
+            session.wanted.entry(name.as_str().into()).or_default();
+            session.unanswered.insert(name.as_str().into());
+            self.by_name.entry(name.as_str().into()).or_default().insert(id);
+            self.settle(id, name, Answer::Now(store.find(name, &client)), store);
+        }
+        if let Some(session) = self.all.get_mut(&id) {
+            session.count();
+            session.notify.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Destinations may be found elsewhere: whoever asked for one is told.
+    pub(super) fn moved(&mut self, names: &BTreeSet<Box<str>>, store: &Store) {
+        let mut concerned: Vec<(u64, Box<str>)> = Vec::new();
+        for moved in names {
+            let whole: Vec<&Box<str>> = match moved.starts_with('*') {
+                true => self.by_name.keys().filter(|name| covers(moved, name)).collect(),
+                false => self.by_name.get_key_value(moved).map(|it| it.0).into_iter().collect(),
+            };
+            for name in whole {
+                let ids = self.by_name.get(name).into_iter().flatten();
+                concerned.extend(ids.map(|id| (*id, name.clone())));
+            }
+        }
+        for (id, name) in concerned {
+            let client = self.all.get(&id).and_then(|it| workloads(&it.gateway)).unwrap_or_default();
+            let now = store.find(&name, client);
+            if self.all.get(&id).and_then(|it| it.wanted.get(&name)) == Some(&now) {
+                continue;
+            }
+            if let Some(session) = self.all.get_mut(&id) {
+                session.unanswered.insert(name.clone());
+            }
+            self.settle(id, &name, Answer::Now(now), store);
+            if let Some(session) = self.all.get_mut(&id) {
+                session.count();
+                session.notify.notify_one();
+            }
+        }
+    }
+
+    /// Notes what a destination is found in now: a scope that comes or goes by it has all its keys looked at.
+    fn settle(&mut self, id: u64, name: &str, answer: Answer, store: &Store) {
+        let Some(session) = self.all.get_mut(&id) else { return };
+        let Some(wanted) = session.wanted.get_mut(name) else { return };
+        let now = match answer {
+            Answer::Now(now) => now,
+            Answer::Left => None,
+        };
+        let before = std::mem::replace(wanted, now.clone());
+        if before == now {
+            return;
+        }
+        if let Some(now) = now {
+            let count = session.scopes.entry(now.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                session.look_at(store.scope(&now));
+                self.by_scope.entry(now).or_default().insert(id);
+            }
+        }
+        let Some(before) = before else { return };
+        let Some(count) = session.scopes.get_mut(&before) else { return };
+        *count -= 1;
+        if *count == 0 {
+            session.scopes.remove(&before);
+            session.look_at(store.scope(&before));
+            leave(&mut self.by_scope, &before, id);
+        }
     }
 
     /// What changed for a Gateway; `scope` is how many keys it holds.
     pub(super) fn mark(&mut self, gateway: &ir::GatewayKey, keys: &BTreeSet<ResourceKey>, scope: usize) {
-        for id in self.by_gateway.get(gateway).into_iter().flatten() {
+        for id in self.by_scope.get(gateway).into_iter().flatten() {
             let Some(session) = self.all.get_mut(id) else { continue };
             if let Pending::Keys(pending) = &mut session.pending {
                 pending.extend(keys.iter().cloned());
@@ -131,25 +247,30 @@ impl Sessions {
         }
     }
 
-    /// Keys of the next batch with their Gateway; `None`: nothing to send.
-    pub(super) fn take(
-        &mut self,
-        session: u64,
-        everything: impl FnOnce(&ir::GatewayKey) -> HashSet<ResourceKey>,
-    ) -> Result<Option<(ir::GatewayKey, HashSet<ResourceKey>)>, &'static str> {
+    /// What the next batch is about; `None`: nothing to send.
+    pub(super) fn take(&mut self, session: u64, store: &Store) -> Result<Option<Due>, &'static str> {
         let session = self.all.get_mut(&session).ok_or("the data plane has come again")?;
+        let mut scopes: Vec<ir::GatewayKey> = session.scopes.keys().cloned().collect();
+        scopes.push(session.gateway.clone());
+        scopes.sort_unstable();
         let keys = match std::mem::replace(&mut session.pending, Pending::Keys(HashSet::new())) {
-            Pending::Everything => everything(&session.gateway),
-            Pending::Keys(keys) if keys.is_empty() => return Ok(None),
+            Pending::Everything => scopes.iter().flat_map(|it| store.scope(it)).cloned().collect(),
+            Pending::Keys(keys) if keys.is_empty() && session.unanswered.is_empty() => return Ok(None),
             Pending::Keys(keys) => keys,
             Pending::End(why) => {
                 session.pending = Pending::End(why);
                 return Err(why);
             }
         };
-        session.outstanding = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        let unanswered = std::mem::take(&mut session.unanswered);
+        session.outstanding = u32::try_from(keys.len() + unanswered.len()).unwrap_or(u32::MAX);
+        let answers = unanswered.into_iter().map(|name| {
+            let scope = session.wanted.get(&name).cloned().flatten();
+            (name, scope)
+        });
+        let answers = answers.collect();
         session.count();
-        Ok(Some((session.gateway.clone(), keys)))
+        Ok(Some(Due { gateway: session.gateway.clone(), scopes, keys, answers }))
     }
 
     /// The whole batch is answered, or its data plane says something new; returns the Gateway.
@@ -219,9 +340,10 @@ impl Sessions {
         self.of(gateway).filter_map(|(_, session)| session.told(digest)).collect()
     }
 
-    /// How all streams stand.
+    /// How all streams stand, of Gateways alone: sidecars are many, and nobody waits for them.
     pub(super) fn told(&self, digest: impl Fn(&ir::GatewayKey) -> Digest) -> Vec<Told> {
-        self.all.values().filter_map(|session| session.told(digest(&session.gateway))).collect()
+        let of_gateways = self.all.values().filter(|it| is_gateway(&it.gateway));
+        of_gateways.filter_map(|session| session.told(digest(&session.gateway))).collect()
     }
 
     fn of(&self, gateway: &ir::GatewayKey) -> impl Iterator<Item = (u64, &Session)> {
@@ -231,20 +353,58 @@ impl Sessions {
 
     fn remove(&mut self, id: u64) -> Option<Session> {
         let session = self.all.remove(&id)?;
-        if let Some(ids) = self.by_gateway.get_mut(&session.gateway) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_gateway.remove(&session.gateway);
-            }
+        leave(&mut self.by_gateway, &session.gateway, id);
+        for scope in session.scopes.keys().chain([&session.gateway]) {
+            leave(&mut self.by_scope, scope, id);
+        }
+        for name in session.wanted.keys() {
+            leave(&mut self.by_name, name, id);
         }
         Some(session)
     }
 }
 
+fn leave<K: Eq + Hash + Borrow<Q>, Q: Eq + Hash + ?Sized>(
+    index: &mut HashMap<K, BTreeSet<u64>>,
+    key: &Q,
+    id: u64,
+) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+/// What a destination is found in.
+enum Answer {
+    Now(Option<ir::GatewayKey>),
+    /// It is not asked for any more.
+    Left,
+}
+
+/// What a batch is about.
+pub(super) struct Due {
+    pub(super) gateway: ir::GatewayKey,
+    /// Everything that the stream has, sorted.
+    pub(super) scopes: Vec<ir::GatewayKey>,
+    pub(super) keys: HashSet<ResourceKey>,
+    /// Destinations and their scopes; `None`: nobody has it.
+    pub(super) answers: Vec<(Box<str>, Option<ir::GatewayKey>)>,
+}
+
 impl Session {
+    /// These keys may look different to it now.
+    fn look_at<'a>(&mut self, keys: impl Iterator<Item = &'a ResourceKey>) {
+        if let Pending::Keys(pending) = &mut self.pending {
+            pending.extend(keys.cloned());
+        }
+    }
+
     /// Brings the counts that people see up to date.
     fn count(&mut self) {
-        let pending = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
+        let pending = u32::try_from(self.pending.len() + self.unanswered.len()).unwrap_or(u32::MAX);
         self.proxy.behind = self.outstanding.saturating_add(pending);
         self.proxy.behind_since_s = match self.proxy.behind {
             0 => None,

@@ -6,6 +6,7 @@
 //! follows its size and no resource is ever in the reach of a Gateway that does not need it.
 
 use super::attached::{backends, is_route, listeners, of_authorization, of_policies, only};
+use super::places::{DESTINATIONS, Places, is_gateway};
 use sluice_ir::{self as ir, Resource, ResourceKey};
 use sluice_xds::Packed;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,6 +26,7 @@ pub(super) struct Store {
     /// Gateways that hold a key, also keys that are not there.
     users: HashMap<ResourceKey, BTreeSet<ir::GatewayKey>>,
     scopes: HashMap<ir::GatewayKey, Scope>,
+    places: Places,
     /// Versions of what counts for a digest.
     versions: HashMap<ResourceKey, u64>,
 }
@@ -80,9 +82,22 @@ impl Store {
         self.snapshot.gateways.contains_key(gateway)
     }
 
-    /// Gateways that are there.
+    /// Gateways that are there; destinations of the mesh are none.
     pub(super) fn gateways(&self) -> impl Iterator<Item = &ir::GatewayKey> {
-        self.snapshot.gateways.keys()
+        self.snapshot.gateways.keys().filter(|it| is_gateway(it))
+    }
+
+    /// The scope that clients of a namespace find a destination in.
+    pub(super) fn find(&self, name: &str, client: &str) -> Option<ir::GatewayKey> {
+        let found = self.places.find(name, client)?;
+        // Whoever has an own face of a destination has no other of it.
+        let own = ir::GatewayKey::new(format!("{found}@{client}"));
+        Some(if self.has_gateway(&own) { own } else { found })
+    }
+
+    /// Names of destinations that may be found elsewhere since the last call.
+    pub(super) fn take_moved(&mut self) -> BTreeSet<Box<str>> {
+        self.places.take_moved()
     }
 
     /// What the Gateway's scope comes to.
@@ -108,10 +123,18 @@ impl Store {
     /// The resource as this Gateway may see it; `None` when it is not there or not this Gateway's. The flag says
     /// whether every Gateway that holds it sees the same.
     pub(super) fn view(&self, gateway: &ir::GatewayKey, key: &ResourceKey) -> Option<(Resource, bool)> {
-        self.scopes.get(gateway)?.counts.get(key)?;
+        self.view_of(std::slice::from_ref(gateway), key)
+    }
+
+    /// The same for who has several scopes, sorted.
+    pub(super) fn view_of(&self, scopes: &[ir::GatewayKey], key: &ResourceKey) -> Option<(Resource, bool)> {
+        let is_there =
+            |it: &ir::GatewayKey| self.scopes.get(it).is_some_and(|it| it.counts.contains_key(key));
+        scopes.iter().any(is_there).then_some(())?;
         // A route is shown without its attachments to other Gateways' listeners.
         let is_own = |attachment: &ir::Attachment| {
-            self.snapshot.listeners.get(&attachment.listener).is_some_and(|it| it.gateway == *gateway)
+            let listener = self.snapshot.listeners.get(&attachment.listener);
+            listener.is_some_and(|it| scopes.binary_search(&it.gateway).is_ok())
         };
         Some(only(self.snapshot.get(key)?, is_own))
     }
@@ -133,6 +156,8 @@ impl Store {
             }
             Resource::Listener(listener) => {
                 self.note_asking(&listener.key, asks(resource));
+                let old = self.snapshot.listeners.get(&listener.key).cloned();
+                self.places.replace(old.as_deref(), Some(listener));
                 let before = self.snapshot.listeners.get(&listener.key).map(|it| it.gateway.clone());
                 let moved = before.as_ref() != Some(&listener.gateway);
                 if moved && let Some(before) = &before {
@@ -246,7 +271,8 @@ impl Store {
                 }
             }
             ResourceKey::Listener(listener) => {
-                if let Some(before) = self.snapshot.listeners.get(listener) {
+                if let Some(before) = self.snapshot.listeners.get(listener).cloned() {
+                    self.places.replace(Some(&before), None);
                     let gateway = before.gateway.clone();
                     self.release(&gateway, key, dirty);
                     self.note_asking(listener, None);
@@ -334,7 +360,9 @@ impl Store {
     /// Remembers the version of what counts for the digest; 0 for anything else.
     fn note_version(&mut self, key: &ResourceKey, resource: Option<&Resource>) -> u64 {
         let is_asked = resource.is_some_and(|it| asked_by(it).is_some());
-        let counts = (is_structural(key) && !is_asked) || matches!(key, ResourceKey::Challenge(_));
+        let is_meshed = key.as_str().starts_with(DESTINATIONS);
+        let counts =
+            (is_structural(key) && !is_asked && !is_meshed) || matches!(key, ResourceKey::Challenge(_));
         match resource.filter(|_| counts).map(Packed::new) {
             Some(Ok(packed)) => {
                 self.versions.insert(key.clone(), packed.version);

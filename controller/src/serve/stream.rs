@@ -7,9 +7,12 @@ use super::auth::{Authenticator, bearer, owner};
 use super::distributor::{Batch, Distributor};
 use super::hello::{Hello, Versions};
 use super::{ProxyIdentity, limits};
-use sluice_ir::{ResourceKey, ResourceKind};
+use sluice_ir::{GatewayKey, ResourceKey, ResourceKind};
 use sluice_xds::server::{Answer, Discovery};
-use sluice_xds::{BatchMark, ControlPlane, DeltaDiscoveryRequest, DeltaDiscoveryResponse, Refusal, type_url};
+use sluice_xds::{
+    BatchMark, ControlPlane, DESTINATION, DeltaDiscoveryRequest, DeltaDiscoveryResponse, Destination,
+    Refusal, type_url,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -40,7 +43,14 @@ impl Discovery for Streams {
             let token = bearer(request.metadata())?;
             let identity = owner(&*self.authenticator, &token).await?;
             let (sender, receiver) = mpsc::channel(limits::RESPONSES_ON_THE_WAY);
-            let stream = Stream { server: self, token, identity, requests: request.into_inner(), sender };
+            let stream = Stream {
+                server: self,
+                token,
+                identity,
+                requests: request.into_inner(),
+                sender,
+                session: None,
+            };
             tokio::spawn(stream.serve());
             let responses: sluice_xds::server::Responses<_> = Box::pin(ReceiverStream::new(receiver));
             Ok(Response::new(responses))
@@ -64,6 +74,8 @@ struct Stream {
     identity: ProxyIdentity,
     requests: Streaming<DeltaDiscoveryRequest>,
     sender: Sender,
+    /// Once it is open.
+    session: Option<u64>,
 }
 
 /// An open session; closes it when dropped.
@@ -100,6 +112,12 @@ impl Stream {
         let distributor = self.server.distributor.clone();
         let (session, notify) =
             distributor.open(&hello.gateway, &hello.name, &hello.version, &self.server.replica);
+        let asked = hello.destinations.as_deref().unwrap_or_default();
+        if let Err(why) = distributor.want(session, asked, &[]) {
+            distributor.close(session, false);
+            return End::Ours(Status::resource_exhausted(why));
+        }
+        self.session = Some(session);
         let mut open = Open { distributor, session, broken: true };
         tracing::info!(gateway = %hello.gateway, proxy = hello.name, "a data plane has come");
         let end = self.batches(&hello, session, &notify).await;
@@ -200,6 +218,12 @@ impl Stream {
                     Ok(Some(request)) if request.resource_names_unsubscribe.iter().any(|name| name == "*") => {
                         Err(End::Left)
                     }
+                    Ok(Some(request)) if request.type_url == DESTINATION && request.response_nonce.is_empty() => {
+                        match self.want(&request) {
+                            Ok(()) => continue,
+                            Err(why) => Err(End::Ours(Status::resource_exhausted(why))),
+                        }
+                    }
                     Ok(Some(request)) => Ok(request),
                     Ok(None) | Err(_) => Err(End::Broken),
                 },
@@ -219,6 +243,13 @@ impl Stream {
                 }
             }
         }
+    }
+}
+
+impl Stream {
+    fn want(&self, request: &DeltaDiscoveryRequest) -> Result<(), &'static str> {
+        let (asked, left) = (&request.resource_names_subscribe, &request.resource_names_unsubscribe);
+        self.session.map_or(Ok(()), |session| self.server.distributor.want(session, asked, left))
     }
 }
 
@@ -259,6 +290,7 @@ struct Plan<'a> {
     /// Reversed: the next one is at the end.
     upserts: Vec<(ResourceKey, sluice_ir::Resource, bool)>,
     removals: Vec<ResourceKey>,
+    answers: Vec<(Box<str>, Option<GatewayKey>)>,
     before: Option<&'a Versions>,
     /// An empty first batch says that there is nothing.
     say_nothing: bool,
@@ -266,7 +298,7 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(batch: Batch, hello: &'a Hello, before: Option<&'a Versions>, number: u64) -> Self {
-        let Batch { mut upserts, mut removals, .. } = batch;
+        let Batch { mut upserts, mut removals, answers, .. } = batch;
         if let Some(before) = before {
             // A new stream: gone is what the data plane has and its Gateway has not.
             let there: HashSet<_> = upserts.iter().map(|(key, ..)| key).collect();
@@ -277,7 +309,8 @@ impl<'a> Plan<'a> {
         upserts.sort_by(|(a, ..), (b, ..)| (b.kind(), b).cmp(&(a.kind(), a)));
         // What points at others goes before them.
         removals.sort_by(|a, b| (a.kind(), a).cmp(&(b.kind(), b)));
-        Self { number, responses: 0, hello, upserts, removals, say_nothing: before.is_some(), before }
+        let say_nothing = before.is_some();
+        Self { number, responses: 0, hello, upserts, removals, answers, say_nothing, before }
     }
 
     /// The next response, without its mark. Resources that the data plane has already are passed over.
@@ -305,6 +338,9 @@ impl<'a> Plan<'a> {
         if response.resources.is_empty() && self.upserts.is_empty() {
             self.removed(&mut response);
         }
+        if response.type_url.is_empty() {
+            self.answered(&mut response);
+        }
         if response.resources.is_empty() && response.removed_resources.is_empty() {
             if !std::mem::take(&mut self.say_nothing) {
                 return None;
@@ -319,8 +355,19 @@ impl<'a> Plan<'a> {
             identifier: replica.to_owned(),
             data_plane_locality: place.map(|it| it.to_string()).unwrap_or_default(),
         });
-        debug_assert!(self.hello.wants(sluice_xds::kind_of(&response.type_url)?));
         Some(response)
+    }
+
+    /// Where destinations are found: after what they need.
+    fn answered(&mut self, response: &mut DeltaDiscoveryResponse) {
+        let count = self.answers.len().min(limits::RESPONSE_RESOURCES);
+        for (name, scope) in self.answers.drain(..count) {
+            response.type_url = DESTINATION.to_owned();
+            match scope {
+                Some(scope) => response.resources.push(Destination::message(&name, &scope)),
+                None => response.removed_resources.push(name.into()),
+            }
+        }
     }
 
     /// Removals of one kind.

@@ -78,6 +78,7 @@ pub fn has_status(kind: Kind) -> bool {
         kind,
         Kind::CertificateIssuer
             | Kind::DestinationRule
+            | Kind::PeerAuthentication
             | Kind::ServiceEntry
             | Kind::TrafficPolicy
             | Kind::HealthCheckPolicy
@@ -94,13 +95,17 @@ const OWN_ANNOTATIONS: &str = "sluice.dev/";
 /// Drops what nobody reads.
 fn trim(kind: Kind, value: &mut Value) {
     let Some(document) = value.as_object_mut() else { return };
-    if kind != Kind::ServiceEntry {
-        // Addresses that its hosts were given are read.
+    if !matches!(kind, Kind::ServiceEntry | Kind::Pod) {
+        // Addresses that hosts were given, or pods have, are read.
         document.remove("status");
     }
     if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in ["managedFields", "ownerReferences", "finalizers"] {
+        for field in ["managedFields", "finalizers"] {
             metadata.remove(field);
+        }
+        if kind != Kind::Pod {
+            // The name of a workload is that of its pods' owner.
+            metadata.remove("ownerReferences");
         }
         let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
         if let Some(annotations) = annotations {
@@ -132,6 +137,7 @@ fn trim(kind: Kind, value: &mut Value) {
             ],
         ),
         Kind::Node => drop(document.remove("spec")),
+        Kind::Pod => keep(document, &["spec"], &["serviceAccountName"]),
         Kind::EndpointSlice => {
             let endpoints = document.get_mut("endpoints").and_then(Value::as_array_mut);
             for endpoint in endpoints.into_iter().flatten().filter_map(Value::as_object_mut) {

@@ -20,6 +20,9 @@ const NO_CERTIFICATES: [&str; 8] = [
     crate::acme::SECRET_TYPE,
 ];
 
+/// Label of pods with a sidecar (Istio).
+const MESHED_PODS: &str = "security.istio.io/tlsMode=istio";
+
 /// A kind as the API server serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -53,7 +56,12 @@ impl Source {
         }
     }
 
-    /// Which objects of the kind are asked for.
+    /// Which objects of the kind are asked for: of pods those with a sidecar alone.
+    fn labels(&self) -> Option<String> {
+        (self.kind == Kind::Pod).then(|| MESHED_PODS.to_owned())
+    }
+
+    /// The same by fields.
     fn fields(&self) -> Option<String> {
         let others = || NO_CERTIFICATES.map(|it| format!("type!={it}")).join(",");
         (self.kind == Kind::Secret).then(others)
@@ -63,6 +71,7 @@ impl Source {
     pub(crate) fn page(&self, continued: Option<&str>) -> Result<http::Request<Vec<u8>>, Error> {
         Request::new(self.everywhere()).list(&ListParams {
             field_selector: self.fields(),
+            label_selector: self.labels(),
             limit: Some(PAGE),
             continue_token: continued.map(str::to_owned),
             ..ListParams::default()
@@ -77,6 +86,7 @@ impl Source {
     ) -> Result<http::Request<Vec<u8>>, Error> {
         let parameters = WatchParams {
             field_selector: self.fields(),
+            label_selector: self.labels(),
             timeout: Some(timeout_s),
             bookmarks: true,
             send_initial_events: version.is_none(),
@@ -118,6 +128,8 @@ mod tests {
         ] {
             assert!(uri.contains(part), "{uri}");
         }
+        let uri = source(Kind::Pod, "pods").watch(None, 200).unwrap().uri().to_string();
+        assert!(uri.contains("labelSelector=security.istio.io%2FtlsMode%3Distio"), "{uri}");
         let uri = source_of_routes.watch(Some("77"), 200).unwrap().uri().to_string();
         assert!(uri.contains("resourceVersion=77") && !uri.contains("sendInitialEvents"), "{uri}");
         let uri = source_of_routes.page(Some("token")).unwrap().uri().to_string();

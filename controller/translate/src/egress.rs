@@ -240,7 +240,7 @@ fn open(
 }
 
 /// The one rule of a route that takes every request as it is.
-fn everything(backends: Arc<[WeightedBackend]>) -> [Rule; 1] {
+pub(crate) fn everything(backends: Arc<[WeightedBackend]>) -> [Rule; 1] {
     [Rule {
         index: 0,
         name: None,

@@ -17,6 +17,7 @@ mod ext_auth;
 mod gateway;
 mod health;
 mod issuer;
+mod mesh;
 mod model;
 mod output;
 mod policy;

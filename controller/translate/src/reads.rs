@@ -8,6 +8,7 @@ use crate::shared::{Shared, compact_map, compact_set};
 use sluice_crds::{Name, ObjectRef};
 use sluice_ir::{BackendKey, EndpointSetKey, OnDemandKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Something that can be read.
@@ -27,6 +28,14 @@ pub(crate) enum Key {
     Host(Name),
     /// The WorkloadEntries that a ServiceEntry chooses.
     Workloads(ObjectRef),
+    /// The pods with a sidecar at an address.
+    Pod(IpAddr),
+    /// The PeerAuthentications of a namespace.
+    MutualTls(Name),
+    /// The hosts of all ServiceEntries, and their addresses.
+    Names,
+    /// What a destination of the mesh offers to routes (result of [`Node::Mesh`]).
+    Mesh(ObjectRef),
     /// All Gateways, ListenerSets, classes and namespaces: what decides who gets a port.
     Topology,
     /// Ports that a Gateway lost to an older one (result of [`Node::Claims`]).
@@ -62,6 +71,8 @@ pub(crate) enum Node {
     Issuer(ObjectRef),
     /// A backend.
     Backend(Arc<BackendId>),
+    /// A Service or ServiceEntry as destination of the mesh.
+    Mesh(ObjectRef),
     /// A Gateway with its ListenerSets.
     Gateway(ObjectRef),
     /// A Secret with a certificate that a handshake asked for.
@@ -86,6 +97,10 @@ pub(crate) enum Node {
     Health(ObjectRef),
     /// Status of a ServiceEntry.
     Entry(ObjectRef),
+    /// Status of a PeerAuthentication.
+    Peers(ObjectRef),
+    /// What governs the workloads of a namespace.
+    Workloads(Name),
     /// The endpoints of one port.
     Endpoints(EndpointSetKey),
     /// Statuses of a Gateway and its ListenerSets.

@@ -1,6 +1,7 @@
 //! The objects as they were last seen, in our own terms, with the indexes that computations look through.
 
 mod entries;
+mod mesh;
 
 use crate::destination::{DestinationModel, ServiceDomain};
 use crate::entry::{Addresses, Wishes};
@@ -8,8 +9,8 @@ use crate::health::HealthModel;
 use crate::model::{BackendModel, Fault, FaultReason};
 use crate::model::{
     ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, IssuerModel, ParametersModel,
-    PolicyModel, RouteModel, SecretModel, ServiceModel, SetModel, SidecarModel, SliceModel, StreamModel,
-    TrafficModel, WorkloadModel,
+    PeerAuthenticationModel, PodModel, PolicyModel, RouteModel, SecretModel, ServiceModel, SetModel,
+    SidecarModel, SliceModel, StreamModel, TrafficModel, WorkloadModel,
 };
 use crate::reads::{Key, Node};
 use crate::shared::{Shared, compact_map};
@@ -18,6 +19,7 @@ use crate::translator::Unreadable;
 use sluice_crds::{Kind, Name, Object, ObjectRef};
 use sluice_ir::Locality;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 type Map<T> = BTreeMap<ObjectRef, Arc<T>>;
@@ -49,6 +51,14 @@ pub(crate) struct Store {
     pub(crate) issuers: Map<IssuerModel>,
     pub(crate) traffic: Map<TrafficModel>,
     pub(crate) health: Map<HealthModel>,
+    /// Those with a sidecar.
+    pub(crate) pods: Map<PodModel>,
+    pub(crate) peers: Map<PeerAuthenticationModel>,
+    pods_by_address: BTreeMap<IpAddr, BTreeSet<ObjectRef>>,
+    /// Namespaces of the mesh: for how many reasons each is one.
+    pub(crate) meshed: BTreeMap<Name, u32>,
+    /// Routes by the Services and ServiceEntries that are their parents.
+    routes_by_destination: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     sets_by_gateway: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     slices_by_service: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     policies_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
@@ -123,6 +133,7 @@ impl Store {
             Object::Service(it) => {
                 if put(&mut self.services, &reference, ServiceModel::read(&it)).is_some() {
                     touched.keys.push(Key::Selectors(reference.namespace.clone()));
+                    touched.nodes.push(Node::Mesh(reference.clone()));
                     touched.keys.push(Key::Object(reference));
                 }
             }
@@ -158,8 +169,22 @@ impl Store {
             Object::UdpRoute(it) => self.put_stream(reference, crate::route::read_udp(&it), &mut touched),
             Object::Namespace(it) => {
                 let labels = it.metadata.labels.unwrap_or_default();
-                if put(&mut self.namespaces, &reference, labels).is_some() {
+                if let Some(old) = put(&mut self.namespaces, &reference, labels) {
+                    self.move_namespace(&reference, old.as_deref(), &mut touched);
                     touched.keys.extend([Key::Object(reference), Key::Topology]);
+                }
+            }
+            Object::Pod(it) => {
+                let old = self.pods.get(&reference).cloned();
+                match PodModel::read(&it) {
+                    Some(pod) => drop(put(&mut self.pods, &reference, pod)),
+                    None => drop(self.pods.remove(&reference)),
+                }
+                self.move_pod(&reference, old.as_deref(), &mut touched);
+            }
+            Object::PeerAuthentication(it) => {
+                if put(&mut self.peers, &reference, PeerAuthenticationModel::read(&it)).is_some() {
+                    touch_peers(reference, &mut touched);
                 }
             }
             Object::Node(it) => match crate::model::place_of_node(&it) {
@@ -261,7 +286,8 @@ impl Store {
                 }
             }
             Kind::HttpRoute | Kind::GrpcRoute => {
-                if self.routes.remove(&reference).is_some() {
+                if let Some(old) = self.routes.remove(&reference) {
+                    self.move_parents(&reference, &old.parents, &[], &mut touched);
                     touched.nodes.push(Node::Route(reference));
                 }
             }
@@ -272,6 +298,7 @@ impl Store {
             }
             Kind::Service => {
                 touched.keys.push(Key::Selectors(reference.namespace.clone()));
+                touched.nodes.push(Node::Mesh(reference.clone()));
                 touch_removed(self.services.remove(&reference), reference, &mut touched);
             }
             Kind::EndpointSlice => {
@@ -293,16 +320,27 @@ impl Store {
                 }
             }
             Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
-                if self.streams.remove(&reference).is_some() {
+                if let Some(old) = self.streams.remove(&reference) {
+                    self.move_parents(&reference, &old.parents, &[], &mut touched);
                     touched.nodes.push(Node::Stream(reference));
                 }
             }
             Kind::Namespace => {
-                if self.namespaces.remove(&reference).is_some() {
+                if let Some(old) = self.namespaces.remove(&reference) {
+                    self.move_namespace(&reference, Some(&old), &mut touched);
                     touched.keys.extend([Key::Object(reference), Key::Topology]);
                 }
             }
             Kind::Node => touch_removed(self.places.remove(&reference), reference, &mut touched),
+            Kind::Pod => {
+                let old = self.pods.remove(&reference);
+                self.move_pod(&reference, old.as_deref(), &mut touched);
+            }
+            Kind::PeerAuthentication => {
+                if self.peers.remove(&reference).is_some() {
+                    touch_peers(reference, &mut touched);
+                }
+            }
             Kind::ServiceEntry => {
                 if let Some(old) = self.entries.remove(&reference) {
                     self.want_addresses(&reference, Wishes::default(), &mut touched);
@@ -357,7 +395,10 @@ impl Store {
         }
         // The model's own reference, so that its names are there only once.
         let reference = model.meta.reference.clone();
-        if put(&mut self.routes, &reference, model).is_some() {
+        let parents = model.parents.clone();
+        if let Some(old) = put(&mut self.routes, &reference, model) {
+            let before = old.as_ref().map(|it| &it.parents[..]).unwrap_or_default();
+            self.move_parents(&reference, before, &parents, touched);
             touched.nodes.push(Node::Route(reference));
         }
     }
@@ -367,7 +408,10 @@ impl Store {
         let parents = model.parents.iter().map(|it| self.parent_refs.get(it.clone())).collect();
         model.parents = self.parent_lists.get(parents);
         model.backends = self.backend_lists.get(model.backends);
-        if put(&mut self.streams, &reference, model).is_some() {
+        let parents = model.parents.clone();
+        if let Some(old) = put(&mut self.streams, &reference, model) {
+            let before = old.as_ref().map(|it| &it.parents[..]).unwrap_or_default();
+            self.move_parents(&reference, before, &parents, touched);
             touched.nodes.push(Node::Stream(reference));
         }
     }
@@ -569,6 +613,11 @@ fn touch_gateway(reference: ObjectRef, touched: &mut Touched) {
 fn touch_sidecar(reference: ObjectRef, touched: &mut Touched) {
     touched.keys.push(Key::Outbound(reference.namespace.clone()));
     touched.nodes.push(Node::Egress(reference));
+}
+
+fn touch_peers(reference: ObjectRef, touched: &mut Touched) {
+    touched.keys.push(Key::MutualTls(reference.namespace.clone()));
+    touched.nodes.push(Node::Peers(reference));
 }
 
 fn touch_removed<T>(old: Option<T>, reference: ObjectRef, touched: &mut Touched) {

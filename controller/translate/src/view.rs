@@ -6,16 +6,18 @@ use crate::egress::{Proxies, Shapes};
 use crate::gateway::{CertificateOutcome, Lost, Parent};
 use crate::health::HealthModel;
 use crate::issuer::{IssuerOutcome, OnDemandListener};
+use crate::mesh::MeshParent;
 use crate::model::{
-    ConfigMapModel, EntryModel, GatewayModel, IssuerModel, ParametersModel, PolicyModel, RouteModel,
-    SecretModel, ServiceModel, SetModel, SidecarModel, SliceModel, StreamModel, TrafficModel, WorkloadModel,
+    ConfigMapModel, EntryModel, GatewayModel, IssuerModel, ParametersModel, PeerAuthenticationModel,
+    PodModel, PolicyModel, RouteModel, SecretModel, ServiceModel, SetModel, SidecarModel, SliceModel,
+    StreamModel, TrafficModel, WorkloadModel,
 };
 use crate::reads::Key;
 use crate::status::Condition;
 use crate::store::Store;
 use crate::translator::Options;
 use sluice_crds::{Kind, Name, ObjectRef};
-use sluice_ir::{Locality, OnDemandKey};
+use sluice_ir::{Locality, MutualTls, OnDemandKey};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -42,6 +44,10 @@ pub(crate) struct State {
     /// What routes with a ServiceEntry as parent do to the ways of that entry.
     pub(crate) shapes: BTreeMap<ObjectRef, Shapes>,
     pub(crate) backends: BTreeMap<Arc<BackendId>, Arc<BackendOutcome>>,
+    /// Whether there is a mesh: without one nothing of it is translated.
+    pub(crate) is_mesh: bool,
+    /// What destinations of the mesh offer to routes.
+    pub(crate) mesh: BTreeMap<ObjectRef, Arc<MeshParent>>,
 }
 
 /// One computation's look at the state.
@@ -326,6 +332,55 @@ impl<'a> View<'a> {
     pub(crate) fn shapes(&self, entry: &ObjectRef) -> Shapes {
         self.note(Key::Shapes(entry.clone()));
         self.state.shapes.get(entry).cloned().unwrap_or_default()
+    }
+
+    /// Whether there is a mesh. Not noted: what reads it runs anew when it changes.
+    pub(crate) fn is_mesh(&self) -> bool {
+        self.state.is_mesh
+    }
+
+    /// What a destination of the mesh offers to routes.
+    pub(crate) fn mesh_parent(&self, reference: &ObjectRef) -> Option<&'a Arc<MeshParent>> {
+        self.note(Key::Mesh(reference.clone()));
+        self.state.mesh.get(reference)
+    }
+
+    /// The pod with a sidecar at an address.
+    pub(crate) fn pod_at(&self, address: IpAddr) -> Option<&'a Arc<PodModel>> {
+        self.note(Key::Pod(address));
+        self.state.store.pod_at(address)
+    }
+
+    /// What PeerAuthentications say of the workloads of a namespace, the oldest first.
+    pub(crate) fn mutual_tls(&self, namespace: &str) -> Vec<MutualTls> {
+        let root = self.state.options.root_namespace.as_str();
+        self.note(Key::MutualTls(namespace.into()));
+        self.note(Key::MutualTls(root.into()));
+        self.state.store.mutual_tls(namespace, root)
+    }
+
+    /// Only for the PeerAuthentication's own computation, which runs when it changes and need not note that.
+    pub(crate) fn peer_authentication(
+        &self,
+        reference: &ObjectRef,
+    ) -> Option<&'a Arc<PeerAuthenticationModel>> {
+        self.state.store.peers.get(reference)
+    }
+
+    /// The routes that have a destination as parent. Not noted: a route that comes, goes or changes touches it.
+    pub(crate) fn routes_to(&self, destination: &ObjectRef) -> impl Iterator<Item = &'a ObjectRef> {
+        self.state.store.routes_to(destination)
+    }
+
+    /// Every host that a ServiceEntry names.
+    pub(crate) fn entry_hosts(&self) -> impl Iterator<Item = &'a str> {
+        self.note(Key::Names);
+        self.state.store.entry_hosts()
+    }
+
+    /// As [`View::entries_of`], for one who reads all of them. Not noted: see [`View::entry_hosts`].
+    pub(crate) fn entries_named(&self, host: &str) -> Vec<&'a Arc<EntryModel>> {
+        self.state.store.entries_of(host)
     }
 
     pub(crate) fn parent(&self, reference: &ObjectRef) -> Option<&'a Arc<Parent>> {

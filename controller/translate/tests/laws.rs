@@ -10,7 +10,7 @@ use sluice_crds::Object;
 use sluice_ir::Snapshot;
 use sluice_translate::{Change, Options, Translator, translate};
 use std::collections::BTreeMap;
-use universe::{Slot, slots};
+use universe::{Slot, mesh_slots, slots};
 
 /// Which slot changes, and to what: the number of a variant, or more for "gone".
 type Event = (prop::sample::Index, prop::sample::Index);
@@ -22,8 +22,7 @@ fn change(slots: &[Slot], event: &Event) -> (usize, Option<Object>) {
     (slot, slots[slot].variants.get(variant).cloned())
 }
 
-fn check(slots: &[Slot], batches: &[Vec<Event>], standalone: bool) {
-    let options = Options { standalone, ..Options::default() };
+fn check(slots: &[Slot], batches: &[Vec<Event>], options: Options) {
     let mut present: BTreeMap<usize, Object> = BTreeMap::new();
     let mut translator = Translator::new(options.clone());
     let mut replayed = Snapshot::default();
@@ -81,7 +80,15 @@ proptest! {
         batches in prop::collection::vec(prop::collection::vec(any::<Event>(), 1..5), 1..25),
         standalone in any::<bool>(),
     ) {
-        check(slots(), &batches, standalone);
+        check(slots(), &batches, Options { standalone, ..Options::default() });
+    }
+
+    #[test]
+    fn step_by_step_equals_from_scratch_in_a_mesh(
+        batches in prop::collection::vec(prop::collection::vec(any::<Event>(), 1..5), 1..25),
+        mesh in prop::option::of(Just(true)),
+    ) {
+        check(mesh_slots(), &batches, Options { mesh, ..Options::default() });
     }
 }
 
@@ -94,4 +101,13 @@ fn every_variant_of_the_universe_can_be_read() {
     assert!(!whole.snapshot().routes.is_empty() && !whole.snapshot().certificates.is_empty());
     let carried: Vec<_> = whole.snapshot().stream_routes.keys().collect();
     assert!(carried.len() >= 4, "{carried:?}");
+    let all = mesh_slots().iter().filter_map(|it| it.variants.first().cloned());
+    let mesh = translate(Options::default(), all);
+    let snapshot = mesh.snapshot();
+    assert!(snapshot.workloads.len() >= 3 && snapshot.gateways.len() >= 4, "{snapshot:?}");
+    let attached: Vec<_> =
+        snapshot.routes.keys().filter(|it| it.as_str().starts_with("Mesh/HTTPRoute/")).collect();
+    assert_eq!(attached.len(), 1, "the consumer's; a GRPCRoute has the producer's ports: {attached:?}");
+    let mut workloads = snapshot.endpoint_sets.values().flat_map(|it| &it.endpoints);
+    assert!(workloads.any(|it| it.workload.is_some()));
 }

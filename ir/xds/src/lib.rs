@@ -11,6 +11,7 @@
 //! * responses that belong together carry one [`BatchMark`] in `system_version_info`, and the data plane takes them
 //!   over at once, when the last has come;
 //! * a data plane names the Kubernetes node that it runs on ([`HOST`]), and learns where that is;
+//! * a sidecar asks for destinations when somebody calls them ([`Destination`]);
 //! * a refusal names its resources in the details of `error_detail` ([`Refusal`]): the others of the batch are served.
 //!
 //! [`peers`] is the small second service by which replicas of the controller tell each other what their data planes
@@ -21,6 +22,7 @@
 mod batch;
 pub mod client;
 pub mod connect;
+mod destination;
 mod message;
 pub mod obtain;
 pub mod peers;
@@ -28,6 +30,7 @@ mod resource;
 pub mod server;
 
 pub use batch::BatchMark;
+pub use destination::{DESTINATION, Destination, LONGEST_DESTINATION};
 pub use message::{
     Any, ControlPlane, DeltaDiscoveryRequest, DeltaDiscoveryResponse, ErrorDetail, Node, Resource, Struct,
     Value,

@@ -2,9 +2,10 @@
 
 use super::ask::{Asker, Link};
 use super::backoff::Backoff;
-use super::disk::{Disk, Restored};
+use super::disk::{Disk, Restored, asked};
 use super::files::{read, token};
 use super::held::{Batch, Held};
+use super::on_demand::OnDemand;
 use super::save::{self, Waiting};
 use crate::Proxy;
 use anyhow::{Context as _, Result};
@@ -13,7 +14,8 @@ use serde::Serialize;
 use sluice_ir::{self as ir, ResourceKey, ResourceKind};
 use sluice_xds::connect::Connection;
 use sluice_xds::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, ErrorDetail, HOST, Node, Struct, Value, client, type_url,
+    DESTINATION, DeltaDiscoveryRequest, DeltaDiscoveryResponse, ErrorDetail, HOST, Node, Struct, Value,
+    client, type_url,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(15);
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Time for the stream's end to reach the controller.
 const GOODBYE_TIME: Duration = Duration::from_millis(500);
+/// Begins the scope of a sidecar.
+const WORKLOADS: &str = "Workloads/";
 /// `google.rpc.Code.INVALID_ARGUMENT`
 const INVALID_ARGUMENT: i32 = 3;
 
@@ -41,7 +45,7 @@ pub struct SyncOptions {
     pub controller: Uri,
     /// The name in the controller's certificate; `None`: the host of its address.
     pub server_name: Option<String>,
-    /// Whose configuration.
+    /// Whose configuration: a Gateway's, or that of the workloads of a namespace (`Workloads/NAMESPACE`).
     pub gateway: ir::GatewayKey,
     /// Name of this data plane: its pod's.
     pub node: String,
@@ -59,7 +63,7 @@ pub struct SyncOptions {
 /// How this data plane stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SyncState {
-    /// A whole configuration with this data plane's Gateway is served, from the controller or from the disk.
+    /// A whole configuration with this data plane's Gateway, or with what governs its workload, is served, from the controller or from the disk.
     pub configured: bool,
     /// The controller is connected and its first batch has been applied.
     pub connected: bool,
@@ -80,6 +84,7 @@ pub struct SyncClient {
     waiting: Arc<Waiting>,
     /// The connection while it is there: for names of handshakes.
     link: watch::Sender<Option<Link>>,
+    on_demand: OnDemand,
 }
 
 /// How a stream ended, other than by an error.
@@ -96,7 +101,8 @@ impl SyncClient {
         let state = watch::Sender::new(SyncState::default());
         let link = watch::Sender::new(None);
         proxy.obtain_by(Arc::new(Asker(link.subscribe())));
-        let mut this = Self { proxy, options, held: Held::default(), state, waiting: Arc::default(), link };
+        let (held, waiting, on_demand) = (Held::default(), Arc::default(), OnDemand::default());
+        let mut this = Self { proxy, options, held, state, waiting, link, on_demand };
         if let Err(error) = this.restore().await {
             let error = format!("{error:#}");
             tracing::warn!(error, "the last configuration can't be used; the controller's is waited for");
@@ -107,6 +113,11 @@ impl SyncClient {
     /// How this data plane stands, now and later.
     pub fn state(&self) -> watch::Receiver<SyncState> {
         self.state.subscribe()
+    }
+
+    /// Destinations that are asked for when somebody calls them.
+    pub fn on_demand(&self) -> OnDemand {
+        self.on_demand.clone()
     }
 
     /// Runs until `stop`. Whatever happens to the controller, what was applied stays in use.
@@ -120,6 +131,7 @@ impl SyncClient {
             let before = self.state.borrow().batches;
             let ended = self.stream(&stop).await;
             self.link.send_replace(None);
+            self.on_demand.away();
             if self.state.borrow().batches > before {
                 backoff.reset();
             }
@@ -162,6 +174,12 @@ impl SyncClient {
         self.held = Held::restored(versions);
         let resources = delta.upserts.len();
         self.apply(&delta).await;
+        if let (Some(folder), true) = (self.options.snapshot_dir.clone(), self.is_sidecar()) {
+            let of = self.options.gateway.clone();
+            let known = tokio::task::spawn_blocking(move || asked::load(&folder, &of)).await?;
+            let is_there = |scope: &ir::GatewayKey| self.held.has(&ResourceKey::Gateway(scope.clone()));
+            self.on_demand.restore(known.into_iter().filter(|(_, scope)| is_there(scope)));
+        }
         tracing::info!(resources, "the last configuration of the disk is served");
         Ok(())
     }
@@ -169,7 +187,10 @@ impl SyncClient {
     async fn apply(&mut self, delta: &ir::Delta) {
         let failures = self.proxy.apply(delta).await;
         self.held.set_unserved(failures);
-        let configured = self.held.has(&ResourceKey::Gateway(self.options.gateway.clone()));
+        let configured = self.held.has(&match self.options.gateway.as_str().strip_prefix(WORKLOADS) {
+            Some(namespace) => ResourceKey::Workloads(ir::WorkloadsKey::new(namespace)),
+            None => ResourceKey::Gateway(self.options.gateway.clone()),
+        });
         let refused = self.held.refused();
         self.state.send_modify(|state| {
             state.configured = configured;
@@ -228,6 +249,14 @@ impl SyncClient {
                         self.take(std::mem::take(&mut batch), &requests).await?;
                     }
                 }
+                (asked, left) = self.on_demand.due(), if self.is_sidecar() => {
+                    requests.send(DeltaDiscoveryRequest {
+                        type_url: DESTINATION.to_owned(),
+                        resource_names_subscribe: asked,
+                        resource_names_unsubscribe: left,
+                        ..DeltaDiscoveryRequest::default()
+                    })?;
+                }
                 _ = look.tick() => {
                     if self.token_changed(&token).await {
                         return Ok(End::NewToken);
@@ -261,6 +290,15 @@ impl SyncClient {
             ..DeltaDiscoveryRequest::default()
         });
         let mut requests = Vec::from(kinds);
+        let mut features = Vec::from(ResourceKind::ALL.map(type_url));
+        if self.is_sidecar() {
+            features.push(DESTINATION.to_owned());
+            requests.push(DeltaDiscoveryRequest {
+                type_url: DESTINATION.to_owned(),
+                resource_names_subscribe: self.on_demand.begin(),
+                ..DeltaDiscoveryRequest::default()
+            });
+        }
         if let Some(first) = requests.first_mut() {
             first.node = Some(Node {
                 id: self.options.node.clone(),
@@ -268,9 +306,10 @@ impl SyncClient {
                 metadata: self.options.host.as_ref().map(|host| Struct {
                     fields: [(HOST.to_owned(), Value { string_value: Some(host.clone()) })].into(),
                 }),
-                user_agent_name: "sluice-gateway".to_owned(),
+                user_agent_name: if self.is_sidecar() { "sluice-sidecar" } else { "sluice-gateway" }
+                    .to_owned(),
                 user_agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-                client_features: ResourceKind::ALL.map(type_url).into(),
+                client_features: features,
             });
         }
         requests
@@ -280,6 +319,7 @@ impl SyncClient {
     async fn take(&mut self, batch: Batch, to: &mpsc::UnboundedSender<DeltaDiscoveryRequest>) -> Result<()> {
         let started = Instant::now();
         let responses = batch.responses.clone();
+        let answers = batch.answers.clone();
         let delta = self.held.accept(batch);
         let (upserts, removals) = (delta.upserts.len(), delta.removals.len());
         self.apply(&delta).await;
@@ -292,6 +332,12 @@ impl SyncClient {
         if self.options.snapshot_dir.is_some() {
             self.waiting.note(&delta);
         }
+        let is_answer = !answers.is_empty();
+        // Whoever waits for an answer finds what belongs to it.
+        self.on_demand.answered(answers);
+        if is_answer {
+            self.keep_names().await;
+        }
         let last = responses.len().saturating_sub(1);
         for (position, (type_url, response_nonce)) in responses.into_iter().enumerate() {
             let error_detail = if position == last { self.error_detail() } else { None };
@@ -303,6 +349,22 @@ impl SyncClient {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether destinations are asked for.
+    fn is_sidecar(&self) -> bool {
+        self.options.gateway.as_str().starts_with(WORKLOADS)
+    }
+
+    /// Writes which destinations are known to the disk.
+    async fn keep_names(&self) {
+        let Some(folder) = self.options.snapshot_dir.clone() else { return };
+        let (of, all) = (self.options.gateway.clone(), self.on_demand.all());
+        let saved = tokio::task::spawn_blocking(move || asked::save(&folder, &of, &all)).await;
+        if let Ok(Err(error)) = saved {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "the names of destinations can't be written to the disk");
+        }
     }
 
     /// Everything that is refused; `None`: nothing.

@@ -1,7 +1,7 @@
 //! What this data plane has of the controller's configuration: versions, refusals, and the batch that is coming in.
 
 use sluice_ir::{self as ir, Resource, ResourceKey, ResourceKind};
-use sluice_xds::{BatchMark, DeltaDiscoveryResponse, Refusal, kind_of, unpack};
+use sluice_xds::{BatchMark, DESTINATION, DeltaDiscoveryResponse, Destination, Refusal, kind_of, unpack};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub(super) struct Batch {
     upserts: HashMap<ResourceKey, (Resource, u64)>,
     removals: Vec<ResourceKey>,
     unreadable: Vec<(ResourceKey, String)>,
+    /// Destinations that were asked for, and the scopes that have them.
+    pub(super) answers: Vec<(String, Option<ir::GatewayKey>)>,
     /// Type and nonce of each response, for the answers.
     pub(super) responses: Vec<(String, String)>,
 }
@@ -60,6 +62,11 @@ impl Held {
                 }
             }
             batch.removals.extend(response.removed_resources.iter().map(|name| kind.key(name)));
+        }
+        if response.type_url == DESTINATION {
+            let found = response.resources.iter();
+            batch.answers.extend(found.map(|it| (it.name.clone(), Destination::read(it))));
+            batch.answers.extend(response.removed_resources.into_iter().map(|name| (name, None)));
         }
         batch.responses.push((response.type_url, response.nonce));
         mark.last

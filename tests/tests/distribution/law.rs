@@ -143,13 +143,13 @@ fn apply(all: &mut ir::Snapshot, step: &Step) {
 }
 
 /// A way to the controller that can be cut.
-struct Relay {
-    address: SocketAddr,
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
     open: Arc<Mutex<Vec<AbortHandle>>>,
 }
 
 impl Relay {
-    async fn to(target: SocketAddr) -> Self {
+    pub(crate) async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, open) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<AbortHandle>>>::default());
         let opened = open.clone();
@@ -165,7 +165,7 @@ impl Relay {
         Self { address, open }
     }
 
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.open.lock().unwrap().drain(..).for_each(|task| task.abort());
     }
 }

@@ -9,6 +9,7 @@ mod controller;
 mod kills;
 mod law;
 mod obtain;
+mod on_demand;
 mod peers;
 mod places;
 mod process;

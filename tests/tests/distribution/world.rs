@@ -189,10 +189,16 @@ pub(crate) fn two_gateways() -> ir::Snapshot {
 
 /// What belongs to a Gateway, by looking at everything.
 pub(crate) fn scope(all: &ir::Snapshot, gateway: &str) -> ir::Snapshot {
-    let key = ir::GatewayKey::new(gateway);
+    scopes(all, &[gateway.to_owned()])
+}
+
+/// The same for who has several scopes.
+pub(crate) fn scopes(all: &ir::Snapshot, scopes: &[String]) -> ir::Snapshot {
+    let is_own = |key: &ir::GatewayKey| scopes.iter().any(|it| it == key.as_str());
     let mut own = ir::Snapshot {
-        gateways: all.gateways.iter().filter(|(it, _)| **it == key).map(clone).collect(),
-        listeners: all.listeners.iter().filter(|(_, it)| it.gateway == key).map(clone).collect(),
+        gateways: all.gateways.iter().filter(|(it, _)| is_own(it)).map(clone).collect(),
+        listeners: all.listeners.iter().filter(|(_, it)| is_own(&it.gateway)).map(clone).collect(),
+        workloads: all.workloads.iter().filter(|(it, _)| is_own(&it.scope())).map(clone).collect(),
         ..ir::Snapshot::default()
     };
     for (name, route) in &all.routes {

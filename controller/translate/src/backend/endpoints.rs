@@ -1,6 +1,7 @@
 //! The endpoints of one port: from the EndpointSlices of a Service, or from a ServiceEntry (`entry_endpoints`).
 
 use super::{Source, entry_endpoints, service};
+use crate::mesh::Peers;
 use crate::model::{Transport, host_name};
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
@@ -25,6 +26,10 @@ pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) ->
         }
     };
     let endpoints = &mut set.endpoints;
+    let mut peers = Peers::new(view);
+    for it in endpoints.iter_mut().filter(|it| it.workload.is_none()) {
+        it.workload = peers.at(&it.address);
+    }
     endpoints.sort();
     endpoints.dedup_by(|next, kept| {
         let is_same = next.address == kept.address;

@@ -2,14 +2,15 @@
 //! resolves, and hosts that only clients name.
 
 use super::endpoints::{address_of, topology};
+use crate::mesh::{self, Peers};
 use crate::model::{EntryModel, EntryPort, Resolution, is_wildcard, port};
 use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
 use ipnet::IpNet;
-use sluice_crds::{ObjectRef, ServiceEntryEndpoint};
+use sluice_crds::{Name, ObjectRef, ServiceEntryEndpoint};
 use sluice_ir::{
     AskedHosts, Endpoint, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState, HostPattern, Locality,
-    Origin, Topology,
+    Origin, Topology, Workload,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -51,7 +52,7 @@ pub(super) fn compute(
     if entry.resolution.has_endpoints() {
         match entry.selector() {
             Some(_) => set.endpoints = chosen(view, &wanted, &mut others),
-            None => set.endpoints = listed(&wanted, &mut problems),
+            None => set.endpoints = listed(view, &wanted, &mut problems),
         }
     }
     match port(found.target.unwrap_or(found.number)) {
@@ -72,14 +73,16 @@ pub(super) fn compute(
 }
 
 /// What the entry lists.
-fn listed(wanted: &Wanted<'_>, problems: &mut Problems) -> Vec<Endpoint> {
+fn listed(view: &View<'_>, wanted: &Wanted<'_>, problems: &mut Problems) -> Vec<Endpoint> {
     let mut endpoints = Vec::new();
     let most = if wanted.entry.resolution == Resolution::RoundRobin { 1 } else { usize::MAX };
     let listed = wanted.entry.spec.endpoints.iter().enumerate().take(most);
     for (index, it) in listed.filter(|(_, it)| wanted.means(it)) {
         let field = format!("spec.endpoints[{index}]");
         match wanted.endpoint(it) {
-            Ok(endpoint) => {
+            Ok(mut endpoint) => {
+                let (home, name) = (wanted.entry.home(), &wanted.entry.meta.reference.name);
+                endpoint.workload = wanted.workload(view, (home, name), it, &endpoint);
                 unknown_place(it, &format!("{field}.locality"), problems);
                 endpoints.push(endpoint);
             }
@@ -96,7 +99,9 @@ fn chosen(view: &View<'_>, wanted: &Wanted<'_>, others: &mut Vec<Problem>) -> Ve
     for workload in view.workloads_of(wanted.entry).into_iter().filter(|it| wanted.means(&it.endpoint)) {
         let mut problems = Problems::of(&workload.meta.reference);
         match wanted.endpoint(&workload.endpoint) {
-            Ok(endpoint) => {
+            Ok(mut endpoint) => {
+                let (home, name) = (wanted.entry.home(), &workload.meta.reference.name);
+                endpoint.workload = wanted.workload(view, (home, name), &workload.endpoint, &endpoint);
                 unknown_place(&workload.endpoint, "spec.locality", &mut problems);
                 endpoints.push(endpoint);
             }
@@ -183,6 +188,22 @@ impl Wanted<'_> {
     fn means(&self, it: &ServiceEntryEndpoint) -> bool {
         let has = |(name, value): (&String, &String)| it.labels.get(name) == Some(value);
         self.labels.is_none_or(|labels| labels.iter().all(has))
+    }
+
+    /// The workload that an endpoint says it is, where the entry is of the mesh.
+    fn workload(
+        &self,
+        view: &View<'_>,
+        of: (&Name, &str),
+        it: &ServiceEntryEndpoint,
+        endpoint: &Endpoint,
+    ) -> Option<Arc<Workload>> {
+        let port = match &endpoint.address {
+            EndpointAddress::Socket(address) => address.port(),
+            EndpointAddress::Dns { port, .. } => *port,
+        };
+        let is_internal = self.entry.is_internal();
+        is_internal.then(|| mesh::of_entry(&mut Peers::new(view), of, it, port)).flatten()
     }
 
     /// Istio's order of ports: the endpoint's by name, the port's `targetPort`, the port itself.

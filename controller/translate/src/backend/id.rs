@@ -12,7 +12,7 @@ pub(crate) struct BackendId {
     pub(crate) target: Target,
     pub(crate) caller: Caller,
     /// Namespace of the routes, where it is another than the Service's: it may have DestinationRules of its own. A
-    /// host knows it by itself.
+    /// host knows it by itself. Empty: clients of a namespace that has no rules of its own.
     pub(crate) client: Option<Name>,
     /// The only part of the endpoints that is meant, by its name in a DestinationRule.
     pub(crate) subset: Option<Name>,
@@ -29,6 +29,8 @@ pub(crate) enum Caller {
     Tcp,
     /// UDPRoute.
     Udp,
+    /// A sidecar, of a port that does not say what it speaks: as the client does.
+    Detected,
 }
 
 impl Caller {
@@ -45,7 +47,7 @@ impl Caller {
     /// What the port must speak.
     pub(crate) fn transport(self) -> Transport {
         match self {
-            Self::Http | Self::Grpc | Self::Tcp => Transport::Tcp,
+            Self::Http | Self::Grpc | Self::Tcp | Self::Detected => Transport::Tcp,
             Self::Udp => Transport::Udp,
         }
     }

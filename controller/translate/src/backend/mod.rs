@@ -16,7 +16,8 @@ use crate::model::Transport;
 use crate::view::View;
 use sluice_crds::ObjectRef;
 use sluice_ir::{
-    Backend, BackendKey, BackendPolicy, BackendProtocol, EndpointSetKey, HealthCheck, Origin, UpstreamTls,
+    Backend, BackendKey, BackendPolicy, BackendProtocol, EndpointSetKey, HealthCheck, MeshTls, Origin,
+    UpstreamTls,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -116,22 +117,23 @@ fn anything(sidecar: &ObjectRef, caller: Caller) -> Resolved {
     let key = format!("Sidecar/{}/{}", sidecar.namespace, sidecar.name);
     let origin = Origin::new("Sidecar", sidecar.namespace.clone(), sidecar.name.clone());
     Resolved {
-        backend: backend(key, origin, caller, BackendProtocol::Http1, (None, None), None),
+        backend: backend(key, origin, caller, BackendProtocol::Http1, (None, None), None, MeshTls::Off),
         source: Source::Anything { sidecar: sidecar.clone() },
         rules: Arc::new([]),
     }
 }
 
 /// A backend of the port `key`. gRPC needs HTTP/2: where the port speaks HTTP/1.1 by its own word, the backend gets a
-/// key of its own beside the one that HTTPRoutes use. So does one that is spoken to as a whole. Ports of UDP are others
+/// key of its own beside the one that HTTPRoutes use. So does one that is spoken to as a whole, or as each client speaks. Ports of UDP are others
 /// than those of the same number, endpoints and all.
 fn backend(
     key: String,
     origin: Origin,
     caller: Caller,
     protocol: BackendProtocol,
-    (tls, policy): (Option<Box<UpstreamTls>>, Option<Box<BackendPolicy>>),
+    (tls, mut policy): (Option<Box<UpstreamTls>>, Option<Box<BackendPolicy>>),
     health: Option<Box<HealthCheck>>,
+    mesh: MeshTls,
 ) -> Arc<Backend> {
     let endpoints = match caller.transport() {
         Transport::Tcp => key.clone(),
@@ -141,17 +143,13 @@ fn backend(
         (BackendProtocol::Http1, Caller::Grpc) => (format!("{key}+h2c"), BackendProtocol::H2c),
         (_, Caller::Tcp) => (format!("{key}+tcp"), BackendProtocol::Tcp),
         (_, Caller::Udp) => (endpoints.clone(), BackendProtocol::Udp),
-        (protocol, Caller::Http | Caller::Grpc) => (key, protocol),
+        (BackendProtocol::Http1, Caller::Detected) => {
+            let policy = policy.get_or_insert_with(|| Box::new(BackendPolicy::new(origin.clone())));
+            policy.connections.speaks_as_client = true;
+            (format!("{key}+detected"), BackendProtocol::Http1)
+        }
+        (protocol, Caller::Http | Caller::Grpc | Caller::Detected) => (key, protocol),
     };
     let endpoints = EndpointSetKey::new(endpoints);
-    Arc::new(Backend {
-        key: BackendKey::new(key),
-        origin,
-        protocol,
-        endpoints,
-        tls,
-        policy,
-        health,
-        mesh: sluice_ir::MeshTls::Off,
-    })
+    Arc::new(Backend { key: BackendKey::new(key), origin, protocol, endpoints, tls, policy, health, mesh })
 }

@@ -1,11 +1,13 @@
 //! The DestinationRules that hold for a backend, and what they change of it.
 
 use super::{BackendId, Caller, RefFailure};
-use crate::destination::{self, Governing};
+use crate::destination::{self, Governing, MeshWish};
 use crate::model::ServiceModel;
 use crate::view::View;
 use sluice_crds::{Name, ObjectRef};
-use sluice_ir::{BackendPolicy, BackendProtocol, Failover, LocalityPolicy, Origin, SubjectName, UpstreamTls};
+use sluice_ir::{
+    BackendPolicy, BackendProtocol, Failover, LocalityPolicy, MeshTls, Origin, SubjectName, UpstreamTls,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ pub(super) struct Ruled {
     pub(super) policy: Option<Box<BackendPolicy>>,
     /// Labels of the subset's endpoints; `None`: all endpoints.
     pub(super) labels: Option<BTreeMap<String, String>>,
+    /// What the rules say of the mesh's TLS; `None`: nothing.
+    mesh: Option<MeshWish>,
     /// Whether a rule says how places count.
     says_locality: bool,
     /// Whether HTTP/2 is spoken where the port says HTTP/1.1.
@@ -42,6 +46,28 @@ impl Ruled {
         let mut policy = self.policy.clone().unwrap_or_else(|| Box::new(own()));
         policy.locality = Some(LocalityPolicy::Failover(Failover::default()));
         Some(policy)
+    }
+
+    /// Whether the mesh's TLS is spoken to a port of `host`, where the mesh has it by itself or not; another TLS takes its
+    /// place.
+    pub(super) fn mesh(
+        &self,
+        view: &View<'_>,
+        id: &BackendId,
+        (host, port): (&str, u16),
+        (is_internal, has_tls): (bool, bool),
+    ) -> MeshTls {
+        if !view.is_mesh() || has_tls || id.caller == Caller::Udp {
+            return MeshTls::Off;
+        }
+        let subset = id.subset.as_deref().unwrap_or_default();
+        let name = || format!("outbound_.{port}_.{subset}_.{host}").into_boxed_str();
+        match self.mesh {
+            Some(MeshWish::Off) => MeshTls::Off,
+            Some(MeshWish::Required) => MeshTls::Required(name()),
+            None if is_internal => MeshTls::Auto(name()),
+            None => MeshTls::Off,
+        }
     }
 
     /// What is spoken where the port says so.
@@ -87,7 +113,9 @@ pub(super) fn ruled(
     let (host, client) = (id.host(view.domain()), id.client());
     let governing = match id.caller {
         Caller::Udp => Governing::default(),
-        Caller::Http | Caller::Grpc | Caller::Tcp => destination::find(view, &host, home, client),
+        Caller::Http | Caller::Grpc | Caller::Tcp | Caller::Detected => {
+            destination::find(view, &host, home, client)
+        }
     };
     let subset = id.subset.as_deref();
     let labels = subset.map(|name| labels(&governing, &host, name)).transpose()?;
@@ -105,6 +133,7 @@ pub(super) fn ruled(
         tls: terms.tls.and_then(|it| destination::upstream_tls(view, it, client, &host, names)),
         policy: terms.policy(),
         labels,
+        mesh: terms.mesh(),
         says_locality: terms.says_locality(),
         is_upgraded: terms.is_upgraded(),
     })

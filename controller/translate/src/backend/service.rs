@@ -48,6 +48,7 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId, reference: &ObjectRef, po
     let tls = tls.or_else(|| ruled.tls.clone());
     let protocol = ruled.spoken(spoken(found, &name, caller, tls.is_some())?)?;
     let host = id.host(view.domain());
+    let mesh = ruled.mesh(view, id, (&*host, port), (true, tls.is_some()));
     let health = health::check(view, reference, &found.name, (caller, &*host), tls.as_deref());
     let (rules, health) = followed(ruled.rules.clone(), health);
     let origin = Origin::new("Service", reference.namespace.clone(), reference.name.clone());
@@ -61,6 +62,7 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId, reference: &ObjectRef, po
             protocol,
             (tls, ruled.policy_of(service)),
             health,
+            mesh,
         ),
         source: Source::Service { service: reference.clone(), port, transport: caller.transport(), subset },
         rules,
@@ -128,7 +130,7 @@ fn spoken(
     match caller {
         Caller::Tcp => return Ok(BackendProtocol::Tcp),
         Caller::Udp => return Ok(BackendProtocol::Udp),
-        Caller::Http | Caller::Grpc => {}
+        Caller::Http | Caller::Grpc | Caller::Detected => {}
     }
     protocol(found.app_protocol.as_deref(), is_tls).ok_or_else(|| {
         let word = found.app_protocol.as_deref().unwrap_or_default();
@@ -151,7 +153,9 @@ fn spoken(
 fn protocol(word: Option<&str>, is_tls: bool) -> Option<BackendProtocol> {
     match word {
         Some("https" | "HTTPS" | "kubernetes.io/wss") if is_tls => Some(BackendProtocol::Http1),
-        None | Some("http" | "HTTP" | "kubernetes.io/ws") => Some(BackendProtocol::Http1),
+        None | Some("http" | "HTTP" | "kubernetes.io/ws" | "grpc-web" | "GRPC-WEB") => {
+            Some(BackendProtocol::Http1)
+        }
         Some("kubernetes.io/h2c" | "grpc" | "GRPC" | "http2" | "HTTP2") => Some(BackendProtocol::H2c),
         Some(_) => None,
     }

@@ -62,11 +62,12 @@ pub(crate) fn compute(
         format!("Hostname/{}/{}/{host}:{port}{}", reference.namespace, reference.name, ruled.suffix)
     };
     let health = health::check(view, reference, &found.name, (caller, host), tls.as_deref());
+    let mesh = ruled.mesh(view, id, (host, port), (entry.is_internal(), tls.is_some()));
     let (rules, health) = followed(ruled.rules, health);
     let origin = Origin::new("ServiceEntry", reference.namespace.clone(), reference.name.clone());
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
     Ok(Resolved {
-        backend: backend(key, origin.section(section), caller, protocol, (tls, ruled.policy), health),
+        backend: backend(key, origin.section(section), caller, protocol, (tls, ruled.policy), health, mesh),
         source: Source::Entry { entry: reference.clone(), host: host.to_owned(), port, labels: ruled.labels },
         rules,
     })
@@ -84,13 +85,19 @@ fn spoken(
         (Caller::Udp, _) => "use UDP",
         (Caller::Tcp, "UDP") => "use TCP, or a UDPRoute",
         (Caller::Tcp, _) => return Ok(BackendProtocol::Tcp),
-        (Caller::Http | Caller::Grpc, "HTTP") => return Ok(BackendProtocol::Http1),
-        (Caller::Http | Caller::Grpc, "HTTP2" | "GRPC") => return Ok(BackendProtocol::H2c),
-        (Caller::Http | Caller::Grpc, "HTTPS" | "TLS") if is_tls => return Ok(BackendProtocol::Http1),
-        (Caller::Http | Caller::Grpc, "HTTPS" | "TLS") => {
+        (Caller::Http | Caller::Grpc | Caller::Detected, "HTTP" | "GRPC-WEB") => {
+            return Ok(BackendProtocol::Http1);
+        }
+        (Caller::Http | Caller::Grpc | Caller::Detected, "HTTP2" | "GRPC") => {
+            return Ok(BackendProtocol::H2c);
+        }
+        (Caller::Http | Caller::Grpc | Caller::Detected, "HTTPS" | "TLS") if is_tls => {
+            return Ok(BackendProtocol::Http1);
+        }
+        (Caller::Http | Caller::Grpc | Caller::Detected, "HTTPS" | "TLS") => {
             "create a BackendTLSPolicy for the ServiceEntry, or a DestinationRule with tls for the host: it says whom to believe"
         }
-        (Caller::Http | Caller::Grpc, _) => "use HTTP, HTTP2 or GRPC",
+        (Caller::Http | Caller::Grpc | Caller::Detected, _) => "use HTTP, HTTP2 or GRPC",
     };
     let EntryPort { number, protocol, .. } = found;
     let message = format!("port {number} of {name} has protocol {protocol}, which is not supported");

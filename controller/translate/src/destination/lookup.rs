@@ -5,17 +5,27 @@
 
 use super::model::{Blocks, DestinationModel, Load, Near, Pool, SubsetModel, TlsModel, Traffic, Way};
 use crate::view::View;
-use sluice_crds::ObjectRef;
+use sluice_crds::{Name, ObjectRef};
 use sluice_ir::{
     BackendPolicy, CircuitLimits, Ejection, Failover, LocalityPolicy, Origin, ProxyVersion, RetryBudget,
     Tunnel,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Rules of one namespace and host, merged; the first comes first. Empty: nothing is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Governing<'a> {
     pub(crate) rules: Vec<&'a Arc<DestinationModel>>,
+}
+
+/// Whether the mesh's TLS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MeshWish {
+    /// In no case: another TLS is, or none.
+    Off,
+    /// In any case.
+    Required,
 }
 
 /// What holds for one port.
@@ -44,6 +54,21 @@ pub(crate) fn matches(pattern: &str, host: &str) -> bool {
         Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
         None => pattern == host,
     }
+}
+
+/// Namespaces whose clients may follow other rules for `host` than all others do: those that have rules for it, and those
+/// that rules are exported to by name.
+pub(crate) fn clients(view: &View<'_>, host: &str) -> BTreeSet<Name> {
+    if !view.has_destinations() {
+        return BTreeSet::new();
+    }
+    let rules = patterns(host).flat_map(|it| view.destinations_of(&it));
+    let named = |it: &Arc<DestinationModel>| {
+        let names = it.export_to.iter().filter(|it| !matches!(it.as_str(), "*" | "." | "~"));
+        let all: Vec<Name> = names.map(Name::from).chain([it.meta.reference.namespace.clone()]).collect();
+        all
+    };
+    rules.flat_map(named).collect()
 }
 
 /// The rules that clients of namespace `client` follow for `host`, which belongs to namespace `home`.
@@ -188,6 +213,14 @@ impl<'a> Terms<'a> {
     /// Whether a rule says in as many words how places count.
     pub(crate) fn says_locality(&self) -> bool {
         self.load.is_some_and(|it| it.near.is_some())
+    }
+
+    /// What they say of the mesh's TLS; `None`: nothing.
+    pub(crate) fn mesh(&self) -> Option<MeshWish> {
+        self.tls.map(|(_, it)| match it {
+            TlsModel::Mesh => MeshWish::Required,
+            TlsModel::Off | TlsModel::On(_) | TlsModel::Refused => MeshWish::Off,
+        })
     }
 
     /// Whether a Secret of the client's namespace is needed.

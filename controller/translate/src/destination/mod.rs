@@ -18,7 +18,7 @@ mod status;
 mod tls;
 mod values;
 
-pub(crate) use lookup::{Governing, find, matches};
+pub(crate) use lookup::{Governing, MeshWish, clients, find, matches};
 pub(crate) use model::DestinationModel;
 pub(crate) use status::{Users, compute as status};
 pub(crate) use tls::upstream_tls;

@@ -95,6 +95,8 @@ pub(crate) struct SubsetModel {
 pub(crate) enum TlsModel {
     /// `DISABLE`.
     Off,
+    /// `ISTIO_MUTUAL`.
+    Mesh,
     /// `SIMPLE` and `MUTUAL`.
     On(TlsTerms),
     /// It asks for what can't be done: nobody is trusted.

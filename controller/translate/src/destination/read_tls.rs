@@ -13,17 +13,10 @@ pub(super) fn tls(it: &ClientTlsSpec, field: &str, faults: &mut Faults) -> TlsMo
         "DISABLE" => return TlsModel::Off,
         "SIMPLE" => false,
         "MUTUAL" => true,
-        "ISTIO_MUTUAL" => {
-            faults.refuse(
-                format!("{field}.mode"),
-                "gateways have no identity of a mesh yet; requests get 502",
-                "use MUTUAL with credentialName, or SIMPLE",
-            );
-            return TlsModel::Refused;
-        }
+        "ISTIO_MUTUAL" => return TlsModel::Mesh,
         other => {
             let message = format!("{other:?} is no mode; requests get 502");
-            faults.refuse(format!("{field}.mode"), message, "use DISABLE, SIMPLE or MUTUAL");
+            faults.refuse(format!("{field}.mode"), message, "use DISABLE, SIMPLE, MUTUAL or ISTIO_MUTUAL");
             return TlsModel::Refused;
         }
     };

@@ -1,6 +1,6 @@
 //! What a rule is told: what of it is not done, and whether it is used at all.
 
-use super::model::{DestinationModel, TlsModel};
+use super::model::{Blocks, DestinationModel, TlsModel};
 use super::tls;
 use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, DestinationStatus};
@@ -13,7 +13,11 @@ const ACCEPTED: &str = "sluice.dev/Accepted";
 const RESOLVED_REFS: &str = "sluice.dev/ResolvedRefs";
 const PARTIALLY_INVALID: &str = "sluice.dev/PartiallyInvalid";
 
-/// Namespaces of the routes that follow the rule.
+/// Why ISTIO_MUTUAL can't be done.
+const NO_MESH: &str = "there is no mesh here, and so no identity of one; requests get 502";
+
+/// Namespaces of the routes that follow the rule; in a mesh also of clients without routes, and an empty one for all
+/// clients that have no rules of their own.
 pub(crate) type Users = BTreeSet<Name>;
 
 /// Status and problems of a rule; no status while no route that is attached to a Gateway of ours follows it.
@@ -39,8 +43,12 @@ pub(crate) fn compute(
         let message = format!("no route that a Gateway here accepts calls {:?} by this rule", model.host);
         problems.add(Severity::Note, "spec.host", message, "");
     }
-    let status =
-        (!users.is_empty()).then(|| DestinationStatus { conditions: conditions(model, &unresolved) });
+    let meshless = meshless(view, model);
+    for field in &meshless {
+        problems.error(field, NO_MESH, "use MUTUAL with credentialName, or SIMPLE");
+    }
+    let status = (!users.is_empty())
+        .then(|| DestinationStatus { conditions: conditions(model, &unresolved, &meshless) });
     (status, problems.into_list())
 }
 
@@ -62,26 +70,45 @@ fn rival(view: &View<'_>, model: &DestinationModel) -> Option<String> {
     ))
 }
 
-/// Secrets that give nothing, each by the field that names it.
-fn unresolved(view: &View<'_>, model: &DestinationModel, users: &Users) -> Vec<(String, String)> {
+/// Fields that ask for the mesh's TLS where there is no mesh.
+fn meshless(view: &View<'_>, model: &DestinationModel) -> Vec<String> {
+    let asks = blocks(model).into_iter().filter(|(_, it)| it.tls == Some(TlsModel::Mesh) && !view.is_mesh());
+    asks.map(|(field, _)| format!("{field}.tls.mode")).collect()
+}
+
+/// All blocks of a rule with their fields.
+fn blocks(model: &DestinationModel) -> Vec<(String, &Blocks)> {
     let subsets = model.subsets.iter().enumerate().filter_map(|(index, it)| {
         Some((format!("spec.subsets[{index}].trafficPolicy"), it.traffic.as_ref()?))
     });
     let top = model.top.iter().map(|it| ("spec.trafficPolicy".to_owned(), it));
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for (field, traffic) in top.chain(subsets) {
-        let ports =
-            traffic.ports.iter().map(|(port, it)| (format!("{field}.portLevelSettings[port {port}]"), it));
-        for (field, blocks) in std::iter::once((field.clone(), &traffic.all)).chain(ports) {
-            let Some(terms @ TlsModel::On(_)) = &blocks.tls else { continue };
-            let faults = users.iter().filter_map(|client| tls::fault(view, client, terms));
-            found.extend(faults.map(|it| (format!("{field}.tls.credentialName"), it)));
-        }
+        let ports = traffic.ports.iter();
+        all.extend(ports.map(|(port, it)| (format!("{field}.portLevelSettings[port {port}]"), it)));
+        all.push((field, &traffic.all));
+    }
+    all
+}
+
+/// Secrets that give nothing, each by the field that names it.
+fn unresolved(view: &View<'_>, model: &DestinationModel, users: &Users) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (field, blocks) in blocks(model) {
+        let Some(terms @ TlsModel::On(_)) = &blocks.tls else { continue };
+        // Clients of no namespace in particular have no Secrets.
+        let users = users.iter().filter(|it| !it.is_empty());
+        let faults = users.filter_map(|client| tls::fault(view, client, terms));
+        found.extend(faults.map(|it| (format!("{field}.tls.credentialName"), it)));
     }
     found
 }
 
-fn conditions(model: &DestinationModel, unresolved: &[(String, String)]) -> Vec<Condition> {
+fn conditions(
+    model: &DestinationModel,
+    unresolved: &[(String, String)],
+    meshless: &[String],
+) -> Vec<Condition> {
     let generation = model.meta.generation;
     let said = |severity: Severity| {
         let faults = model.faults.iter().filter(move |it| it.severity == severity);
@@ -89,7 +116,10 @@ fn conditions(model: &DestinationModel, unresolved: &[(String, String)]) -> Vec<
     };
     let mut conditions =
         vec![Condition::yes(ACCEPTED, "Accepted", generation).message(said(Severity::Warning))];
-    let not_done = said(Severity::Error);
+    let mut not_done = vec![said(Severity::Error)];
+    not_done.retain(|it| !it.is_empty());
+    not_done.extend(meshless.iter().map(|field| format!("{field}: {NO_MESH}")));
+    let not_done = not_done.join("; ");
     if !not_done.is_empty() {
         conditions.push(Condition::yes(PARTIALLY_INVALID, "UnsupportedValue", generation).message(not_done));
     }

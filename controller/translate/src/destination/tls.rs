@@ -37,6 +37,8 @@ pub(crate) fn upstream_tls(
     };
     let terms = match model {
         TlsModel::Off => return None,
+        TlsModel::Mesh if view.is_mesh() => return None,
+        TlsModel::Mesh => return Some(Box::new(refused)),
         TlsModel::Refused => return Some(Box::new(refused)),
         TlsModel::On(terms) => terms,
     };
@@ -71,7 +73,7 @@ struct Credential {
 pub(super) fn fault(view: &View<'_>, client: &Name, model: &TlsModel) -> Option<String> {
     match model {
         TlsModel::On(terms) => credential(view, client, terms).err(),
-        TlsModel::Off | TlsModel::Refused => None,
+        TlsModel::Off | TlsModel::Mesh | TlsModel::Refused => None,
     }
 }
 

@@ -115,7 +115,7 @@ fn taken(
         }
         if !hostnames.is_empty() {
             let hostnames: Arc<[HostPattern]> = hostnames.into_iter().collect();
-            let (listener, gateway) = (listener.clone(), proxy.gateway.clone());
+            let (listener, gateway) = (listener.clone(), Some(proxy.gateway.clone()));
             all.push(Taken { listener, gateway, hostnames, is_served: true });
         }
     }

@@ -7,7 +7,8 @@ use sluice_crds::{
     ConfigMap, EndpointSlice, Kind, Name, Node, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec,
 };
 use sluice_ir::{Locality, REGION_LABEL, SUBZONE_LABEL, ZONE_LABEL};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// Where the authorities are in a ConfigMap or Secret (Gateway API `caCertificateRefs`).
 const AUTHORITIES_KEY: &str = "ca.crt";
@@ -49,6 +50,11 @@ pub(crate) struct ServiceModel {
     pub(crate) selector: BTreeMap<String, String>,
     /// Whether near endpoints come first (`trafficDistribution`).
     pub(crate) prefers_near: bool,
+    /// `clusterIPs`; none where it is headless, or in a folder that names none.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Whether its name leads to its pods.
+    pub(crate) is_headless: bool,
+    pub(crate) created_s: i64,
 }
 
 /// A port of a Service.
@@ -146,8 +152,14 @@ impl ServiceModel {
         let ports = spec.and_then(|it| it.ports.as_ref());
         let annotation = it.metadata.annotations.as_ref().and_then(|it| it.get(DISTRIBUTION));
         let distribution = spec.and_then(|it| it.traffic_distribution.as_ref()).or(annotation);
+        let meta = Meta::read(Kind::Service, &it.metadata);
+        let addresses = spec.into_iter().flat_map(|it| it.cluster_ips.iter().flatten().chain(&it.cluster_ip));
+        let addresses: BTreeSet<IpAddr> = addresses.filter_map(|it| it.parse().ok()).collect();
         Self {
-            reference: Meta::read(Kind::Service, &it.metadata).reference,
+            addresses: addresses.into_iter().collect(),
+            is_headless: spec.and_then(|it| it.cluster_ip.as_deref()) == Some("None"),
+            created_s: meta.created_s,
+            reference: meta.reference,
             is_external_name: spec.and_then(|it| it.type_.as_deref()) == Some("ExternalName"),
             ports: ports
                 .into_iter()
@@ -284,6 +296,11 @@ impl EntryModel {
     /// Whether its names are hosts of the internet: not within the mesh, and nobody says that they are at home.
     pub(crate) fn is_external(&self) -> bool {
         self.spec.location.as_deref() != Some("MESH_INTERNAL") && !self.allows_private
+    }
+
+    /// Whether its endpoints are workloads of the mesh.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.spec.location.as_deref() == Some("MESH_INTERNAL")
     }
 
     /// Whether every namespace sees the entry.

@@ -7,6 +7,8 @@ mod entry;
 mod gateway;
 mod grant;
 mod listener;
+mod peer_authentication;
+mod pod;
 mod policy;
 mod reference;
 mod route;
@@ -29,6 +31,8 @@ pub(crate) use gateway::{
 };
 pub(crate) use grant::GrantModel;
 pub(crate) use listener::{ListenerModel, NamespaceRule};
+pub(crate) use peer_authentication::PeerAuthenticationModel;
+pub(crate) use pod::{PodModel, has_sidecar, workload};
 pub(crate) use policy::{PolicyModel, TargetModel, TrustModel};
 pub(crate) use reference::ObjectReference;
 pub(crate) use route::{

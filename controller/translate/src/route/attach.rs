@@ -15,6 +15,8 @@ pub(crate) enum Named {
     Parent(ObjectRef),
     /// A ServiceEntry.
     Entry(ObjectRef),
+    /// A Service.
+    Service(ObjectRef),
     /// Something that routes can't attach to.
     OtherKind(String),
 }
@@ -33,7 +35,8 @@ pub(crate) struct Applicant<'a> {
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) listener: ListenerKey,
-    pub(crate) gateway: ObjectRef,
+    /// The Gateway that counts its routes; `None`: a destination of the mesh.
+    pub(crate) gateway: Option<ObjectRef>,
     pub(crate) hostnames: Arc<[HostPattern]>,
     pub(crate) is_served: bool,
 }
@@ -62,8 +65,20 @@ pub(crate) fn named(parent: &ParentRef, namespace: &str) -> Named {
         (ISTIO_GROUP, "ServiceEntry") => {
             Named::Entry(ObjectRef::new(Kind::ServiceEntry, namespace, &parent.name))
         }
+        ("", "Service") => Named::Service(ObjectRef::new(Kind::Service, namespace, &parent.name)),
         (group, kind) => Named::OtherKind(kind_name(kind, group)),
     }
+}
+
+/// The Services and ServiceEntries among some parents of a route in `namespace`.
+pub(crate) fn destinations<'a>(
+    parents: &'a [Arc<ParentRef>],
+    namespace: &'a str,
+) -> impl Iterator<Item = ObjectRef> + 'a {
+    parents.iter().filter_map(move |it| match named(it, namespace) {
+        Named::Service(reference) | Named::Entry(reference) => Some(reference),
+        Named::Parent(_) | Named::OtherKind(_) => None,
+    })
 }
 
 /// The listeners of `parent` that take the route; `None` when the parent is not ours or not there.
@@ -102,7 +117,7 @@ pub(crate) fn listeners(
             let hostnames = intersection(&it.hostname, route.hostnames);
             (!hostnames.is_empty()).then(|| Taken {
                 listener: it.key.clone(),
-                gateway: offered.gateway.clone(),
+                gateway: Some(offered.gateway.clone()),
                 hostnames,
                 is_served: it.is_served,
             })

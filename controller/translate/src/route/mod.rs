@@ -17,10 +17,10 @@ mod stream;
 mod streams;
 mod timing;
 
-pub(crate) use attach::{Applicant, Refused, Taken};
+pub(crate) use attach::{Applicant, Refused, Taken, destinations};
 pub(crate) use grpc::read as read_grpc;
 pub(crate) use http::read as read_http;
-pub(crate) use place::Places;
+pub(crate) use place::{Places, is_refused};
 pub(crate) use resolve::{RouteOutput, backend_ids, backend_keys, compute, key_of};
 pub(crate) use stream::{
     StreamOutput, backend_ids as stream_backend_ids, backend_keys as stream_backend_keys,

@@ -1,8 +1,9 @@
 //! Where a route ended up: what its object alone says against it, which listeners take it, and its status. The same for
 //! routes of requests and of whole connections.
 
-use super::attach::{self, Applicant, Named, Taken};
+use super::attach::{self, Applicant, Named, Refused, Taken};
 use crate::egress;
+use crate::mesh;
 use crate::model::{Fault, FaultReason, Meta};
 use crate::problem::{Problems, Severity};
 use crate::status::{Condition, ParentRef, RouteParentStatus, RouteStatus};
@@ -20,6 +21,8 @@ pub(crate) type Places = BTreeMap<ObjectRef, BTreeSet<(ListenerKey, String)>>;
 pub(super) struct Placed {
     /// By listener; only listeners that serve.
     pub(super) attachments: Box<[Attachment]>,
+    /// The same of destinations of the mesh.
+    pub(super) mesh: Box<[Attachment]>,
     /// `None` when no parent is ours.
     pub(super) status: Option<RouteStatus>,
     /// Listeners that accepted the route, each once, with their Gateway.
@@ -28,33 +31,53 @@ pub(super) struct Placed {
     pub(super) shapes: Places,
 }
 
+/// What came of a route's references.
+pub(super) struct Resolved {
+    /// For Gateways, where other namespaces must let themselves be named.
+    pub(super) at_gateways: Condition,
+    /// For the mesh, where they need not (GEP-1294).
+    pub(super) in_mesh: Condition,
+}
+
 /// Attaches a route to the listeners that take it.
 pub(super) fn place(
     view: &View<'_>,
     route: Applicant<'_>,
     verdict: &Verdict,
-    resolved: &Condition,
+    resolved: &Resolved,
     problems: &mut Problems,
 ) -> Placed {
     let mut placed = Placed::default();
     let mut attachments: BTreeMap<ListenerKey, Attachment> = BTreeMap::new();
+    let mut mesh: BTreeMap<ListenerKey, Attachment> = BTreeMap::new();
     let mut parents = Vec::new();
     for (index, written) in route.parents.iter().enumerate() {
         let Some(taken) = parent(view, route, (index, written), problems) else { continue };
+        let is_mesh = match &taken {
+            Ok(taken) => taken.iter().any(|it| it.gateway.is_none()),
+            Err(_) => matches!(attach::named(written, &route.meta.reference.namespace), Named::Service(_)),
+        };
         let accepted = match (&verdict.refused, taken) {
             (Some(refused), _) => refused.clone(),
             (None, Err(condition)) => condition,
             (None, Ok(taken)) => {
                 if let Named::Entry(entry) = attach::named(written, &route.meta.reference.namespace) {
-                    let places = taken.iter().flat_map(|it| {
+                    let at_proxies = taken.iter().filter(|it| it.gateway.is_some());
+                    let places = at_proxies.flat_map(|it| {
                         it.hostnames.iter().map(move |name| (it.listener.clone(), name.to_string()))
                     });
-                    placed.shapes.entry(entry).or_default().extend(places);
+                    let places: BTreeSet<(ListenerKey, String)> = places.collect();
+                    if !places.is_empty() {
+                        placed.shapes.entry(entry).or_default().extend(places);
+                    }
                 }
-                attach_to(taken, &mut attachments, &mut placed.accepted);
+                let (at_gateways, in_mesh) = taken.into_iter().partition(|it: &Taken| it.gateway.is_some());
+                attach_to(at_gateways, &mut attachments, &mut placed.accepted);
+                attach_to(in_mesh, &mut mesh, &mut placed.accepted);
                 Condition::yes("Accepted", "Accepted", route.meta.generation)
             }
         };
+        let resolved = if is_mesh { &resolved.in_mesh } else { &resolved.at_gateways };
         let conditions = [Some(accepted), Some(resolved.clone()), verdict.partial.clone()];
         let conditions = view.share_conditions(conditions.into_iter().flatten().collect());
         parents.push(RouteParentStatus {
@@ -65,7 +88,13 @@ pub(super) fn place(
     }
     placed.status = (!parents.is_empty()).then_some(RouteStatus { parents });
     placed.attachments = attachments.into_values().collect();
+    placed.mesh = mesh.into_values().collect();
     placed
+}
+
+/// Whether an object of so many rules is refused for what it says itself.
+pub(crate) fn is_refused(meta: &Meta, faults: &[Fault], rule_count: u32) -> bool {
+    judge(meta, faults, rule_count).refused.is_some()
 }
 
 /// What the object alone says.
@@ -114,16 +143,20 @@ fn parent(
 ) -> Option<Result<Vec<Taken>, Condition>> {
     let field = format!("spec.parentRefs[{index}]");
     let reference = match attach::named(written, &route.meta.reference.namespace) {
-        Named::Parent(reference) | Named::Entry(reference) => reference,
+        Named::Parent(reference) | Named::Entry(reference) | Named::Service(reference) => reference,
         Named::OtherKind(kind) => {
             let message = format!("parents of kind {kind} are not supported yet");
-            let next_step = "use a Gateway, ListenerSet or ServiceEntry";
+            let next_step = "use a Gateway, ListenerSet, Service or ServiceEntry";
             problems.add(Severity::Note, format!("{field}.kind"), message, next_step);
             return None;
         }
     };
     let taken = match reference.kind {
-        Kind::ServiceEntry => egress::attach(view, route, written, &reference),
+        Kind::Service => mesh::attach(view, route, written, &reference),
+        Kind::ServiceEntry => {
+            let at_proxies = egress::attach(view, route, written, &reference);
+            either(at_proxies, mesh::attach(view, route, written, &reference))
+        }
         _ => attach::listeners(view, route, written, &reference),
     };
     match taken {
@@ -134,6 +167,11 @@ fn parent(
         Some(Ok(taken)) => Some(Ok(taken)),
         Some(Err(refused)) => {
             let next_step = match refused.reason {
+                "Conflicted" => "use one kind of route for each port, or name the ports in the parentRefs",
+                "NotAllowedByListeners" if reference.kind == Kind::Service => {
+                    "use a route of the protocol that the port speaks"
+                }
+                "NoMatchingParent" if reference.kind == Kind::Service => "use a port of the Service",
                 "NoMatchingParent" if reference.kind == Kind::ServiceEntry => {
                     "use a port of the ServiceEntry"
                 }
@@ -152,16 +190,36 @@ fn parent(
     }
 }
 
+/// What two ways of taking a route come to: whatever one of them takes is taken.
+fn either(
+    one: Option<Result<Vec<Taken>, Refused>>,
+    other: Option<Result<Vec<Taken>, Refused>>,
+) -> Option<Result<Vec<Taken>, Refused>> {
+    match (one, other) {
+        (Some(Ok(mut all)), Some(Ok(more))) => {
+            all.extend(more);
+            Some(Ok(all))
+        }
+        (Some(Ok(all)), _) | (_, Some(Ok(all))) => Some(Ok(all)),
+        (Some(Err(refused)), _) | (None, Some(Err(refused))) => Some(Err(refused)),
+        (None, None) => None,
+    }
+}
+
 /// Says why a parent offers nothing: it is not there, it is another controller's, or its own parent is.
 fn absent_parent(view: &View<'_>, reference: &ObjectRef, field: &str, problems: &mut Problems) {
     let is_there = match reference.kind {
         Kind::ListenerSet => view.listener_set(reference).is_some(),
         Kind::ServiceEntry => view.entry(reference).is_some(),
+        Kind::Service => view.service(reference).is_some(),
         _ => view.gateway(reference).is_some(),
     };
     if is_there && reference.kind == Kind::ServiceEntry {
         let message = format!("no forward proxy here leads to {reference}; the route is left alone");
         problems.add(Severity::Note, field, message, "see exportTo of the ServiceEntry");
+    } else if is_there && reference.kind == Kind::Service {
+        let message = "there is no mesh here; the route is left alone";
+        problems.add(Severity::Note, field, message, "label a namespace with istio-injection: enabled");
     } else if is_there {
         let message = format!("{reference} is not served here; the route is left alone");
         problems.add(Severity::Note, field, message, "see the problems of the parent");
@@ -177,8 +235,10 @@ fn attach_to(
     accepted: &mut Vec<(ListenerKey, ObjectRef)>,
 ) {
     for it in taken {
-        if !accepted.iter().any(|(key, _)| *key == it.listener) {
-            accepted.push((it.listener.clone(), it.gateway));
+        if let Some(gateway) = it.gateway
+            && !accepted.iter().any(|(key, _)| *key == it.listener)
+        {
+            accepted.push((it.listener.clone(), gateway));
         }
         if it.is_served {
             match attachments.entry(it.listener.clone()) {

@@ -2,13 +2,13 @@
 //!
 //! `Resolver` serves the routes of whole connections (`stream`) as well.
 
-use super::attach::Applicant;
-use super::place::{Places, judge, place};
+use super::attach::{self, Applicant, Named};
+use super::place::{Places, Resolved, judge, place};
 use crate::backend::{self, BackendId, Caller, RefFailure, check_grant};
 use crate::destination::ServiceDomain;
 use crate::model::{BackendReference, Fault, FaultReason, FilterModel, Meta, RouteModel, RuleModel};
 use crate::problem::{Problem, Problems, Severity};
-use crate::status::{Condition, RouteStatus};
+use crate::status::{Condition, ParentRef, RouteStatus};
 use crate::traffic;
 use crate::view::View;
 use sluice_crds::ObjectRef;
@@ -16,12 +16,15 @@ use sluice_ir::{
     Authorizer, BackendKey, BackendTarget, Fail, Filter, ListenerKey, Mirror, Origin, Route, RouteKey,
     RouteTraffic, Rule, WeightedBackend,
 };
+use std::sync::Arc;
 
 /// What a route makes.
 #[derive(Debug, Default)]
 pub(crate) struct RouteOutput {
     /// `None` when no listener that serves took the route.
     pub(crate) route: Option<Route>,
+    /// The same for destinations of the mesh, whose hosts and backends are judged otherwise.
+    pub(crate) mesh: Option<Route>,
     /// `None` when no parent is ours.
     pub(crate) status: Option<RouteStatus>,
     /// Listeners that accepted the route, each once, with their Gateway.
@@ -87,14 +90,19 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
     let mut problems = Problems::of(reference);
     report(&model.faults, model.wants_default_gateways, model.parents.is_empty(), &mut problems);
     let verdict = judge(&model.meta, &model.faults, model.rule_count);
-    let mut resolver = Resolver { view, meta: &model.meta, failures: Vec::new(), problems: &mut problems };
-    let rules: Box<[Rule]> = model.rules.iter().map(|it| resolver.rule(it)).collect();
-    let failures = resolver.failures;
     let kinds = model.faults.iter().filter(|it| it.reason == FaultReason::InvalidKind);
-    let kinds = kinds.map(|it| ("InvalidKind", it.message.as_str()));
-    let failed = kinds.chain(failures.iter().map(|it| (it.reason, it.message.as_str())));
-    let resolved = resolved_refs(model.meta.generation, failed.collect());
-    let traffic = route_traffic(view, reference, &rules);
+    let kinds: Vec<(&str, &str)> = kinds.map(|it| ("InvalidKind", it.message.as_str())).collect();
+    let resolve = |problems: &mut Problems, in_mesh: bool| {
+        let failures = Vec::new();
+        let mut resolver = Resolver { view, meta: &model.meta, failures, problems, in_mesh };
+        let rules: Box<[Rule]> = model.rules.iter().map(|it| resolver.rule(it)).collect();
+        let failures = resolver.failures.iter().map(|it| (it.reason, it.message.as_str()));
+        let failed = kinds.iter().copied().chain(failures).collect();
+        (rules, resolved_refs(model.meta.generation, failed))
+    };
+    let (rules, mesh_rules, resolved) = both(view, (&model.parents, &model.meta), &mut problems, resolve);
+    let any = rules.as_deref().or(mesh_rules.as_deref()).unwrap_or_default();
+    let traffic = route_traffic(view, reference, any);
     let applicant = Applicant { meta: &model.meta, hostnames: &model.hostnames, parents: &model.parents };
     let placed = place(view, applicant, &verdict, &resolved, &mut problems);
     let route = (!placed.attachments.is_empty()).then(|| Route {
@@ -103,16 +111,49 @@ pub(crate) fn compute(view: &View<'_>, model: &RouteModel) -> RouteOutput {
         kind: model.kind,
         created_s: model.meta.created_s,
         attachments: placed.attachments,
-        rules,
+        rules: rules.unwrap_or_default(),
+        traffic: traffic.clone(),
+    });
+    let mesh = (!placed.mesh.is_empty()).then(|| Route {
+        key: RouteKey::new(format!("Mesh/{}/{}/{}", reference.kind, reference.namespace, reference.name)),
+        origin: origin(reference),
+        kind: model.kind,
+        created_s: model.meta.created_s,
+        attachments: placed.mesh,
+        rules: mesh_rules.unwrap_or_default(),
         traffic,
     });
     RouteOutput {
         route,
+        mesh,
         status: placed.status,
         accepted: placed.accepted,
         shapes: placed.shapes,
         problems: problems.into_list(),
     }
+}
+
+/// Resolves references as Gateways and as the mesh have them, as far as a route's parents ask for either.
+pub(super) fn both<T>(
+    view: &View<'_>,
+    (parents, meta): (&[Arc<ParentRef>], &Meta),
+    problems: &mut Problems,
+    resolve: impl Fn(&mut Problems, bool) -> (T, Condition),
+) -> (Option<T>, Option<T>, Resolved) {
+    let is_service = |it: &Arc<ParentRef>| {
+        matches!(attach::named(it, &meta.reference.namespace), Named::Service(_) | Named::Entry(_))
+    };
+    let is_meshed = view.is_mesh() && parents.iter().any(is_service);
+    if !is_meshed {
+        let (rules, at_gateways) = resolve(problems, false);
+        return (Some(rules), None, Resolved { in_mesh: at_gateways.clone(), at_gateways });
+    }
+    let (mesh_rules, in_mesh) = resolve(problems, true);
+    if parents.iter().all(|it| matches!(attach::named(it, &meta.reference.namespace), Named::Service(_))) {
+        return (None, Some(mesh_rules), Resolved { at_gateways: in_mesh.clone(), in_mesh });
+    }
+    let (rules, at_gateways) = resolve(problems, false);
+    (Some(rules), Some(mesh_rules), Resolved { at_gateways, in_mesh })
 }
 
 /// What TrafficPolicies set for a route and for its rules by name.
@@ -174,6 +215,8 @@ pub(super) struct Resolver<'a, 'b> {
     pub(super) meta: &'b Meta,
     pub(super) failures: Vec<RefFailure>,
     pub(super) problems: &'b mut Problems,
+    /// Whether other namespaces need not let themselves be named.
+    pub(super) in_mesh: bool,
 }
 
 impl Resolver<'_, '_> {
@@ -242,7 +285,9 @@ impl Resolver<'_, '_> {
     fn resolve(&self, reference: &BackendReference, caller: Caller) -> Result<BackendTarget, RefFailure> {
         let from = &self.meta.reference;
         let id = backend::identify(reference, &from.namespace, caller, self.view.domain())?;
-        check_grant(self.view, from, &id)?;
+        if !self.in_mesh {
+            check_grant(self.view, from, &id)?;
+        }
         match self.view.backend(&id).map(|it| &**it) {
             Some(Ok(resolved)) => Ok(BackendTarget::Backend(resolved.backend.key.clone())),
             Some(Err(failure)) => Err(failure.clone()),

@@ -11,12 +11,15 @@ use crate::status::RouteStatus;
 use crate::view::View;
 use sluice_crds::ObjectRef;
 use sluice_ir::{BackendKey, BackendTarget, ListenerKey, StreamRoute, StreamRouteKey, WeightedBackend};
+use std::sync::Arc;
 
 /// What a stream route makes.
 #[derive(Debug, Default)]
 pub(crate) struct StreamOutput {
     /// `None` when no listener that serves took the route.
     pub(crate) route: Option<StreamRoute>,
+    /// The same for destinations of the mesh.
+    pub(crate) mesh: Option<StreamRoute>,
     /// `None` when no parent is ours.
     pub(crate) status: Option<RouteStatus>,
     /// Listeners that accepted the route, each once, with their Gateway.
@@ -55,26 +58,38 @@ pub(crate) fn compute(view: &View<'_>, model: &StreamModel) -> StreamOutput {
     let mut problems = Problems::of(&model.meta.reference);
     report(&model.faults, model.wants_default_gateways, model.parents.is_empty(), &mut problems);
     let verdict = judge(&model.meta, &model.faults, 1);
-    let mut resolver = Resolver { view, meta: &model.meta, failures: Vec::new(), problems: &mut problems };
-    let backends = model.backends.iter().enumerate().map(|(index, it)| WeightedBackend {
-        target: resolver.target(&it.reference, &format!("spec.rules[0].backendRefs[{index}]")),
-        weight: it.weight,
-        filters: Box::default(),
-    });
-    let backends: Vec<WeightedBackend> = backends.collect();
-    let failures = resolver.failures;
-    let failed = failures.iter().map(|it| (it.reason, it.message.as_str()));
-    let resolved = resolve::resolved_refs(model.meta.generation, failed.collect());
+    let resolve = |problems: &mut Problems, in_mesh: bool| {
+        let failures = Vec::new();
+        let mut resolver = Resolver { view, meta: &model.meta, failures, problems, in_mesh };
+        let backends = model.backends.iter().enumerate().map(|(index, it)| WeightedBackend {
+            target: resolver.target(&it.reference, &format!("spec.rules[0].backendRefs[{index}]")),
+            weight: it.weight,
+            filters: Box::default(),
+        });
+        let backends: Arc<[WeightedBackend]> = backends.collect();
+        let failed = resolver.failures.iter().map(|it| (it.reason, it.message.as_str()));
+        (backends, resolve::resolved_refs(model.meta.generation, failed.collect()))
+    };
+    let (backends, mesh_backends, resolved) =
+        resolve::both(view, (&model.parents, &model.meta), &mut problems, resolve);
     let applicant = Applicant { meta: &model.meta, hostnames: &model.hostnames, parents: &model.parents };
-    let Placed { attachments, status, accepted, shapes } =
+    let Placed { attachments, mesh, status, accepted, shapes } =
         place(view, applicant, &verdict, &resolved, &mut problems);
+    let mesh = (!mesh.is_empty()).then(|| StreamRoute {
+        key: StreamRouteKey::new(format!("Mesh/{}", key(&model.meta.reference))),
+        origin: origin(&model.meta.reference),
+        kind: model.kind,
+        created_s: model.meta.created_s,
+        attachments: mesh,
+        backends: mesh_backends.unwrap_or_else(|| Arc::new([])),
+    });
     let route = (!attachments.is_empty()).then(|| StreamRoute {
         key: key(&model.meta.reference),
         origin: origin(&model.meta.reference),
         kind: model.kind,
         created_s: model.meta.created_s,
         attachments,
-        backends: backends.into(),
+        backends: backends.unwrap_or_else(|| Arc::new([])),
     });
-    StreamOutput { route, status, accepted, shapes, problems: problems.into_list() }
+    StreamOutput { route, mesh, status, accepted, shapes, problems: problems.into_list() }
 }

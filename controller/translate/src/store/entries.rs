@@ -27,7 +27,8 @@ impl Store {
         let (old_home, new_home) = (home(old), home(new.as_deref()));
         reindex(&mut self.choosing, reference, old_home.as_ref(), new_home.as_ref());
         touched.nodes.extend([Node::Egress(reference.clone()), Node::Entry(reference.clone())]);
-        touched.keys.push(Key::Object(reference.clone()));
+        touched.keys.extend([Key::Object(reference.clone()), Key::Names]);
+        touched.nodes.push(Node::Mesh(reference.clone()));
         for host in before.chain(after).flat_map(|it| &it.hosts) {
             // An entry with the name of a Service is part of what is known of that.
             touched.keys.extend(self.domain.service(host).map(Key::Object));
@@ -37,7 +38,10 @@ impl Store {
 
     /// Whoever has other addresses by it is told so.
     pub(super) fn want_addresses(&mut self, reference: &ObjectRef, wishes: Wishes, touched: &mut Touched) {
-        touched.nodes.extend(self.addresses.set(reference, wishes).into_iter().map(Node::Entry));
+        for entry in self.addresses.set(reference, wishes) {
+            touched.nodes.extend([Node::Entry(entry.clone()), Node::Mesh(entry)]);
+            touched.keys.push(Key::Names);
+        }
     }
 
     /// A workload touches the entries of its namespace that choose it, or chose it.
@@ -64,6 +68,11 @@ impl Store {
         let first = ObjectRef::new(Kind::WorkloadEntry, entry.home().clone(), "");
         let all = self.workloads.range(first..).take_while(|it| it.0.namespace == *entry.home());
         all.map(|it| it.1).filter(|it| it.is_chosen_by(selector)).collect()
+    }
+
+    /// Every host that a ServiceEntry names.
+    pub(crate) fn entry_hosts(&self) -> impl Iterator<Item = &str> {
+        self.entries_by_host.keys().map(String::as_str)
     }
 
     pub(crate) fn entries_of(&self, host: &str) -> Vec<&Arc<EntryModel>> {

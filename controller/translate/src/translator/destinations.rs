@@ -22,6 +22,14 @@ impl Translator {
                 self.dirty.insert(Node::Backend(id.clone()));
             }
         }
+        if !self.state.is_mesh {
+            return;
+        }
+        let store = &self.state.store;
+        let is_covered = |host: &str| wildcards.iter().any(|it| destination::matches(it, host));
+        let services = store.services.keys().filter(|it| is_covered(&store.domain.host(it)));
+        let entries = store.entries.iter().filter(|(_, it)| it.hosts.iter().any(|host| is_covered(host)));
+        self.dirty.extend(services.chain(entries.map(|it| it.0)).cloned().map(Node::Mesh));
     }
 
     /// Notes which rules and policies a backend in the snapshot follows, and tells those that it follows or followed.

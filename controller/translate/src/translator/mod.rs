@@ -7,6 +7,7 @@ mod entries;
 mod gateways;
 mod health;
 mod issuers;
+mod mesh;
 mod on_demand;
 mod policies;
 mod rivals;
@@ -42,6 +43,10 @@ pub struct Options {
     pub root_namespace: String,
     /// Where names of Services end, after `.svc.`. Default `cluster.local`.
     pub cluster_domain: String,
+    /// The trust domain of the mesh, then its aliases; never empty. Default `cluster.local`.
+    pub trust_domains: Vec<String>,
+    /// Whether there is a mesh. `None` (default): where a pod has a sidecar or a namespace asks for any; never in a folder.
+    pub mesh: Option<bool>,
 }
 
 impl Default for Options {
@@ -51,6 +56,8 @@ impl Default for Options {
             standalone: false,
             root_namespace: "istio-system".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
+            trust_domains: vec!["cluster.local".to_owned()],
+            mesh: None,
         }
     }
 }
@@ -110,6 +117,8 @@ pub struct Translator {
     on_demand: BTreeMap<ObjectRef, WantedCertificate>,
     /// What each ServiceEntry or Sidecar lets forward proxies reach.
     egress: BTreeMap<ObjectRef, Ways>,
+    /// What each destination of the mesh has in the snapshot.
+    mesh: BTreeMap<ObjectRef, mesh::MeshKeys>,
     /// Where each route is attached, and how many routes each listener has.
     accepted: BTreeMap<ObjectRef, Arc<[(ListenerKey, ObjectRef)]>>,
     attached: BTreeMap<ListenerKey, u32>,
@@ -167,12 +176,15 @@ impl Translator {
                 forward_proxies: BTreeMap::new(),
                 shapes: BTreeMap::new(),
                 backends: BTreeMap::new(),
+                is_mesh: false,
+                mesh: BTreeMap::new(),
             },
             graph: Graph::default(),
             gateways: BTreeMap::new(),
             certificate_users: BTreeMap::new(),
             on_demand: BTreeMap::new(),
             egress: BTreeMap::new(),
+            mesh: BTreeMap::new(),
             accepted: BTreeMap::new(),
             attached: BTreeMap::new(),
             backends_by_key: BTreeMap::new(),
@@ -218,6 +230,7 @@ impl Translator {
                 self.dirty.extend(self.graph.readers(key));
             }
         }
+        self.look_for_mesh();
         let update = self.run();
         if count >= MANY && count * 4 >= self.output.snapshot.len() {
             self.compact();
@@ -316,6 +329,9 @@ impl Translator {
                 Node::OnDemand(reference) => self.run_on_demand(&node, reference),
                 Node::Orphan(reference) => self.run_orphan(&node, reference),
                 Node::Backend(id) => self.run_backend(&node, id),
+                Node::Mesh(reference) => self.run_mesh(&node, reference),
+                Node::Workloads(namespace) => self.run_workloads(&node, namespace),
+                Node::Peers(reference) => self.run_peers(&node, reference),
                 Node::Route(reference) => self.run_route(&node, reference),
                 Node::Stream(reference) => self.run_stream(&node, reference),
                 Node::Egress(reference) => self.run_egress(&node, reference),
@@ -346,6 +362,10 @@ impl Translator {
                 | Key::Slices(_)
                 | Key::Host(_)
                 | Key::Workloads(_)
+                | Key::Pod(_)
+                | Key::MutualTls(_)
+                | Key::Names
+                | Key::Mesh(_)
                 | Key::Topology
                 | Key::Lost(_)
                 | Key::Issuer(_)

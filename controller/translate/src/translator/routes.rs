@@ -8,7 +8,9 @@ use crate::status::Status;
 use crate::traffic;
 use crate::view::View;
 use sluice_crds::ObjectRef;
-use sluice_ir::{BackendKey, ListenerKey, Resource, ResourceKey, RouteKey};
+use sluice_ir::{
+    BackendKey, ListenerKey, Resource, ResourceKey, Route, RouteKey, StreamRoute, StreamRouteKey,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -60,23 +62,44 @@ impl Translator {
     }
 
     pub(super) fn install_route(&mut self, node: &Node, reference: &ObjectRef, mut output: RouteOutput) {
-        for rule in output.route.iter_mut().flat_map(|it| &mut it.rules) {
+        for rule in output.route.iter_mut().chain(&mut output.mesh).flat_map(|it| &mut it.rules) {
             rule.backends = self.shared_backends.get(rule.backends.clone());
         }
         self.output.set_problems(node, output.problems);
         let status = output.status.map(|it| Status::Route(self.shared_statuses.get(Arc::new(it))));
         self.output.set_status(reference, status);
-        let key = RouteKey::new(format!("{}/{}/{}", reference.kind, reference.namespace, reference.name));
-        let old = self.output.snapshot.routes.get(&key).cloned();
-        if old.as_deref() != output.route.as_ref() {
-            let named = output.route.iter().flat_map(route::backend_keys);
-            self.count_users(old.iter().flat_map(|it| route::backend_keys(it)), named);
-            match output.route {
-                Some(route) => self.output.put(Resource::Route(Arc::new(route))),
-                None => self.output.remove(ResourceKey::Route(key)),
-            }
-        }
+        let key = format!("{}/{}/{}", reference.kind, reference.namespace, reference.name);
+        self.replace_route(RouteKey::new(format!("Mesh/{key}")), output.mesh);
+        self.replace_route(RouteKey::new(key), output.route);
         self.install_accepted(reference, output.accepted);
+    }
+
+    /// Puts a route in the place of the one with its key, and counts what it calls.
+    pub(super) fn replace_route(&mut self, key: RouteKey, route: Option<Route>) {
+        let old = self.output.snapshot.routes.get(&key).cloned();
+        if old.as_deref() == route.as_ref() {
+            return;
+        }
+        let named = route.iter().flat_map(route::backend_keys);
+        self.count_users(old.iter().flat_map(|it| route::backend_keys(it)), named);
+        match route {
+            Some(route) => self.output.put(Resource::Route(Arc::new(route))),
+            None => self.output.remove(ResourceKey::Route(key)),
+        }
+    }
+
+    /// The same for a route of whole connections.
+    pub(super) fn replace_stream(&mut self, key: StreamRouteKey, route: Option<StreamRoute>) {
+        let old = self.output.snapshot.stream_routes.get(&key).cloned();
+        if old.as_deref() == route.as_ref() {
+            return;
+        }
+        let named = route.iter().flat_map(route::stream_backend_keys);
+        self.count_users(old.iter().flat_map(|it| route::stream_backend_keys(it)), named);
+        match route {
+            Some(route) => self.output.put(Resource::StreamRoute(Arc::new(route))),
+            None => self.output.remove(ResourceKey::StreamRoute(key)),
+        }
     }
 
     /// Notes which listeners accepted a route, and counts them there.
@@ -120,22 +143,15 @@ impl Translator {
     }
 
     fn install_stream(&mut self, node: &Node, reference: &ObjectRef, mut output: StreamOutput) {
-        if let Some(route) = &mut output.route {
+        for route in output.route.iter_mut().chain(&mut output.mesh) {
             route.backends = self.shared_backends.get(route.backends.clone());
         }
         self.output.set_problems(node, output.problems);
         let status = output.status.map(|it| Status::Route(self.shared_statuses.get(Arc::new(it))));
         self.output.set_status(reference, status);
         let key = route::stream_key(reference);
-        let old = self.output.snapshot.stream_routes.get(&key).cloned();
-        if old.as_deref() != output.route.as_ref() {
-            let named = output.route.iter().flat_map(route::stream_backend_keys);
-            self.count_users(old.iter().flat_map(|it| route::stream_backend_keys(it)), named);
-            match output.route {
-                Some(route) => self.output.put(Resource::StreamRoute(Arc::new(route))),
-                None => self.output.remove(ResourceKey::StreamRoute(key)),
-            }
-        }
+        self.replace_stream(StreamRouteKey::new(format!("Mesh/{key}")), output.mesh);
+        self.replace_stream(key, output.route);
         self.install_accepted(reference, output.accepted);
     }
 

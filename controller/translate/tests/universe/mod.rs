@@ -1,6 +1,7 @@
 //! A small universe: each object in a few variants that differ in what others read of it.
 
 mod egress;
+mod mesh;
 
 use serde_json::{Value, json};
 use sluice_crds::{Object, ObjectRef, Parsed};
@@ -16,6 +17,18 @@ static SLOTS: LazyLock<Vec<Slot>> = LazyLock::new(make);
 
 pub(crate) fn slots() -> &'static [Slot] {
     &SLOTS
+}
+
+static MESH: LazyLock<Vec<Slot>> = LazyLock::new(|| {
+    let mut slots = mesh::slots();
+    slots.extend(egress::slots());
+    slots.extend(backends());
+    slots
+});
+
+/// Those that matter to a mesh alone.
+pub(crate) fn mesh_slots() -> &'static [Slot] {
+    &MESH
 }
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
@@ -49,6 +62,7 @@ fn make() -> Vec<Slot> {
     slots.extend(traffic());
     slots.extend(health());
     slots.extend(egress::slots());
+    slots.extend(mesh::slots());
     slots
 }
 

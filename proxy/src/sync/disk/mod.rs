@@ -3,6 +3,7 @@
 //! A change costs what it holds: it is added to the second file, and the whole is written again only when the changes
 //! have become as long as it. Both files hold private keys: only the owner may read them. Everything here blocks.
 
+pub(super) mod asked;
 mod changes;
 mod resources;
 #[cfg(test)]

@@ -1,0 +1,153 @@
+//! The ports of a destination: how sidecars find each, and how its endpoints are called.
+
+use super::speech::Speech;
+use crate::backend::{BackendId, Caller, Target};
+use crate::model::{EntryModel, ServiceModel, Transport, port};
+use crate::view::View;
+use sluice_crds::{Name, ObjectRef};
+use sluice_ir::HostPattern;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One port of a destination, or of one host of a ServiceEntry.
+pub(super) struct Place<'a> {
+    pub(super) number: u16,
+    /// Its name; may be empty.
+    pub(super) name: &'a str,
+    /// Of a ServiceEntry.
+    pub(super) host: Option<&'a str>,
+    pub(super) speech: Speech,
+    /// Ends the keys of its listeners: `80`, `api.test:443`.
+    pub(super) key: String,
+    /// How it is found.
+    pub(super) ways: Vec<Way>,
+    target: Target,
+}
+
+/// How sidecars find a port.
+pub(super) enum Way {
+    /// By these addresses, whatever host is named.
+    Addresses(Vec<IpAddr>),
+    /// By the name that a request or a ClientHello says, wherever the connection goes.
+    Name(HostPattern),
+}
+
+impl Place<'_> {
+    /// Its endpoints for clients of a namespace; `None`: of one without rules of its own.
+    pub(super) fn id(&self, client: Option<&Name>, caller: Caller) -> BackendId {
+        let client = client.cloned().unwrap_or_default();
+        match &self.target {
+            Target::Hostname { host, port, .. } => BackendId {
+                target: Target::Hostname { namespace: client, host: host.clone(), port: *port },
+                caller,
+                client: None,
+                subset: None,
+            },
+            target @ (Target::Service { .. } | Target::Anything { .. }) => {
+                BackendId { target: target.clone(), caller, client: Some(client), subset: None }
+            }
+        }
+    }
+}
+
+/// The ports of a Service.
+pub(super) fn of_service<'a>(view: &View<'_>, service: &'a ServiceModel) -> Vec<Place<'a>> {
+    if service.is_external_name {
+        return Vec::new();
+    }
+    let ports = service.ports.iter().filter(|it| it.transport == Some(Transport::Tcp));
+    let ports = ports.filter_map(|it| Some((it, port(i64::from(it.port))?)));
+    let place = |(it, number): (&'a crate::model::ServicePort, u16)| Place {
+        number,
+        name: &it.name,
+        host: None,
+        speech: Speech::of_service(it.app_protocol.as_deref(), &it.name, number),
+        key: number.to_string(),
+        ways: match service.is_headless {
+            true => names(view, &service.reference).into_iter().map(Way::Name).collect(),
+            false if service.addresses.is_empty() => Vec::new(),
+            false => vec![Way::Addresses(service.addresses.clone())],
+        },
+        target: Target::Service { service: service.reference.clone(), port: number },
+    };
+    ports.map(place).collect()
+}
+
+/// The names of a headless Service; one without a dot is made whole by the client's namespace.
+fn names(view: &View<'_>, service: &ObjectRef) -> Vec<HostPattern> {
+    let (name, namespace) = (&service.name, &service.namespace);
+    let short = [format!("{name}.{namespace}"), format!("{name}.{namespace}.svc")];
+    let all = short.into_iter().chain([view.domain().host(service)]);
+    all.map(|it| HostPattern::parse(&it)).collect()
+}
+
+/// The ports of each host of a ServiceEntry.
+pub(super) fn of_entry<'a>(view: &View<'_>, entry: &'a EntryModel) -> Vec<Place<'a>> {
+    let given = view.addresses_of(&entry.meta.reference);
+    let own: Vec<IpAddr> = addresses(entry);
+    let mut places = Vec::new();
+    // A Service has its name for itself, whatever entries say.
+    let is_service = |host: &str| view.domain().service(host).is_some_and(|it| view.service(&it).is_some());
+    for (index, host) in entry.hosts.iter().enumerate().filter(|(_, host)| !is_service(host)) {
+        let mut addresses: Vec<IpAddr> =
+            given.iter().filter(|(of, _)| **of == **host).map(|it| it.1).collect();
+        // As for forward proxies: the entry's addresses stand for the first host.
+        addresses.extend(own.iter().filter(|_| index == 0));
+        addresses.sort_unstable();
+        addresses.dedup();
+        for it in entry.ports.iter().filter(|it| it.protocol != "UDP") {
+            let Some(number) = port(it.number) else { continue };
+            let speech = Speech::of_entry(&it.protocol);
+            let mut ways = Vec::new();
+            if !addresses.is_empty() {
+                ways.push(Way::Addresses(addresses.clone()));
+            }
+            // A client that asked another DNS has one of the host's real addresses.
+            if speech != Speech::Tcp {
+                ways.push(Way::Name(HostPattern::parse(host)));
+            }
+            places.push(Place {
+                number,
+                name: &it.name,
+                host: Some(host),
+                speech,
+                key: format!("{host}:{number}"),
+                ways,
+                target: Target::Hostname {
+                    namespace: Name::default(),
+                    host: host.as_str().into(),
+                    port: number,
+                },
+            });
+        }
+    }
+    places
+}
+
+/// The addresses that a ServiceEntry names itself, networks left out.
+pub(super) fn addresses(entry: &EntryModel) -> Vec<IpAddr> {
+    let whole = entry.usable_networks().filter(|it| it.prefix_len() == it.max_prefix_len());
+    whole.map(|it| it.addr()).collect()
+}
+
+/// The namespaces whose clients an entry is for, of those that may see something else than all others do; `true`: all
+/// others too.
+pub(super) fn audience(view: &View<'_>, entry: &Arc<EntryModel>, place: &Place<'_>) -> (Vec<Name>, bool) {
+    let Some(host) = place.host else { return (Vec::new(), true) };
+    let all = view.entries_of(host);
+    let is_chosen = |client: &str, all: &[&Arc<EntryModel>]| {
+        crate::backend::choose(all, client, place.number).is_some_and(|it| Arc::ptr_eq(it, entry))
+    };
+    let exported: Vec<_> = all.iter().copied().filter(|it| it.is_exported()).collect();
+    let mut clients: Vec<Name> = Vec::new();
+    for it in &all {
+        let own = &it.meta.reference.namespace;
+        clients.push(own.clone());
+        let named = it.spec.export_to.iter().filter(|it| !matches!(it.as_str(), "*" | "." | "~"));
+        clients.extend(named.map(Name::from));
+    }
+    clients.sort_unstable();
+    clients.dedup();
+    clients.retain(|client| is_chosen(client, &all));
+    (clients, is_chosen("", &exported))
+}

@@ -1,0 +1,54 @@
+//! What governs the workloads of a namespace.
+
+use super::places;
+use crate::backend::choose;
+use crate::model::OutboundMode;
+use crate::view::View;
+use sluice_crds::{Kind, Name};
+use sluice_ir::{Origin, Outbound, Workloads, WorkloadsKey};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Computes it.
+pub(crate) fn compute(view: &View<'_>, namespace: &Name) -> Workloads {
+    Workloads {
+        key: WorkloadsKey::new(namespace.to_string()),
+        origin: Origin::new(Kind::Namespace.name(), "", namespace.clone()),
+        trust_domains: view.options().trust_domains.clone(),
+        outbound: outbound(view, namespace),
+        mutual_tls: view.mutual_tls(namespace),
+        authorization: Vec::new(),
+        authentication: Vec::new(),
+        names: names(view, namespace),
+        always_allowed: Vec::new(),
+    }
+}
+
+/// The namespace's Sidecar, else the root namespace's; Istio's default is that anything may be called.
+fn outbound(view: &View<'_>, namespace: &Name) -> Outbound {
+    let root = view.options().root_namespace.as_str();
+    let sidecar = view.outbound_of(namespace).or_else(|| view.outbound_of(root));
+    match sidecar.and_then(|it| it.mode) {
+        Some(OutboundMode::RegistryOnly) => Outbound::RegistryOnly,
+        Some(OutboundMode::AllowAny) | None => Outbound::AllowAny,
+    }
+}
+
+/// Hosts of ServiceEntries that the namespace sees, with the addresses that they have. Costs a look at every host.
+fn names(view: &View<'_>, namespace: &Name) -> BTreeMap<String, Vec<IpAddr>> {
+    let mut names = BTreeMap::new();
+    for host in view.entry_hosts() {
+        let Some(entry) = choose(&view.entries_named(host), namespace, 0) else { continue };
+        let given = view.addresses_of(&entry.meta.reference).into_iter();
+        let mut addresses: Vec<IpAddr> = given.filter(|(of, _)| **of == *host).map(|it| it.1).collect();
+        if entry.hosts.first().is_some_and(|it| it == host) {
+            addresses.extend(places::addresses(entry));
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        if !addresses.is_empty() {
+            names.insert(host.to_owned(), addresses);
+        }
+    }
+    names
+}
