@@ -1,7 +1,7 @@
 //! The `sluice` command: what people type.
 //!
 //! One module per command: [`run`], [`check`], [`explain`], [`certificates`], [`echo`], and for a cluster [`install`] (with uninstall),
-//! [`profile`], [`status`] and [`egress`]. The binary only reads the command line and calls
+//! [`profile`], [`status`], [`egress`] and [`inject`]. The binary only reads the command line and calls
 //! them. The library exists so that tests can run an echo, read a folder or explain a request in their own process.
 
 pub mod certificates;
@@ -12,6 +12,7 @@ pub mod egress;
 pub mod explain;
 pub mod finding;
 pub mod folder;
+pub mod inject;
 pub mod install;
 pub mod mesh;
 pub mod output;

@@ -26,6 +26,7 @@ enum Command {
     Profile(sluice::profile::ProfileArgs),
     Status(sluice::status::StatusArgs),
     Egress(sluice::egress::EgressArgs),
+    Inject(sluice::inject::InjectArgs),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Profile(args) => sluice::profile::run(&args),
         Command::Status(args) => sluice::status::run(&args),
         Command::Egress(args) => sluice::egress::run(&args),
+        Command::Inject(args) => sluice::inject::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

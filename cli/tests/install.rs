@@ -60,6 +60,7 @@ fn a_dry_run_prints_every_object_without_a_cluster() {
             "Deployment sluice-controller",
             "GatewayParameters sluice",
             "GatewayClass sluice",
+            "MutatingWebhookConfiguration sluice-injector",
             "Namespace sluice-demo",
             "Service echo",
             "Deployment echo",

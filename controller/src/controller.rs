@@ -4,6 +4,7 @@ use crate::acme::{self, AcmeOptions};
 use crate::admin::{self, Admin, Metrics, Readiness};
 use crate::backoff::Backoff;
 use crate::ca::Authority;
+use crate::inject::webhook;
 use crate::lease::{self, LeaseOptions};
 use crate::outlets::{self, Parts};
 use crate::provision::{ProvisionOptions, Provisioner};
@@ -134,6 +135,15 @@ async fn start(
     running.start("the secrets of session tickets", keeper.run(stop.clone()));
     let news = tell_tickets(tickets.clone(), sink.clone(), stop.clone());
     running.start("the news of session tickets", news);
+
+    let injection = (settings.webhook, settings.inject());
+    let (webhook, answering) =
+        webhook::serve(injection.0, &serving, injection.1, metrics.clone(), stop.clone()).await?;
+    running.start("the webhook", answering);
+    let registration =
+        webhook::keep_registration(client.clone(), authorities.clone(), is_leader.clone(), stop.clone());
+    running.start("the registration of the webhook", registration);
+    tracing::info!(%webhook, "new pods are asked about");
 
     let stapler = Stapler::default();
     running.start("the OCSP responses", stapler.clone().run(stop.clone()));

@@ -1,5 +1,6 @@
 //! Flags of `sluice-controller`; each can be given as a variable.
 
+use crate::inject::InjectSettings;
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,18 @@ pub struct Settings {
     /// Where probes and metrics are answered.
     #[arg(long, env = "SLUICE_ADMIN", default_value = "[::]:15014", value_name = "ADDRESS:PORT")]
     pub admin: SocketAddr,
+    /// Where the API server asks about new pods.
+    #[arg(long, env = "SLUICE_WEBHOOK", default_value = "[::]:15017", value_name = "ADDRESS:PORT")]
+    pub webhook: SocketAddr,
+    /// Image of the sidecars that pods get.
+    #[arg(long, env = "SLUICE_SIDECAR_IMAGE", default_value = "sluice-sidecar", value_name = "IMAGE")]
+    pub sidecar_image: String,
+    /// When nodes fetch the image of sidecars: IfNotPresent, Always or Never.
+    #[arg(long, env = "SLUICE_SIDECAR_PULL_POLICY", default_value = "IfNotPresent", value_name = "POLICY")]
+    pub sidecar_pull_policy: String,
+    /// What `istio.io/rev` of pods and namespaces must say to mean this controller.
+    #[arg(long, env = "SLUICE_REVISION", default_value = "default", value_name = "NAME")]
+    pub revision: String,
     /// Image of the gateways that are made.
     #[arg(long, env = "SLUICE_GATEWAY_IMAGE", default_value = "sluice-gateway", value_name = "IMAGE")]
     pub gateway_image: String,
@@ -70,6 +83,20 @@ impl Settings {
     /// The name in the serving certificate that gateways connect to.
     pub fn server_name(&self) -> String {
         format!("{}.{}.svc", self.service, self.namespace)
+    }
+
+    /// What the sidecars of this installation have in common.
+    pub fn inject(&self) -> InjectSettings {
+        InjectSettings {
+            image: self.sidecar_image.clone(),
+            pull_policy: self.sidecar_pull_policy.clone(),
+            controller: format!("https://{}:{}", self.server_name(), self.serve.port()),
+            system_namespace: self.namespace.clone(),
+            root_namespace: self.root_namespace.clone(),
+            cluster_domain: self.cluster_domain.clone(),
+            revision: self.revision.clone(),
+            ..InjectSettings::default()
+        }
     }
 
     /// Name of this replica.

@@ -22,7 +22,9 @@ const CRD_DEADLINE: Duration = Duration::from_secs(30);
 pub(super) const POLL: Duration = Duration::from_millis(200);
 
 /// Kinds that an installation can hold, besides namespaces and CRDs, in the order of removal.
-pub(super) const KINDS: [(&str, &str); 12] = [
+pub(super) const KINDS: [(&str, &str); 13] = [
+    // First: pods must not wait for a controller that goes.
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("gateway.networking.k8s.io/v1", "Gateway"),
     ("gateway.networking.k8s.io/v1", "GatewayClass"),

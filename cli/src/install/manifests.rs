@@ -32,6 +32,7 @@ const BASE: [&str; 12] = [
 const BUDGET: &str = include_str!("../../../deploy/base/pod-disruption-budget.yaml");
 const PARAMETERS: &str = include_str!("../../../deploy/base/gateway-parameters.yaml");
 const GATEWAY_CLASS: &str = include_str!("../../../deploy/base/gateway-class.yaml");
+const WEBHOOK: &str = include_str!("../../../deploy/base/webhook.yaml");
 const DEMO: &str = include_str!("../../../deploy/base/demo.yaml");
 
 /// One object, ready to apply.
@@ -99,6 +100,9 @@ pub fn render(settings: &Settings) -> anyhow::Result<Vec<Manifest>> {
     }
     manifests.extend(parse(PARAMETERS)?);
     manifests.extend(parse(GATEWAY_CLASS)?);
+    if settings.holds(Key::Injection) {
+        manifests.extend(parse(WEBHOOK)?);
+    }
     if settings.holds(Key::Demo) {
         manifests.extend(parse(DEMO)?);
     }
@@ -146,6 +150,7 @@ fn fit(manifest: &mut Manifest, settings: &Settings) -> anyhow::Result<()> {
             manifest.put("/spec/parametersRef/namespace", json!(settings.namespace))?;
             manifest.put("/spec/controllerName", json!(settings.get(Key::ControllerName)))
         }
+        ("MutatingWebhookConfiguration", _) => fit_webhook(manifest, settings),
         ("Gateway", _) => manifest.put("/spec/gatewayClassName", json!(settings.get(Key::GatewayClass))),
         _ => Ok(()),
     }
@@ -177,16 +182,43 @@ fn fit_controller(manifest: &mut Manifest, settings: &Settings) -> anyhow::Resul
     Ok(())
 }
 
+/// Namespace of the Service, and what the selectors name: the controller's own namespace and the revision.
+fn fit_webhook(manifest: &mut Manifest, settings: &Settings) -> anyhow::Result<()> {
+    let revision = settings.get(Key::Revision);
+    let webhooks = manifest.0.pointer_mut("/webhooks").and_then(Value::as_array_mut);
+    for webhook in webhooks.ok_or_else(|| anyhow!("the webhook has no webhooks"))? {
+        webhook["clientConfig"]["service"]["namespace"] = json!(settings.namespace);
+        for selector in ["namespaceSelector", "objectSelector"] {
+            let terms = webhook[selector]["matchExpressions"].as_array_mut();
+            for term in terms.into_iter().flatten() {
+                let key = term["key"].as_str().unwrap_or_default().to_owned();
+                for value in term["values"].as_array_mut().into_iter().flatten() {
+                    if key == "istio.io/rev" {
+                        *value = json!(revision);
+                    } else if value == NAMESPACE {
+                        *value = json!(settings.namespace);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The flags of `sluice-controller`.
 fn arguments(settings: &Settings) -> Value {
     let bind = settings.get(Key::Bind);
     json!([
         format!("--serve={bind}:15010"),
         format!("--admin={bind}:15014"),
+        format!("--webhook={bind}:15017"),
         format!("--controller-name={}", settings.get(Key::ControllerName)),
         format!("--root-namespace={}", settings.get(Key::RootNamespace)),
         format!("--cluster-domain={}", settings.get(Key::ClusterDomain)),
         format!("--gateway-image={}", settings.get(Key::GatewayImage)),
+        format!("--sidecar-image={}", settings.get(Key::SidecarImage)),
+        format!("--sidecar-pull-policy={}", settings.get(Key::ImagePullPolicy)),
+        format!("--revision={}", settings.get(Key::Revision)),
         format!("--log-format={}", settings.get(Key::LogFormat)),
     ])
 }
@@ -242,10 +274,12 @@ mod tests {
             to_yaml(&render(&settings).unwrap()).unwrap()
         };
         let other = |key: Key| match key {
-            Key::ControllerImage | Key::GatewayImage | Key::DemoImage => "registry.example.com/other:1",
+            Key::ControllerImage | Key::GatewayImage | Key::SidecarImage | Key::DemoImage => {
+                "registry.example.com/other:1"
+            }
             Key::Replicas | Key::GatewayReplicas => "5",
             Key::ServiceType => "NodePort",
-            Key::PodDisruptionBudget | Key::Demo => "false",
+            Key::PodDisruptionBudget | Key::Injection | Key::Demo => "false",
             Key::CpuRequest | Key::CpuLimit => "77m",
             Key::MemoryRequest | Key::MemoryLimit => "77Mi",
             Key::Log => "debug",
@@ -253,6 +287,7 @@ mod tests {
             Key::Bind => "0.0.0.0",
             Key::ControllerName => "example.com/other",
             Key::GatewayClass => "other",
+            Key::Revision => "canary",
             Key::RootNamespace => "other-root",
             Key::ClusterDomain => "other.example",
             Key::ImagePullPolicy => "Never",

@@ -12,7 +12,7 @@ use thiserror::Error;
 /// Namespace of the controller when nothing else is said.
 pub const NAMESPACE: &str = "sluice-system";
 
-/// Sets all three images at once: `REGISTRY/sluice-controller:VERSION` and so on. Not a value of the chart.
+/// Sets all images at once: `REGISTRY/sluice-controller:VERSION` and so on. Not a value of the chart.
 const REGISTRY: &str = "registry";
 
 /// One thing that can be set.
@@ -52,6 +52,12 @@ pub enum Key {
     GatewayReplicas,
     /// Type of gateways' Services.
     ServiceType,
+    /// Whether pods can get sidecars.
+    Injection,
+    /// Value of `istio.io/rev` that means this installation.
+    Revision,
+    /// Image of sidecars.
+    SidecarImage,
     /// Pull policy.
     ImagePullPolicy,
     /// Secret of the registry, none by default.
@@ -77,7 +83,7 @@ pub struct Facts {
 
 impl Key {
     /// Every key, in the order in which it is shown.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::ControllerImage,
         Self::Replicas,
         Self::PodDisruptionBudget,
@@ -95,6 +101,9 @@ impl Key {
         Self::GatewayImage,
         Self::GatewayReplicas,
         Self::ServiceType,
+        Self::Injection,
+        Self::Revision,
+        Self::SidecarImage,
         Self::ImagePullPolicy,
         Self::ImagePullSecret,
         Self::Demo,
@@ -201,11 +210,29 @@ impl Key {
                 "LoadBalancer",
                 "who reaches a gateway whose own parameters say nothing",
             ),
+            Self::Injection => facts(
+                "injection.enabled",
+                Type::Bool,
+                "true",
+                "whether the API server asks about new pods of namespaces with istio-injection=enabled and the like",
+            ),
+            Self::Revision => facts(
+                "injection.revision",
+                Type::Name,
+                "default",
+                "value of the label istio.io/rev by which pods and namespaces choose this controller",
+            ),
+            Self::SidecarImage => facts(
+                "sidecar.image",
+                Type::Image,
+                concat!("sluice-sidecar:", env!("CARGO_PKG_VERSION")),
+                "image of the sidecars that pods get",
+            ),
             Self::ImagePullPolicy => facts(
                 "imagePullPolicy",
                 Type::Choice(&["IfNotPresent", "Always", "Never"]),
                 "IfNotPresent",
-                "when nodes fetch the images of controller and demo",
+                "when nodes fetch the images of controller, sidecars and demo",
             ),
             Self::ImagePullSecret => facts(
                 "imagePullSecret",
@@ -333,7 +360,7 @@ impl Settings {
             let wanted = "the address of an image registry, for example registry.example.com/team".to_owned();
             return Err(SettingError::Value { key: REGISTRY, value: registry.to_owned(), wanted });
         }
-        for key in [Key::ControllerImage, Key::GatewayImage, Key::DemoImage] {
+        for key in [Key::ControllerImage, Key::GatewayImage, Key::SidecarImage, Key::DemoImage] {
             self.put(key, &format!("{registry}/{}", key.facts().default));
         }
         Ok(())
@@ -343,7 +370,7 @@ impl Settings {
 /// The list of keys for `--help`.
 pub fn help() -> String {
     let mut text = format!(
-        "  {REGISTRY}=ADDRESS\n      registry of all three images: ADDRESS/{} and so on\n",
+        "  {REGISTRY}=ADDRESS\n      registry of all images: ADDRESS/{} and so on\n",
         Key::ControllerImage.facts().default
     );
     for key in Key::ALL {
@@ -410,10 +437,12 @@ mod tests {
         settings.assign("registry=registry.example.com:5000/team/").unwrap();
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
-            [Key::ControllerImage, Key::GatewayImage, Key::DemoImage].map(|key| settings.get(key)),
+            [Key::ControllerImage, Key::GatewayImage, Key::SidecarImage, Key::DemoImage]
+                .map(|key| settings.get(key)),
             [
                 format!("registry.example.com:5000/team/sluice-controller:{version}").as_str(),
                 format!("registry.example.com:5000/team/sluice-gateway:{version}").as_str(),
+                format!("registry.example.com:5000/team/sluice-sidecar:{version}").as_str(),
                 format!("registry.example.com:5000/team/sluice:{version}").as_str(),
             ]
         );

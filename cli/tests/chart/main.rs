@@ -53,6 +53,7 @@ fn file_of(manifest: &Manifest) -> Option<&'static str> {
         "CustomResourceDefinition" => Some("crd"),
         "PodDisruptionBudget" => Some("pod-disruption-budget"),
         "GatewayClass" => Some("gateway-class"),
+        "MutatingWebhookConfiguration" => Some("injection"),
         _ => Some("controller"),
     }
 }

@@ -50,6 +50,7 @@ pub(crate) fn of(file: &str, manifests: &[&Manifest]) -> String {
     let condition = match file {
         "pod-disruption-budget" => Some(Key::PodDisruptionBudget),
         "demo" => Some(Key::Demo),
+        "injection" => Some(Key::Injection),
         _ => None,
     };
     let head = "{{- /* Made by UPDATE_CHART=1 cargo test -p sluice --test chart; change deploy/base instead. */ -}}\n";

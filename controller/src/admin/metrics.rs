@@ -38,6 +38,11 @@ struct OfWrite {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResult {
+    result: &'static str,
+}
+
 /// The controller's metrics.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -53,6 +58,7 @@ pub struct Metrics {
     connected: Gauge,
     behind: Gauge,
     resources: Family<OfKind, Gauge>,
+    injections: Family<OfResult, Counter>,
 }
 
 impl Default for Metrics {
@@ -71,6 +77,7 @@ impl Default for Metrics {
             connected: Gauge::default(),
             behind: Gauge::default(),
             resources: Family::default(),
+            injections: Family::default(),
         };
         let mut registry = Registry::with_prefix("sluice_controller");
         registry.register("events", "Events of watches", metrics.events.clone());
@@ -101,6 +108,7 @@ impl Default for Metrics {
             metrics.behind.clone(),
         );
         registry.register("resources", "Resources of the configuration by kind", metrics.resources.clone());
+        registry.register("injections", "New pods that were asked about", metrics.injections.clone());
         *metrics.registry.lock() = registry;
         metrics
     }
@@ -144,6 +152,10 @@ impl Metrics {
         self.status_queue.set(number(length));
     }
 
+    pub(crate) fn injection(&self, result: &'static str) {
+        self.injections.get_or_create(&OfResult { result }).inc();
+    }
+
     pub(crate) fn leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
@@ -176,6 +188,7 @@ mod tests {
         metrics.watch_error(Kind::Secret, "expired");
         metrics.status_write(Kind::Gateway, "written");
         metrics.resources("route", 1);
+        metrics.injection("injected");
         let text = metrics.text();
         let names: BTreeSet<&str> = text
             .lines()

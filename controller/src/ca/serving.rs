@@ -55,6 +55,13 @@ impl ServingCertificate {
         Ok(())
     }
 
+    /// For accepting connections of other protocols than gRPC, by their ALPN names.
+    pub fn config_for(&self, protocols: &[&[u8]]) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
+        Arc::new(config)
+    }
+
     /// For accepting connections.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.config.clone()

@@ -13,7 +13,7 @@ mod compare;
 mod kinds;
 mod live;
 mod objects;
-mod overlay;
+pub(crate) mod overlay;
 mod requests;
 mod steps;
 mod watches;

@@ -22,7 +22,7 @@ const KEYED: [(&str, &[&str]); 10] = [
 const DIRECTIVE: &str = "$patch";
 
 /// Merges `patch` into `object`.
-pub(super) fn merge(object: &mut Value, patch: &Value) {
+pub(crate) fn merge(object: &mut Value, patch: &Value) {
     merge_field("", object, patch);
 }
 

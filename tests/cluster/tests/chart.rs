@@ -95,6 +95,8 @@ fn every_kind_of_value_is_the_same_through_helm() {
         "gateway.image=registry.example.com/g:2",
         "gateway.replicas=3",
         "gateway.serviceType=NodePort",
+        "injection.revision=canary",
+        "sidecar.image=registry.example.com/s:2",
         "imagePullPolicy=Always",
         "imagePullSecret=credentials",
         "demo.enabled=true",

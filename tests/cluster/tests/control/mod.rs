@@ -30,6 +30,7 @@ impl Replica {
             name,
             "--serve=127.0.0.1:0",
             "--admin=127.0.0.1:0",
+            "--webhook=127.0.0.1:0",
             "--controller-name",
             &controller_name(space),
             "--kubeconfig",

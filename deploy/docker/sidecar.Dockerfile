@@ -1,0 +1,16 @@
+# The image of sluice-sidecar: the program, and nft and iptables, with which its init container captures a pod's traffic.
+# deploy/docker/build builds all images.
+FROM rust:1.95-alpine AS build
+RUN apk add --no-cache build-base cmake perl linux-headers
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked --package sluice-sidecar --bin sluice-sidecar && \
+    cp target/release/sluice-sidecar /sluice-sidecar
+
+FROM alpine:3.22
+RUN apk add --no-cache nftables iptables iptables-legacy
+COPY --from=build /sluice-sidecar /sluice-sidecar
+# Pods say the user of each container; this is that of the sidecar itself.
+USER 1337:1337
+ENTRYPOINT ["/sluice-sidecar"]
