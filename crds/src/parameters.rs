@@ -262,6 +262,9 @@ pub enum AccessLogFormat {
     /// One JSON object a line.
     #[serde(rename = "JSON")]
     Json,
+    /// One JSON object a line with the fields of Istio's default format.
+    #[serde(rename = "IstioJSON")]
+    IstioJson,
 }
 
 /// How an endpoint is chosen.

@@ -5,6 +5,7 @@ use sluice_ir as ir;
 use sluice_proxy::admin::{self, AdminState, Page, Readiness};
 use sluice_proxy::snapshot::BindPlan;
 use sluice_proxy::telemetry::AccessLogger;
+use sluice_proxy::telemetry::trace::TraceOptions;
 use sluice_proxy::upstream::Resolver;
 use sluice_proxy::{Proxy, ProxyOptions};
 use std::borrow::Borrow;
@@ -67,6 +68,7 @@ impl Gateway {
         let proxy =
             Proxy::new(ProxyOptions { plan, log: AccessLogger::stdout(), resolver: Resolver::system() })?;
         proxy.set_locality(options.locality.clone());
+        proxy.trace_to(TraceOptions::from_env());
         let readiness = Readiness::new("no configuration yet");
         let stop = CancellationToken::new();
         let admin = match options.admin {

@@ -10,6 +10,8 @@ use http::Uri;
 use sluice_ir::{GatewayKey, Locality};
 use sluice_proxy::process::{Termination, duration, init_tracing};
 use sluice_proxy::sync::{SyncClient, SyncOptions, SyncState};
+use sluice_proxy::telemetry::mesh::OwnWorkload;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +75,9 @@ pub struct RunArgs {
     /// How long open requests may go on after that.
     #[arg(long, env = "SLUICE_DRAIN_DEADLINE", value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
     pub drain_deadline: Duration,
+    /// Counts requests as Istio's gateways do (`istio_*`, reporter source), with the Gateway as the workload.
+    #[arg(long, env = "SLUICE_ISTIO_METRICS")]
+    pub istio_metrics: bool,
     /// Form of the messages on standard error; what is shown follows the variable SLUICE_LOG.
     #[arg(long, env = "SLUICE_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -110,6 +115,9 @@ async fn serve(args: RunArgs) -> Result<ExitCode> {
     };
     let pages: Vec<(String, sluice_proxy::admin::Page)> = vec![("/debug/sync".to_owned(), Box::new(page))];
     let gateway = Gateway::start_with(options(&args), pages).await.context("can't start the gateway")?;
+    if args.istio_metrics {
+        gateway.proxy().join_mesh(workload(&args.gateway));
+    }
     let sync = SyncClient::start(gateway.proxy().clone(), sync_options(&args)).await;
     let mut state = sync.state();
     let _ = shown.set(state.clone());
@@ -137,6 +145,16 @@ async fn serve(args: RunArgs) -> Result<ExitCode> {
     let _ = task.await;
     info!(connections_cut = cut, "ended");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The Gateway as a workload of the mesh: it is called as its Deployment is.
+fn workload(gateway: &GatewayKey) -> OwnWorkload {
+    let (namespace, name) = gateway.as_str().split_once('/').unwrap_or(("", gateway.as_str()));
+    let pod = std::env::var("POD_NAME").unwrap_or_else(|_| name.to_owned());
+    let account = std::env::var("SERVICE_ACCOUNT").unwrap_or_else(|_| name.to_owned());
+    let own = OwnWorkload::new(namespace, &account, &pod, Some(name), BTreeMap::new());
+    let cluster = std::env::var("ISTIO_META_CLUSTER_ID").unwrap_or_else(|_| own.cluster.clone());
+    OwnWorkload { is_gateway: true, cluster, ..own }
 }
 
 fn options(args: &RunArgs) -> GatewayOptions {

@@ -3,7 +3,8 @@
 use crate::backend::Balancing;
 use crate::duration;
 use crate::{
-    Authentication, Authorization, CertificateKey, GatewayKey, Origin, SecretBytes, TrafficSettings,
+    Authentication, Authorization, CertificateKey, GatewayKey, Origin, SecretBytes, Telemetry,
+    TrafficSettings,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -34,6 +35,9 @@ pub struct Gateway {
     /// RequestAuthentications that name it, or its class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authentication: Vec<Arc<Authentication>>,
+    /// Telemetries that hold for it, of whatever reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub telemetry: Vec<Arc<Telemetry>>,
 }
 
 /// What a `GatewayParameters` object sets.
@@ -188,4 +192,6 @@ pub enum AccessLog {
     Text,
     /// One JSON object a line.
     Json,
+    /// One JSON object a line with the fields of Istio's default format.
+    IstioJson,
 }

@@ -35,6 +35,7 @@ mod resilience;
 mod route;
 mod snapshot;
 mod stream;
+mod telemetry;
 mod traffic;
 mod traffic_cache;
 mod traffic_content;
@@ -87,6 +88,10 @@ pub use route::{
 };
 pub use snapshot::{Delta, Resource, ResourceKey, Snapshot};
 pub use stream::{StreamKind, StreamRoute};
+pub use telemetry::{
+    AccessLogRule, Collector, CustomTag, MetricRule, Telemetry, TelemetryMode, TelemetryReach,
+    TelemetrySettings, TracingRule,
+};
 pub use traffic::{
     ClientRules, FaultAbort, FaultDelay, FaultSelector, Faults, Given, RateKey, RateLimits, RateRule,
     RequestLimits, RouteTraffic, Setting, TrafficSettings,

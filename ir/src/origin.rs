@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kinds that a control plane of this version names.
-const KINDS: [&str; 23] = [
+const KINDS: [&str; 24] = [
     "Gateway",
     "ListenerSet",
     "HTTPRoute",
@@ -28,6 +28,7 @@ const KINDS: [&str; 23] = [
     "AuthorizationPolicy",
     "RequestAuthentication",
     "PeerAuthentication",
+    "Telemetry",
     "Namespace",
     "Pod",
 ];

@@ -488,6 +488,7 @@ fn gateway() -> impl Strategy<Value = Resource> {
                 traffic,
                 authorization: Vec::new(),
                 authentication: Vec::new(),
+                telemetry: Vec::new(),
             }))
         },
     )
@@ -546,6 +547,7 @@ fn workloads() -> impl Strategy<Value = Resource> {
                 mutual_tls,
                 authorization,
                 authentication: Vec::new(),
+                telemetry: Vec::new(),
                 names,
                 always_allowed: Vec::new(),
             }))

@@ -7,6 +7,7 @@ use crate::policy::BufferRoom;
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
 use crate::stream::{StreamEngine, UdpPortConfig, UdpPorts, Ways};
 use crate::telemetry::mesh::{Mesh, OwnWorkload};
+use crate::telemetry::trace::{TraceOptions, Tracer};
 use crate::telemetry::{AccessLogger, Metrics};
 use crate::tls::{Obtain, OnDemand};
 use crate::upstream::{Calls, MirrorClient, MirrorLimits, PoolSnapshot, Resolver, Upstreams};
@@ -24,7 +25,7 @@ use tokio::sync::Mutex;
 /// Tries that Pingora may make for one request; our own rules end them far earlier.
 const MOST_TRIES: usize = 128;
 
-/// How long the end of the process waits for the access log.
+/// How long the end of the process waits for the access log, and for the collector of spans.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 /// Idle connections to endpoints that are kept in all.
@@ -51,6 +52,7 @@ pub struct Proxy {
     upstreams: Arc<Upstreams>,
     on_demand: OnDemand,
     metrics: Arc<Metrics>,
+    tracer: Arc<Tracer>,
     log: AccessLogger,
 }
 
@@ -93,12 +95,12 @@ impl Proxy {
         let handler = handler(&conf, engine)?;
         let on_demand = OnDemand::default();
         let streams = StreamEngine::new(runtime.clone(), metrics.clone(), options.log.clone());
+        let tracer = Arc::<Tracer>::default();
+        metrics.set_spans(tracer.counts().clone());
+        let mut compiler = Compiler::new(options.plan, upstreams.clone(), metrics.clone());
+        compiler.trace_by(tracer.clone());
         Ok(Arc::new(Self {
-            compiler: parking_lot::Mutex::new(Compiler::new(
-                options.plan,
-                upstreams.clone(),
-                metrics.clone(),
-            )),
+            compiler: parking_lot::Mutex::new(compiler),
             planned: Mutex::default(),
             runtime,
             ports: Ports::new(handler, observer)
@@ -108,6 +110,7 @@ impl Proxy {
             datagrams: UdpPorts::new(streams),
             upstreams,
             metrics,
+            tracer,
             log: options.log,
         }))
     }
@@ -152,6 +155,12 @@ impl Proxy {
         let mesh = Mesh::new(own);
         self.metrics.set_mesh(mesh.clone());
         self.compiler.lock().join_mesh(mesh);
+    }
+
+    /// Sets where spans go, and of which requests, where no Telemetry says it. For ports that come with the next delta; only
+    /// the first word counts.
+    pub fn trace_to(&self, options: TraceOptions) {
+        self.tracer.set_options(options);
     }
 
     /// Sets where this data plane runs, for rules by which near endpoints come first; `None`: it does not know, and all
@@ -200,6 +209,7 @@ impl Proxy {
     pub async fn drain(&self, deadline: Duration) -> usize {
         let (connections, sessions) =
             tokio::join!(self.ports.drain(deadline), self.datagrams.drain(deadline));
+        self.tracer.flush(FLUSH_TIME).await;
         let log = self.log.clone();
         let _ = tokio::task::spawn_blocking(move || log.flush_within(FLUSH_TIME)).await;
         connections + sessions

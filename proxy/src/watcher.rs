@@ -3,6 +3,7 @@
 
 use crate::listen::{Observer, Refused};
 use crate::snapshot::Runtime;
+use crate::telemetry::access_log::record::Extra;
 use crate::telemetry::{AccessLogger, AccessRecord, Metrics};
 use arc_swap::ArcSwap;
 use sluice_ir::AccessLog;
@@ -85,6 +86,7 @@ fn record<'a>(refused: &Refused<'a>, gateway: &'a str) -> AccessRecord<'a> {
         user_agent: None,
         request_id: None,
         traceparent: None,
+        extra: Extra::default(),
     }
 }
 

@@ -82,6 +82,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 traffic: None,
                 authorization: Vec::new(),
                 authentication: Vec::new(),
+                telemetry: Vec::new(),
             })),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener.clone(),

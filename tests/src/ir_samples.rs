@@ -51,6 +51,7 @@ pub fn gateway(settings: ir::Settings) -> Arc<ir::Gateway> {
         traffic: None,
         authorization: Vec::new(),
         authentication: Vec::new(),
+        telemetry: Vec::new(),
     })
 }
 

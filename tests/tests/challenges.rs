@@ -100,6 +100,7 @@ async fn start(listeners: impl FnOnce(u16, u16) -> Vec<Resource>) -> (Arc<Proxy>
         traffic: None,
         authorization: Vec::new(),
         authentication: Vec::new(),
+        telemetry: Vec::new(),
     }))];
     upserts.extend(listeners(plain, secure));
     let failures = proxy.apply(&delta(upserts)).await;

@@ -219,6 +219,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                 traffic: traffic(authorizer).boxed(),
                 authorization: Vec::new(),
                 authentication: Vec::new(),
+                telemetry: Vec::new(),
             })),
             Edit::Listener { slot, gateway, certificate, asks, authorizer } => {
                 Resource::Listener(Arc::new(ir::Listener {

@@ -16,6 +16,7 @@ use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use sluice_ir::{self as ir, BackendProtocol};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -168,6 +169,7 @@ fn finish(peer: &mut HttpPeer, target: &BackendRuntime, picked: &Picked, left: O
 /// There is a connection, new or kept; whether the request is the last on it.
 pub(super) fn connected(digest: Option<&Digest>, peer: &HttpPeer, context: &mut RequestContext) {
     context.is_last_use = false;
+    context.upstream_local = local(digest, context);
     let target = context.target();
     let (Some(target), Some(socket)) = (target, digest.and_then(|it| it.socket_digest.as_ref())) else {
         return;
@@ -176,6 +178,15 @@ pub(super) fn connected(digest: Option<&Digest>, peer: &HttpPeer, context: &mut 
     if let (Some((uses, most)), 0..=1) = (target.uses(), peer.options.max_h2_streams) {
         context.is_last_use = uses.is_last(socket, most);
     }
+}
+
+/// Our end of a connection, where somebody wants to know it: that costs a system call.
+fn local(digest: Option<&Digest>, context: &RequestContext) -> Option<SocketAddr> {
+    let port = context.port.as_ref()?;
+    if port.access_log() != ir::AccessLog::IstioJson {
+        return None;
+    }
+    digest?.socket_digest.as_ref()?.local_addr()?.as_inet().copied()
 }
 
 /// What of the request decides where it goes.

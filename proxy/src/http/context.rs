@@ -75,6 +75,8 @@ pub struct RequestContext {
     pub(super) tried: Vec<SocketAddr>,
     /// Endpoint of the current try; its load counts while this is held.
     pub(super) picked: Option<Picked>,
+    /// Our end of the connection to the endpoint, where the access log tells it.
+    pub(super) upstream_local: Option<SocketAddr>,
     /// When the current try began.
     pub(super) try_started: Option<Instant>,
     /// From the try's begin to the head of the answer.
@@ -154,6 +156,7 @@ impl RequestContext {
             asked: None,
             tried: Vec::new(),
             picked: None,
+            upstream_local: None,
             try_started: None,
             upstream_duration: None,
             permit: None,

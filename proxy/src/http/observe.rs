@@ -1,13 +1,16 @@
 //! What a mesh learns of a request: who called, who answered, how it ended. Nothing at ports that are in no mesh.
 
 use super::context::RequestContext;
+use super::request;
 use crate::listen::ConnInfo;
 use crate::snapshot::PortTelemetry;
 use crate::telemetry::Outcome;
+use crate::telemetry::access_log::record::Extra;
 use crate::telemetry::mesh::metadata::{self, METADATA, METADATA_ID};
 use crate::telemetry::mesh::{
     Call, Direction, Ended, MeshContext, Messages, Party, RequestProtocol, Security,
 };
+use crate::telemetry::trace::{self, Span, request_id};
 use crate::upstream::Picked;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
@@ -15,9 +18,11 @@ use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use sluice_ir as ir;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What is remembered of one request.
@@ -30,11 +35,14 @@ pub(super) struct Observed {
     request_messages: Messages,
     response_messages: Messages,
     grpc_status: Option<u8>,
+    span: Option<Span>,
 }
 
 /// A request's head is there, and its port is known.
-pub(super) fn begin(session: &mut Session, context: &mut RequestContext) {
-    let Some(telemetry) = context.port.as_ref().and_then(|port| port.telemetry.clone()) else { return };
+pub(super) fn begin(session: &mut Session, context: &mut RequestContext) -> Result<()> {
+    let Some(telemetry) = context.port.as_ref().and_then(|port| port.telemetry.clone()) else {
+        return Ok(());
+    };
     let mut observed = Observed {
         telemetry,
         caller: None,
@@ -42,9 +50,23 @@ pub(super) fn begin(session: &mut Session, context: &mut RequestContext) {
         request_messages: Messages::default(),
         response_messages: Messages::default(),
         grpc_status: None,
+        span: None,
     };
+    let header = session.req_header_mut();
+    if (observed.telemetry.mesh.is_some() || observed.telemetry.tracing.is_some())
+        && !header.headers.contains_key(REQUEST_ID)
+        && let Some(id) = request_id()
+    {
+        header.insert_header(REQUEST_ID, id)?;
+    }
+    if let Some(tracing) = &observed.telemetry.tracing {
+        let begun = tracing.begin(&header.headers);
+        for (name, value) in begun.fields {
+            header.insert_header(name, value)?;
+        }
+        observed.span = begun.span;
+    }
     if let (Some(mesh), Some(connection)) = (&observed.telemetry.mesh, &context.connection) {
-        let header = session.req_header_mut();
         let field = header.headers.get(&METADATA);
         observed.is_introduced = field.is_some();
         observed.caller = match (mesh.direction, identity(connection)) {
@@ -59,6 +81,7 @@ pub(super) fn begin(session: &mut Session, context: &mut RequestContext) {
         }
     }
     context.observed = Some(Box::new(observed));
+    Ok(())
 }
 
 /// Whom the peer of a connection has proven to be.
@@ -147,9 +170,12 @@ pub(super) struct End {
     pub(super) sent: u64,
 }
 
-/// Counts it.
-pub(super) fn ended(end: &End, context: &RequestContext, now: Instant) {
+/// Counts it, and hands its span over.
+pub(super) fn ended(end: &End, session: &Session, context: &RequestContext, now: Instant) {
     let Some(observed) = context.observed.as_deref() else { return };
+    if let (Some(span), Some(tracing)) = (&observed.span, &observed.telemetry.tracing) {
+        told(end, session, context, |ended| tracing.end(span, &ended));
+    }
     let Some(mesh) = &observed.telemetry.mesh else { return };
     let series = mesh.mesh.series(&call(end, mesh, observed, context), now);
     series.ended(&Ended {
@@ -191,6 +217,46 @@ fn call(end: &End, mesh: &MeshContext, observed: &Observed, context: &RequestCon
     }
 }
 
+/// A span's view of a request.
+fn told(end: &End, session: &Session, context: &RequestContext, tell: impl FnOnce(trace::Ended<'_>)) {
+    let (Some(connection), Some(observed)) = (&context.connection, context.observed.as_deref()) else {
+        return;
+    };
+    let header = session.req_header();
+    let authority = request::authority(header);
+    let scheme = if connection.tls.is_some() { "https" } else { "http" };
+    let direction = mesh_of(context).map_or(Direction::Outbound, |mesh| mesh.direction);
+    let cluster = cluster(context);
+    let service = match (direction, context.target(), mesh_of(context)) {
+        (Direction::Inbound, _, Some(mesh)) => {
+            let name = connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+            Some((mesh.service_of(name), connection.local.port().to_string()))
+        }
+        (_, Some(target), _) => Some((target.service().clone(), target.port().to_owned())),
+        (_, None, _) => None,
+    };
+    let name = match service.filter(|(service, _)| !service.host.is_empty()) {
+        Some((service, port)) => format!("{}:{port}/*", service.host),
+        None => format!("{authority}/*"),
+    };
+    tell(trace::Ended {
+        direction,
+        name,
+        headers: &header.headers,
+        method: header.method.as_str(),
+        url: format!("{scheme}://{authority}{}", header.uri.path()),
+        protocol: if session.is_http2() { "HTTP/2" } else { "HTTP/1.1" },
+        status: end.status,
+        grpc_status: observed.grpc_status,
+        flags: flags(end, context),
+        request_bytes: end.received,
+        response_bytes: end.sent,
+        cluster: cluster.as_deref(),
+        client: connection.peer,
+        endpoint: context.picked.as_ref().map(|it| it.address),
+    });
+}
+
 /// Envoy's flags for a request.
 pub(super) fn flags(end: &End, context: &RequestContext) -> &'static str {
     end.outcome.flags(is_last_try(end, context))
@@ -205,4 +271,34 @@ fn is_last_try(end: &End, context: &RequestContext) -> bool {
 
 fn mesh_of(context: &RequestContext) -> Option<&MeshContext> {
     context.observed.as_ref()?.telemetry.mesh.as_ref()
+}
+
+/// The backend in Envoy's words: of an inbound call the workload's port.
+fn cluster(context: &RequestContext) -> Option<Cow<'_, str>> {
+    let is_inbound = mesh_of(context).is_some_and(|mesh| mesh.direction == Direction::Inbound);
+    match (is_inbound, &context.connection) {
+        (true, Some(connection)) => Some(format!("inbound|{}||", connection.local.port()).into()),
+        _ => context.target().map(|it| it.cluster().into()),
+    }
+}
+
+/// What only Istio's form of the access log has.
+pub(super) fn extra<'a>(
+    form: ir::AccessLog,
+    end: &End,
+    session: &'a Session,
+    context: &'a RequestContext,
+) -> Extra<'a> {
+    if form != ir::AccessLog::IstioJson {
+        return Extra::default();
+    }
+    let field = session.req_header().headers.get("x-forwarded-for");
+    Extra {
+        cluster: cluster(context),
+        local: context.connection.as_ref().map(|it| it.local),
+        upstream_local: context.upstream_local,
+        forwarded_for: field.map(|it| it.as_bytes()),
+        is_last_try: is_last_try(end, context),
+        code_details: None,
+    }
 }

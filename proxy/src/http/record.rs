@@ -27,10 +27,10 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
     let received = context.request_body_bytes.max(held);
     metrics.finished(outcome, status, duration, received, sent);
     let end = End { outcome, status, duration, received, sent };
-    observe::ended(&end, context, now);
+    observe::ended(&end, session, context, now);
     let settings = &port.gateway.settings;
     let origin = rule.map(|rule| &rule.route().route.origin);
-    let form = outcome.logged_by(settings.access_log, origin);
+    let form = outcome.logged_by(port.access_log(), origin);
     if form == ir::AccessLog::Off {
         return;
     }
@@ -64,6 +64,7 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
         user_agent: field("user-agent"),
         request_id: field("x-request-id"),
         traceparent: field("traceparent"),
+        extra: observe::extra(form, &end, session, context),
     };
     log.write(form, &record);
 }

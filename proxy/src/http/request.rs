@@ -58,7 +58,7 @@ pub(super) fn filter(
         return Ok(Next::Answer(Outcome::NoListener));
     };
     context.port = Some(port.clone());
-    observe::begin(session, context);
+    observe::begin(session, context)?;
     bound_times(session, &port.gateway.settings.limits);
     if let Some(body) = challenge(&port, session.req_header()) {
         return Ok(Next::Text { outcome: Outcome::Challenge, status: 200, fields: Vec::new(), body });

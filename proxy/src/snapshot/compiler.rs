@@ -7,7 +7,7 @@ use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::{self, Backends};
 use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, Runtime};
 use super::streams::StreamTables;
-use super::telemetry::PortTelemetry;
+use super::telemetry::{PortTelemetry, Sources};
 use super::tls::BackendTls;
 use super::touched::{Touched, names, names_any, removed_and_changed_routes};
 use crate::acme::{self, ByGateway};
@@ -17,6 +17,7 @@ use crate::policy::{Kept, RateServers};
 use crate::telemetry::Metrics;
 use crate::telemetry::mesh::Mesh;
 use crate::telemetry::metrics::NONE;
+use crate::telemetry::trace::Tracer;
 use crate::tls::Certificates;
 use crate::upstream::{Affinity, EndpointPool, Upstreams};
 use ahash::{AHashMap, AHashSet};
@@ -47,7 +48,7 @@ pub struct Compiler {
     snapshot: ir::Snapshot,
     upstreams: Arc<Upstreams>,
     metrics: Arc<Metrics>,
-    mesh: Option<Arc<Mesh>>,
+    telemetry: Sources,
     backends: AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
     listeners: BTreeMap<ir::ListenerKey, Arc<ListenerRuntime>>,
     streams: StreamTables,
@@ -79,7 +80,7 @@ impl Compiler {
             snapshot: ir::Snapshot::default(),
             upstreams,
             metrics,
-            mesh: None,
+            telemetry: Sources::default(),
             backends: AHashMap::new(),
             listeners: BTreeMap::new(),
             streams: StreamTables::default(),
@@ -94,7 +95,12 @@ impl Compiler {
 
     /// Makes the data plane part of a mesh. Ports that are compiled from now on tell of it.
     pub fn join_mesh(&mut self, mesh: Arc<Mesh>) {
-        self.mesh = Some(mesh);
+        self.telemetry.mesh = Some(mesh);
+    }
+
+    /// Has spans made by this from now on.
+    pub fn trace_by(&mut self, tracer: Arc<Tracer>) {
+        self.telemetry.tracer = tracer;
     }
 
     /// The configuration as the control plane sent it.
@@ -128,8 +134,11 @@ impl Compiler {
         if replanned || touched.challenges {
             self.place_challenges();
         }
-        if replanned || changed || carried || touched.challenges {
+        if replanned || changed || carried || touched.challenges || touched.workloads {
             self.assemble();
+        }
+        if touched.gateways || touched.workloads {
+            self.telemetry.override_metrics(&self.snapshot);
         }
         self.retire(delta);
         Compiled {
@@ -295,6 +304,7 @@ impl Compiler {
             backend: backend.clone(),
             uses: counts.then(|| before.and_then(|it| it.uses.clone()).unwrap_or_default()),
             service: OnceLock::new(),
+            cluster: OnceLock::new(),
             twin: None,
         };
         if terms.is_some_and(|it| it.speaks_as_client) {
@@ -321,6 +331,7 @@ impl Compiler {
             backend: Arc::new(backend),
             uses: of.uses.clone(),
             service: OnceLock::new(),
+            cluster: OnceLock::new(),
             twin: None,
         }))
     }
@@ -481,7 +492,7 @@ impl Compiler {
     }
 
     fn telemetry(&self, gateway: &ir::Gateway) -> Option<Arc<PortTelemetry>> {
-        PortTelemetry::of(self.mesh.as_ref(), gateway)
+        self.telemetry.port(gateway, &self.snapshot)
     }
 }
 

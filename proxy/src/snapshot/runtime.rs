@@ -57,6 +57,12 @@ pub struct Port {
 }
 
 impl Port {
+    /// Form of the access log.
+    pub fn access_log(&self) -> ir::AccessLog {
+        let told = self.telemetry.as_ref().and_then(|it| it.access_log);
+        told.unwrap_or(self.gateway.settings.access_log)
+    }
+
     /// The listener that answers for a host.
     pub fn listener(&self, host: &str) -> Option<&Arc<ListenerRuntime>> {
         self.listeners.get(*self.hosts.find(Some(host))?)
@@ -297,6 +303,8 @@ pub struct BackendRuntime {
     pub(super) uses: Option<Arc<Uses>>,
     /// What it is called in a mesh, made by the first call.
     pub(super) service: OnceLock<Arc<ServiceName>>,
+    /// What Envoy would call it, made by the first record that says so.
+    pub(super) cluster: OnceLock<Box<str>>,
     /// The same in the other version of HTTP, where clients choose that.
     pub(super) twin: Option<Arc<BackendRuntime>>,
 }
@@ -318,6 +326,17 @@ impl BackendRuntime {
     /// What it is called in a mesh.
     pub fn service(&self) -> &Arc<ServiceName> {
         self.service.get_or_init(|| Arc::new(ServiceName::of_backend(&self.backend)))
+    }
+
+    /// Its port, as its key has it.
+    pub fn port(&self) -> &str {
+        let rest = self.backend.key.as_str().split_once(':').map_or("", |(_, rest)| rest);
+        rest.split(['/', '+', '@']).next().unwrap_or_default()
+    }
+
+    /// What Envoy would call it: `outbound|PORT|SUBSET|HOST`, `inbound|PORT||`.
+    pub fn cluster(&self) -> &str {
+        self.cluster.get_or_init(|| self.service().cluster_of(&self.backend).into())
     }
 
     /// The backend in the version of HTTP that a client speaks, where that matters; else itself.

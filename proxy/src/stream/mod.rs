@@ -27,7 +27,7 @@ use crate::telemetry::{AccessLogger, Metrics};
 use arc_swap::ArcSwap;
 use pipes::Pipes;
 use serve::Carrying;
-use sluice_ir::{ListenerProtocol, Settings};
+use sluice_ir::{AccessLog, ListenerProtocol, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -60,6 +60,11 @@ struct Way {
 impl Way {
     fn settings(&self) -> &Settings {
         &self.port.gateway.settings
+    }
+
+    fn access_log(&self) -> AccessLog {
+        let told = self.port.telemetry.as_ref().and_then(|it| it.access_log);
+        told.unwrap_or(self.settings().access_log)
     }
 }
 

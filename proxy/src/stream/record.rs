@@ -5,6 +5,7 @@ use super::observe::{self, Caller};
 use super::relay::Counts;
 use super::{StreamEngine, Way};
 use crate::snapshot::BackendRuntime;
+use crate::telemetry::access_log::record::Extra;
 use crate::telemetry::{AccessRecord, Outcome, StreamMetrics};
 use crate::upstream::Picked;
 use sluice_ir as ir;
@@ -108,9 +109,8 @@ impl Record {
     }
 
     fn write(&self) {
-        let settings = self.way.settings();
         let origin = self.way.route.as_ref().map(|it| &it.route.origin);
-        let form = self.outcome.logged_by(settings.access_log, origin);
+        let form = self.outcome.logged_by(self.way.access_log(), origin);
         if form == ir::AccessLog::Off {
             return;
         }
@@ -141,8 +141,14 @@ impl Record {
             user_agent: None,
             request_id: None,
             traceparent: None,
+            extra: self.extra(),
         };
         self.engine.log.write(form, &record);
+    }
+
+    fn extra(&self) -> Extra<'_> {
+        let backend = self.way.route.as_ref().and_then(|route| route.backends.first()?.as_ref().ok());
+        Extra { cluster: backend.map(|it| it.cluster().into()), local: self.local, ..Extra::default() }
     }
 }
 

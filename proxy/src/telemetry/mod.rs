@@ -1,4 +1,4 @@
-//! What an operator sees: outcomes, metrics (also those of a mesh), the access log.
+//! What an operator sees: outcomes, metrics (also those of a mesh), the access log, spans.
 
 pub mod access_log;
 mod flags;
@@ -6,6 +6,7 @@ pub mod mesh;
 pub mod metrics;
 mod outcome;
 mod stripe;
+pub mod trace;
 
 pub use access_log::{AccessLogger, AccessRecord};
 pub use metrics::{AuthCounts, CacheResult, Metrics, PortMetrics, RouteMetrics, StreamMetrics};

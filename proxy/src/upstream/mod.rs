@@ -61,7 +61,7 @@ pub(crate) use calls::{Answer as CallAnswer, CallError};
 pub(crate) use connections::Peer;
 pub(crate) use hedge::{Course, Heat, HedgingConnector, Runner};
 pub(crate) use patient::connect_after;
-pub(crate) use random::below as random_below;
+pub(crate) use random::{below as random_below, number as random_number};
 pub(crate) use tls::{TlsConnector, TlsDial, TlsStream};
 pub(crate) use tunnel::open as open_tunnel;
 

@@ -15,6 +15,11 @@ pub(crate) fn below(bound: u64) -> u64 {
     u64::try_from(product >> 64).unwrap_or(0)
 }
 
+/// Any number.
+pub(crate) fn number() -> u64 {
+    next()
+}
+
 /// As [`below`], for indexes.
 pub(super) fn index(len: usize) -> usize {
     usize::try_from(below(u64::try_from(len).unwrap_or(u64::MAX))).unwrap_or(0)

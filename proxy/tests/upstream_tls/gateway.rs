@@ -132,6 +132,7 @@ impl Wanted {
                 traffic: None,
                 authorization: Vec::new(),
                 authentication: Vec::new(),
+                telemetry: Vec::new(),
             })),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener.clone(),

@@ -30,6 +30,7 @@ fn workloads(namespace: &str) -> ir::Resource {
         mutual_tls: Vec::new(),
         authorization: Vec::new(),
         authentication: Vec::new(),
+        telemetry: Vec::new(),
         names: Default::default(),
         always_allowed: Vec::new(),
     }))

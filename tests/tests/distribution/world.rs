@@ -16,6 +16,7 @@ pub(crate) fn gateway(gateway: &str) -> Arc<ir::Gateway> {
         traffic: None,
         authorization: Vec::new(),
         authentication: Vec::new(),
+        telemetry: Vec::new(),
     })
 }
 

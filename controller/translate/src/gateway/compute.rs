@@ -394,6 +394,7 @@ fn assemble(
             traffic: traffic::settings(view, &view.traffic_of(reference), reference, None),
             authorization: Vec::new(),
             authentication: Vec::new(),
+            telemetry: Vec::new(),
         }),
         listeners,
         certificates: certificates.into_values().collect(),

@@ -142,6 +142,7 @@ pub(crate) fn settings(model: &ParametersModel) -> (Settings, Vec<Problem>) {
     settings.access_log = match spec.access_log {
         Some(AccessLogFormat::Text) => AccessLog::Text,
         Some(AccessLogFormat::Json) => AccessLog::Json,
+        Some(AccessLogFormat::IstioJson) => AccessLog::IstioJson,
         Some(AccessLogFormat::Disabled) | None => AccessLog::Off,
     };
     settings.balancing = match spec.balancing {

@@ -271,6 +271,7 @@ impl MeshOutput {
             traffic: None,
             authorization: Vec::new(),
             authentication: Vec::new(),
+            telemetry: Vec::new(),
         }));
     }
 

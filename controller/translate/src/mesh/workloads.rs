@@ -19,6 +19,7 @@ pub(crate) fn compute(view: &View<'_>, namespace: &Name) -> Workloads {
         mutual_tls: view.mutual_tls(namespace),
         authorization: Vec::new(),
         authentication: Vec::new(),
+        telemetry: Vec::new(),
         names: names(view, namespace),
         always_allowed: Vec::new(),
     }

@@ -7,11 +7,13 @@
 mod clock;
 mod escape;
 mod format;
+pub mod istio;
 pub mod record;
 mod trace;
 mod writer;
 
 pub use record::AccessRecord;
+pub(crate) use trace::digits as trace_digits;
 pub use trace::trace_id;
 pub use writer::AccessLogCounts;
 

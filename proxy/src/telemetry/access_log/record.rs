@@ -1,6 +1,7 @@
 //! What one record says.
 
 use crate::telemetry::Outcome;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -60,6 +61,25 @@ pub struct AccessRecord<'a> {
     pub request_id: Option<&'a [u8]>,
     /// `traceparent` as received: its trace id is logged when the header is valid.
     pub traceparent: Option<&'a [u8]>,
+    /// What only Istio's form has.
+    pub extra: Extra<'a>,
+}
+
+/// What only Istio's form has.
+#[derive(Clone, Debug, Default)]
+pub struct Extra<'a> {
+    /// The backend in Envoy's words.
+    pub cluster: Option<Cow<'a, str>>,
+    /// Where the client came to.
+    pub local: Option<SocketAddr>,
+    /// Our end of the connection to the endpoint.
+    pub upstream_local: Option<SocketAddr>,
+    /// `X-Forwarded-For` as received.
+    pub forwarded_for: Option<&'a [u8]>,
+    /// Whether a retry policy had no try left.
+    pub is_last_try: bool,
+    /// Why the request ended so, where more is known than the outcome says.
+    pub code_details: Option<&'a str>,
 }
 
 /// Most bytes of a path, before escaping, in a record.

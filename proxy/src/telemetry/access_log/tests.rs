@@ -1,7 +1,8 @@
 //! What is written, and that nothing is lost but what is counted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::record::FIELDS;
+use super::istio::ISTIO_FIELDS;
+use super::record::{Extra, FIELDS};
 use super::{AccessLogger, AccessRecord};
 use crate::telemetry::Outcome;
 use parking_lot::{Condvar, Mutex};
@@ -40,6 +41,12 @@ fn full() -> AccessRecord<'static> {
         user_agent: Some(b"curl/8.5"),
         request_id: Some(b"abc-1"),
         traceparent: Some(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        extra: Extra {
+            cluster: Some("outbound|8080||cart.shop.svc.cluster.local".into()),
+            local: Some("192.0.2.1:443".parse().unwrap()),
+            forwarded_for: Some(b"192.0.2.7"),
+            ..Extra::default()
+        },
     }
 }
 
@@ -62,6 +69,7 @@ fn bare() -> AccessRecord<'static> {
         user_agent: None,
         request_id: None,
         traceparent: None,
+        extra: Extra::default(),
         ..full()
     }
 }
@@ -194,6 +202,46 @@ fn a_client_can_forge_neither_line_nor_field() {
     assert_eq!(line.lines().count(), 1, "{line}");
     assert!(!line.trim_end().chars().any(char::is_control), "{line}");
     assert!(!line.contains("x\" "), "a quote was closed: {line}");
+}
+
+/// Istio's `EnvoyJSONLogFormatIstio`: 24 fields, all of them always there.
+#[test]
+fn istios_form_has_its_24_fields_whatever_is_known() {
+    let names: Vec<_> = ISTIO_FIELDS.iter().map(|(name, _)| *name).collect();
+    for record in [full(), bare(), AccessRecord { protocol: "TCP", method: "", path: "", ..bare() }] {
+        let line = logged(AccessLog::IstioJson, &record);
+        let mut at = 0;
+        for name in &names {
+            let field = format!("\"{name}\":");
+            at += line[at..].find(&field).unwrap_or_else(|| panic!("{name}, in its place, in {line}"));
+        }
+        let parsed: Map<String, Value> = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed.len(), 24, "{line}");
+    }
+    let parsed: Map<String, Value> = serde_json::from_str(&logged(AccessLog::IstioJson, &full())).unwrap();
+    for (name, value) in [
+        ("start_time", Value::from("2026-11-23T01:35:15.121Z")),
+        ("response_code", Value::from(200)),
+        ("response_flags", Value::from("-")),
+        ("response_code_details", Value::from("via_upstream")),
+        ("bytes_sent", Value::from(3_456)),
+        ("duration", Value::from(1)),
+        ("upstream_service_time", Value::from("0")),
+        ("upstream_cluster", Value::from("outbound|8080||cart.shop.svc.cluster.local")),
+        ("downstream_remote_address", Value::from("[2001:db8::1]:40000")),
+        ("requested_server_name", Value::from("shop.example.com")),
+        ("upstream_local_address", Value::Null),
+    ] {
+        assert_eq!(parsed[name], value, "{name}");
+    }
+    let failed = AccessRecord { outcome: Outcome::NoEndpoint, status: 503, path: "/a?secret=1", ..full() };
+    let failed: Map<String, Value> = serde_json::from_str(&logged(AccessLog::IstioJson, &failed)).unwrap();
+    assert_eq!((failed["response_flags"].as_str(), failed["path"].as_str()), (Some("UH"), Some("/a")));
+    let hostile = AccessRecord { user_agent: Some(b"a\"},{\"response_code\":1\n\xff"), ..full() };
+    let hostile = logged(AccessLog::IstioJson, &hostile);
+    assert_eq!(hostile.lines().count(), 1);
+    let hostile: Map<String, Value> = serde_json::from_str(&hostile).unwrap();
+    assert_eq!(hostile["response_code"], 200);
 }
 
 #[test]

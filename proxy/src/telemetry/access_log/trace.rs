@@ -7,7 +7,7 @@ pub fn trace_id(traceparent: &[u8]) -> Option<&str> {
 }
 
 /// The same as bytes, which are ASCII.
-pub(super) fn digits(traceparent: &[u8]) -> Option<&[u8]> {
+pub(crate) fn digits(traceparent: &[u8]) -> Option<&[u8]> {
     let (head, more) = traceparent.split_at_checked(LENGTH)?;
     let (version, trace, parent, flags) = (&head[..2], &head[3..35], &head[36..52], &head[53..]);
     let dashes = [head[2], head[35], head[52]] == [b'-'; 3];

@@ -7,6 +7,7 @@
 
 use super::clock::Clock;
 use super::format::{push_json, push_line};
+use super::istio::push_istio;
 use super::record::AccessRecord;
 use crate::telemetry::stripe::{STRIPES, stripe};
 use parking_lot::{Condvar, Mutex};
@@ -97,6 +98,7 @@ impl Shared {
             AccessLog::Off => return false,
             AccessLog::Text => push_line(&mut content.bytes, &mut content.clock, record),
             AccessLog::Json => push_json(&mut content.bytes, &mut content.clock, record),
+            AccessLog::IstioJson => push_istio(&mut content.bytes, &mut content.clock, record),
         }
         content.records += 1;
         before < BLOCK_BYTES && content.bytes.len() >= BLOCK_BYTES

@@ -118,6 +118,19 @@ impl ServiceName {
         }
     }
 
+    /// A backend in Envoy's words: `outbound|PORT|SUBSET|HOST`.
+    pub fn cluster_of(&self, backend: &ir::Backend) -> String {
+        let key = backend.key.as_str();
+        let rest = key.split_once(':').map_or("", |(_, rest)| rest).split('@').next().unwrap_or_default();
+        let (port, subset) = rest.split_once('/').unwrap_or((rest, ""));
+        let port = port.split('+').next().unwrap_or(port);
+        match backend.origin.kind {
+            OUTBOUND => self.name.to_string(),
+            super::INBOUND => format!("inbound|{port}||"),
+            _ => format!("outbound|{port}|{subset}|{}", self.host),
+        }
+    }
+
     /// The destination whose Gateway this is, for calls that come to no backend: `Mesh/KIND/NAMESPACE/NAME`, perhaps
     /// with `@CLIENT-NAMESPACE`. What goes nowhere because the mesh does not know it is `BlackHoleCluster`, as in Istio.
     pub(super) fn of_gateway(gateway: &ir::GatewayKey) -> Self {
@@ -222,6 +235,7 @@ fn owner_of(pod: &str, labels: &BTreeMap<String, String>) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{OwnWorkload, Party, ServiceName};
+    use sluice_ir as ir;
     use std::collections::BTreeMap;
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -254,6 +268,42 @@ mod tests {
         assert_eq!(service, ServiceName::of("shop", "reviews"));
         let outside = ServiceName::of_host("api.example.com", "shop");
         assert_eq!((&*outside.name, &*outside.namespace), ("api.example.com", "shop"));
+    }
+
+    #[test]
+    fn a_backend_is_a_cluster_in_envoys_words() {
+        let backend = |kind, key: &str| ir::Backend {
+            key: ir::BackendKey::new(key),
+            origin: ir::Origin::new(kind, "shop", "PassthroughCluster"),
+            protocol: ir::BackendProtocol::Http1,
+            endpoints: ir::EndpointSetKey::new(key),
+            tls: None,
+            policy: None,
+            health: None,
+            mesh: ir::MeshTls::Off,
+        };
+        for (kind, key, cluster, name) in [
+            ("Service", "Service/shop/cart:80", "outbound|80||cart.shop.svc.cluster.local", "cart"),
+            ("Service", "Service/shop/cart:80/v2@web", "outbound|80|v2|cart.shop.svc.cluster.local", "cart"),
+            ("Service", "Service/shop/cart:80+h2c", "outbound|80||cart.shop.svc.cluster.local", "cart"),
+            (
+                "ServiceEntry",
+                "Hostname/api.example.com:443",
+                "outbound|443||api.example.com",
+                "api.example.com",
+            ),
+            (
+                "ServiceEntry",
+                "Hostname/shop/it/api.example.com:443",
+                "outbound|443||api.example.com",
+                "api.example.com",
+            ),
+            ("Outbound", "Outbound", "PassthroughCluster", "PassthroughCluster"),
+        ] {
+            let backend = backend(kind, key);
+            let service = ServiceName::of_backend(&backend);
+            assert_eq!((service.cluster_of(&backend).as_str(), &*service.name), (cluster, name), "{key}");
+        }
     }
 
     #[test]

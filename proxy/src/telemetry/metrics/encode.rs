@@ -39,6 +39,7 @@ impl Collector for View {
         events(&self.0, &mut out)?;
         config(&self.0, &mut out)?;
         access_log(&self.0, &mut out)?;
+        spans(&self.0, &mut out)?;
         process(&Process::read(), &mut out)
     }
 }
@@ -273,6 +274,15 @@ fn access_log(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
         series.int(&["written"], counts.written())?;
         series.int(&["dropped"], counts.dropped())?;
         series.int(&["lost"], counts.lost())
+    })
+}
+
+fn spans(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    let counts = state.spans.get().cloned().unwrap_or_default();
+    out.family(&names::TRACE_SPANS, |series| {
+        series.int(&["exported"], counts.exported())?;
+        series.int(&["dropped"], counts.dropped())?;
+        series.int(&["failed"], counts.failed())
     })
 }
 

@@ -27,6 +27,7 @@ pub use stream::StreamMetrics;
 use super::access_log::{AccessLogCounts, AccessLogger};
 use super::mesh::Mesh;
 use super::stripe::StripedGauge;
+use super::trace::TraceCounts;
 use crate::policy::{BufferRoom, Limiter, RateServers};
 use crate::upstream::{MirrorClient, Upstreams};
 use parking_lot::{Mutex, RwLock};
@@ -73,6 +74,7 @@ struct State {
     config: Mutex<Config>,
     access_log: Mutex<Option<Arc<AccessLogCounts>>>,
     mesh: OnceLock<Arc<Mesh>>,
+    spans: OnceLock<Arc<TraceCounts>>,
 }
 
 #[derive(Clone, Default)]
@@ -259,6 +261,11 @@ impl Metrics {
     /// A configuration could not be served; the last good one stays.
     pub fn config_failed(&self) {
         self.state.config.lock().failed += 1;
+    }
+
+    /// Shows what became of spans, from now on. Only the first word counts.
+    pub fn set_spans(&self, counts: Arc<TraceCounts>) {
+        let _ = self.state.spans.set(counts);
     }
 
     /// Shows what this part in a mesh counts, from now on. Only the first word counts.

@@ -134,6 +134,9 @@ metrics! {
     ACCESS_LOG_RECORDS: Counter "sluice_access_log_records_total" ["result"]
         "Access log records, by result: written, dropped because the writer was behind, or lost because the output \
          failed";
+    TRACE_SPANS: Counter "sluice_trace_spans_total" ["result"]
+        "Spans of recorded requests, by result: exported; dropped because too many waited; or failed, when the collector did \
+         not take them";
     PROCESS_CPU: Counter "process_cpu_seconds_total" []
         "User and system CPU time of the process";
     PROCESS_RESIDENT: Gauge "process_resident_memory_bytes" []

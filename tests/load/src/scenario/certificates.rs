@@ -257,6 +257,7 @@ fn gateway() -> ir::Resource {
         traffic: None,
         authorization: Vec::new(),
         authentication: Vec::new(),
+        telemetry: Vec::new(),
     }))
 }
 
