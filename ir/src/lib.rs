@@ -34,6 +34,7 @@ mod rate_global;
 mod resilience;
 mod route;
 mod snapshot;
+mod spiffe;
 mod stream;
 mod telemetry;
 mod traffic;
@@ -87,6 +88,7 @@ pub use route::{
     WeightedBackend,
 };
 pub use snapshot::{Delta, Resource, ResourceKey, Snapshot};
+pub use spiffe::{NotASpiffeId, SpiffeId, is_trust_domain};
 pub use stream::{StreamKind, StreamRoute};
 pub use telemetry::{
     AccessLogRule, Collector, CustomTag, MetricRule, Telemetry, TelemetryMode, TelemetryReach,

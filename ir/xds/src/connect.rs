@@ -1,10 +1,12 @@
 //! One connection to a controller: TCP, TLS with given authorities, HTTP/2. For data planes and for other replicas.
 
+use crate::svid::{PROVIDER, Shown};
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -63,15 +65,28 @@ impl Connection {
     /// # Errors
     /// When any of it fails, or takes more than five seconds.
     pub async fn open(address: &Uri, name: Option<&str>, authorities: &[u8]) -> Result<Self, ConnectError> {
-        let opened = tokio::time::timeout(CONNECT_TIME, Self::connect(address, name, authorities)).await;
+        Self::open_as(address, name, authorities, None).await
+    }
+
+    /// The same, showing a certificate if the controller asks for one.
+    ///
+    /// # Errors
+    /// As [`Connection::open`] has them.
+    pub async fn open_as(
+        address: &Uri,
+        name: Option<&str>,
+        authorities: &[u8],
+        certificate: Option<Arc<CertifiedKey>>,
+    ) -> Result<Self, ConnectError> {
+        let tls = TlsConnector::from(config(authorities, certificate)?);
+        let opened = tokio::time::timeout(CONNECT_TIME, Self::connect(address, name, tls)).await;
         opened.map_err(|_| ConnectError::Time(address.clone()))?
     }
 
-    async fn connect(address: &Uri, name: Option<&str>, authorities: &[u8]) -> Result<Self, ConnectError> {
+    async fn connect(address: &Uri, name: Option<&str>, tls: TlsConnector) -> Result<Self, ConnectError> {
         let bad = || ConnectError::Address(address.clone());
         let (authority, host, port) = target(address).ok_or_else(bad)?;
         let name = ServerName::try_from(name.unwrap_or(&host).to_owned()).map_err(|_| bad())?;
-        let tls = TlsConnector::from(config(authorities)?);
         let tcp = |error| ConnectError::Tcp(address.clone(), error);
         let stream = TcpStream::connect((host.as_str(), port)).await.map_err(tcp)?;
         stream.set_nodelay(true).map_err(tcp)?;
@@ -104,7 +119,10 @@ fn target(address: &Uri) -> Option<(Authority, String, u16)> {
     Some((authority.clone(), host, authority.port_u16().unwrap_or(443)))
 }
 
-fn config(authorities: &[u8]) -> Result<Arc<ClientConfig>, ConnectError> {
+fn config(
+    authorities: &[u8],
+    certificate: Option<Arc<CertifiedKey>>,
+) -> Result<Arc<ClientConfig>, ConnectError> {
     let unusable = |error: &dyn std::fmt::Display| ConnectError::Authorities(error.to_string());
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authorities) {
@@ -114,12 +132,14 @@ fn config(authorities: &[u8]) -> Result<Arc<ClientConfig>, ConnectError> {
     if roots.is_empty() {
         return Err(unusable(&"there is no certificate"));
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(PROVIDER.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| unusable(&error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match certificate {
+        Some(certificate) => builder.with_client_cert_resolver(Arc::new(Shown(certificate))),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }

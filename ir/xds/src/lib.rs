@@ -15,19 +15,22 @@
 //! * a refusal names its resources in the details of `error_detail` ([`Refusal`]): the others of the batch are served.
 //!
 //! [`peers`] is the small second service by which replicas of the controller tell each other what their data planes
-//! have acknowledged; [`obtain`] the third, by which data planes have certificates obtained at handshakes. Everything here is messages and
-//! plumbing, with the one way to [`connect`]: who may connect, what is sent when and what is kept
-//! is decided by `controller/src/serve` and `proxy/src/sync`.
+//! have acknowledged; [`obtain`] the third, by which data planes have certificates obtained at handshakes; [`identity`] the
+//! fourth, by which workloads get certificates of their own, and [`svid`] says which of those are believed. Everything
+//! here is messages and plumbing, with the one way to [`connect`]: who may connect, what is sent when and what is kept
+//! is decided by `controller/src/serve`, `controller/src/identity`, `proxy/src/sync` and `proxy/src/identity`.
 
 mod batch;
 pub mod client;
 pub mod connect;
 mod destination;
+pub mod identity;
 mod message;
 pub mod obtain;
 pub mod peers;
 mod resource;
 pub mod server;
+pub mod svid;
 
 pub use batch::BatchMark;
 pub use destination::{DESTINATION, Destination, LONGEST_DESTINATION};
