@@ -5,13 +5,14 @@
 //!
 //! The way of a request: [`listen`] accepts, sniffs and terminates TLS ([`tls`]); [`http`] decides, asks the policies
 //! that hold ([`policy`]) and authorisers (`auth`), filters and answers; what is carried whole (TLS by server name, TCP, UDP) takes the shorter way of `stream`; [`upstream`] chooses an endpoint; [`telemetry`] records. [`snapshot`] is what they read, and [`sync`]
-//! fetches it from a controller.
+//! fetches it from a controller. [`identity`] says who the data plane is to others of a mesh.
 
 pub mod acme;
 pub mod admin;
 mod auth;
 mod hosts;
 pub mod http;
+pub mod identity;
 pub mod listen;
 pub mod policy;
 pub mod process;

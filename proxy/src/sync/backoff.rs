@@ -6,17 +6,29 @@ use std::time::Duration;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Doubles from 100 ms to 10 s. A random half of each pause is left out, so that the data planes of a controller that
+/// Doubles from 100 ms to the longest, which is 10 s unless something else is said. A random half of each pause is left out, so that the data planes of a controller that
 /// has come back do not all come at once.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
+#[derive(Debug)]
+pub(crate) struct Backoff {
     tries: u32,
+    longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(LONGEST)
+    }
 }
 
 impl Backoff {
+    /// With this longest pause.
+    pub(crate) fn up_to(longest: Duration) -> Self {
+        Self { tries: 0, longest }
+    }
+
     /// The next pause.
-    pub(super) fn next(&mut self) -> Duration {
-        let whole = SHORTEST.saturating_mul(1 << self.tries.min(10)).min(LONGEST);
+    pub(crate) fn next(&mut self) -> Duration {
+        let whole = SHORTEST.saturating_mul(1 << self.tries.min(16)).min(self.longest);
         self.tries += 1;
         // The keys of a hasher are random.
         let random = RandomState::new().hash_one(self.tries) % 1000;
@@ -25,7 +37,7 @@ impl Backoff {
     }
 
     /// The controller has answered.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }
 }

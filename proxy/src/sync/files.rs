@@ -7,7 +7,7 @@ use std::path::Path;
 const FILE_BYTES: u64 = 1024 * 1024;
 
 /// The token of this data plane.
-pub(super) async fn token(path: &Path) -> Result<String> {
+pub(crate) async fn token(path: &Path) -> Result<String> {
     let bytes = read(path).await?;
     let text = String::from_utf8(bytes).with_context(|| format!("{} is no text", path.display()))?;
     let token = text.trim();
@@ -18,7 +18,7 @@ pub(super) async fn token(path: &Path) -> Result<String> {
 }
 
 /// The bytes of a file that is never long.
-pub(super) async fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) async fn read(path: &Path) -> Result<Vec<u8>> {
     let named = || path.display().to_string();
     let length = tokio::fs::metadata(path).await.with_context(named)?.len();
     if length > FILE_BYTES {

@@ -21,5 +21,7 @@ mod held;
 mod on_demand;
 mod save;
 
+pub(crate) use backoff::Backoff;
 pub use client::{SyncClient, SyncOptions, SyncState};
+pub(crate) use files::{read, token};
 pub use on_demand::{OnDemand, Wanted};
