@@ -4,13 +4,15 @@ use crate::acme::{self, AcmeOptions};
 use crate::admin::{self, Admin, Metrics, Readiness};
 use crate::backoff::Backoff;
 use crate::ca::Authority;
+use crate::identity::{self, AuthorityOptions, Distribution};
 use crate::inject::webhook;
 use crate::lease::{self, LeaseOptions};
 use crate::outlets::{self, Parts};
 use crate::provision::{ProvisionOptions, Provisioner};
 use crate::reconcile::{Input, QUEUE, Reconciler};
 use crate::serve::{
-    self, AUDIENCE, Distributor, Names, Others, PeerIdentity, PeerOptions, ServeOptions, TokenReviewer,
+    self, AUDIENCE, Distributor, MESH_AUDIENCE, Names, Others, PeerIdentity, PeerOptions, ServeOptions,
+    TokenReviewer,
 };
 use crate::settings::Settings;
 use crate::staple::Stapler;
@@ -131,6 +133,8 @@ async fn start(
     let serving = authority.serving();
     running.start("the certificate authority", authority.run(stop.clone()));
 
+    let issuer = workloads(running, &client, settings, &metrics, (&authorities, &is_leader));
+
     let (tickets, keeper) = tickets::load(client.clone(), &settings.namespace).await;
     running.start("the secrets of session tickets", keeper.run(stop.clone()));
     let news = tell_tickets(tickets.clone(), sink.clone(), stop.clone());
@@ -206,7 +210,8 @@ async fn start(
     let others = Others::default();
     options.names = Some(Names::new(of_names, of_leader, others.clone()));
     options.token_file.clone_from(&settings.token_file);
-    let reviewer = Arc::new(TokenReviewer::new(client.clone(), AUDIENCE));
+    options.issuer = Some(issuer);
+    let reviewer = Arc::new(TokenReviewer::new(client.clone(), &[AUDIENCE, MESH_AUDIENCE]));
     let bound = serve::serve(distributor.clone(), options, reviewer, serving, stop.clone()).await?;
     readiness.set_serving();
     tracing::info!(serve = %bound, "gateways are served");
@@ -227,6 +232,34 @@ async fn start(
     };
     running.start("the watch of replicas", serve::watch_peers(client, distributor, peers, stop));
     Ok(())
+}
+
+/// The authority of workloads, the ConfigMaps with its roots, and what issues certificates by it. Nothing waits for it:
+/// whoever has no workloads must not notice it.
+fn workloads(
+    running: &mut Running,
+    client: &Client,
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    (controller, is_leader): (&channel::Receiver<String>, &channel::Receiver<bool>),
+) -> Arc<identity::Issuer> {
+    let options = AuthorityOptions {
+        namespace: settings.namespace.clone(),
+        root_namespace: settings.root_namespace.clone(),
+        domains: settings.domains(),
+        root_wait: Duration::from_secs(settings.root_wait_seconds),
+    };
+    let (keeper, authority) = identity::Keeper::new(client.clone(), options, metrics.clone());
+    running.start("the authority of workloads", keeper.run(running.stop.clone()));
+    let distribution = Distribution {
+        authority: authority.clone(),
+        controller: controller.clone(),
+        is_leader: is_leader.clone(),
+    };
+    let writing = identity::distribute(client.clone(), distribution, running.stop.clone());
+    running.start("the roots of workloads", writing);
+    let longest = Duration::from_secs(settings.certificate_hours * 3600);
+    Arc::new(identity::Issuer::new(authority, longest, metrics.clone()))
 }
 
 /// The certificate authority, as soon as the API server has it.

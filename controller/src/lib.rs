@@ -6,6 +6,7 @@ pub mod admin;
 pub mod backoff;
 pub mod ca;
 pub mod controller;
+pub mod identity;
 pub mod inject;
 pub mod lease;
 pub mod logging;

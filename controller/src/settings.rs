@@ -1,5 +1,6 @@
 //! Flags of `sluice-controller`; each can be given as a variable.
 
+use crate::identity::Domains;
 use crate::inject::InjectSettings;
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
@@ -50,6 +51,31 @@ pub struct Settings {
     /// Domain of the cluster: where names of Services end, after `.svc.`.
     #[arg(long, env = "SLUICE_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     pub cluster_domain: String,
+    /// Trust domain of the workloads' identities, where the mesh's configuration (ConfigMap istio of the root namespace)
+    /// says none.
+    #[arg(long, env = "SLUICE_TRUST_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN", value_parser = trust_domain)]
+    pub trust_domain: String,
+    /// Other trust domains that are taken for it.
+    #[arg(
+        long,
+        env = "SLUICE_TRUST_DOMAIN_ALIASES",
+        value_name = "DOMAIN,...",
+        value_delimiter = ',',
+        value_parser = trust_domain
+    )]
+    pub trust_domain_aliases: Vec<String>,
+    /// Longest life of a workload's certificate.
+    #[arg(
+        long,
+        env = "SLUICE_CERTIFICATE_HOURS",
+        default_value = "2160",
+        value_name = "HOURS",
+        value_parser = clap::value_parser!(u64).range(1..=2160)
+    )]
+    pub certificate_hours: u64,
+    /// How long a root that is brought in the Secret cacerts is trusted before it signs, while another one can.
+    #[arg(long, env = "SLUICE_ROOT_WAIT_SECONDS", default_value = "600", value_name = "SECONDS")]
+    pub root_wait_seconds: u64,
     /// Token of this replica's service account for the audience sluice-controller: with it replicas tell each other
     /// which gateways have acknowledged what. Without the file each replica knows of its own gateways only.
     #[arg(
@@ -79,7 +105,19 @@ pub enum LogFormat {
     Json,
 }
 
+fn trust_domain(text: &str) -> Result<String, String> {
+    match sluice_ir::is_trust_domain(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a trust domain is lower-case letters, digits, dots, dashes and underscores".to_owned()),
+    }
+}
+
 impl Settings {
+    /// The trust domains where the mesh's configuration says none.
+    pub fn domains(&self) -> Domains {
+        Domains { own: self.trust_domain.clone(), aliases: self.trust_domain_aliases.clone() }
+    }
+
     /// The name in the serving certificate that gateways connect to.
     pub fn server_name(&self) -> String {
         format!("{}.{}.svc", self.service, self.namespace)
@@ -95,6 +133,7 @@ impl Settings {
             root_namespace: self.root_namespace.clone(),
             cluster_domain: self.cluster_domain.clone(),
             revision: self.revision.clone(),
+            trust_domain: self.trust_domain.clone(),
             ..InjectSettings::default()
         }
     }

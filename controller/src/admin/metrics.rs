@@ -43,6 +43,16 @@ struct OfResult {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfIssue {
+    by: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRefusal {
+    reason: &'static str,
+}
+
 /// The controller's metrics.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -59,6 +69,10 @@ pub struct Metrics {
     behind: Gauge,
     resources: Family<OfKind, Gauge>,
     injections: Family<OfResult, Counter>,
+    issued: Family<OfIssue, Counter>,
+    refused: Family<OfRefusal, Counter>,
+    authority_end: Gauge,
+    root_end: Gauge,
 }
 
 impl Default for Metrics {
@@ -78,6 +92,10 @@ impl Default for Metrics {
             behind: Gauge::default(),
             resources: Family::default(),
             injections: Family::default(),
+            issued: Family::default(),
+            refused: Family::default(),
+            authority_end: Gauge::default(),
+            root_end: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("sluice_controller");
         registry.register("events", "Events of watches", metrics.events.clone());
@@ -109,6 +127,26 @@ impl Default for Metrics {
         );
         registry.register("resources", "Resources of the configuration by kind", metrics.resources.clone());
         registry.register("injections", "New pods that were asked about", metrics.injections.clone());
+        registry.register(
+            "workload_certificates_issued",
+            "Certificates of workloads that were issued",
+            metrics.issued.clone(),
+        );
+        registry.register(
+            "workload_certificates_refused",
+            "Requests for certificates of workloads that were refused",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "workload_authority_end_seconds",
+            "When the authority of workloads ends, in seconds since 1970; 0 when there is none",
+            metrics.authority_end.clone(),
+        );
+        registry.register(
+            "workload_root_end_seconds",
+            "When the first trusted root of workloads ends, in seconds since 1970; 0 when there is none",
+            metrics.root_end.clone(),
+        );
         *metrics.registry.lock() = registry;
         metrics
     }
@@ -165,6 +203,22 @@ impl Metrics {
         self.behind.set(i64::from(behind));
     }
 
+    /// By a `token` or a `certificate`.
+    pub(crate) fn certificate_issued(&self, by: &'static str) {
+        self.issued.get_or_create(&OfIssue { by }).inc();
+    }
+
+    pub(crate) fn certificate_refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&OfRefusal { reason }).inc();
+    }
+
+    /// When the authority and the first root end, in seconds since 1970; `None`: there is no authority.
+    pub(crate) fn authority(&self, ends_s: Option<(u64, u64)>) {
+        let (authority_s, root_s) = ends_s.unwrap_or_default();
+        self.authority_end.set(i64::try_from(authority_s).unwrap_or(i64::MAX));
+        self.root_end.set(i64::try_from(root_s).unwrap_or(i64::MAX));
+    }
+
     pub(crate) fn resources(&self, kind: &'static str, count: usize) {
         self.resources.get_or_create(&OfKind { kind }).set(number(count));
     }
@@ -189,6 +243,8 @@ mod tests {
         metrics.status_write(Kind::Gateway, "written");
         metrics.resources("route", 1);
         metrics.injection("injected");
+        metrics.certificate_issued("token");
+        metrics.certificate_refused("rate");
         let text = metrics.text();
         let names: BTreeSet<&str> = text
             .lines()

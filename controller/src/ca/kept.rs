@@ -3,14 +3,12 @@
 //! A new authority is trusted for a week before it signs, and the old one for as long as it is valid, so that no data
 //! plane ever meets a certificate that it does not know yet or no more.
 
-use super::root::{CaError, Root, validity};
+use super::root::{CaError, Profile, Root, validity};
+use super::store::Data;
 use k8s_openapi::ByteString;
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The next authority is made when the current one ends within this time.
-const NEXT_BEFORE: Duration = Duration::from_secs(120 * 24 * 3600);
 /// It signs when it has been trusted for so long, or when the current one is about to end.
 const TRUSTED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -21,9 +19,9 @@ const OLD: &str = "old.crt";
 
 /// The authorities of the Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// Signs.
-    pub(super) current: Root,
+    pub(crate) current: Root,
     /// Trusted, will sign.
     next: Option<Root>,
     /// PEM; trusted, signed before.
@@ -32,12 +30,12 @@ pub(super) struct Kept {
 
 impl Kept {
     /// With a new authority.
-    pub(super) fn generate(now: SystemTime) -> Result<Self, CaError> {
-        Ok(Self { current: Root::generate(now)?, next: None, old: None })
+    pub(crate) fn generate(profile: &Profile, now: SystemTime) -> Result<Self, CaError> {
+        Ok(Self { current: Root::of(profile, now)?, next: None, old: None })
     }
 
     /// What data planes are to trust.
-    pub(super) fn bundle(&self) -> String {
+    pub(crate) fn bundle(&self) -> String {
         let next = self.next.as_ref().map(|root| root.certificate.as_str());
         let mut bundle = String::new();
         for certificate in [Some(self.current.certificate.as_str()), next, self.old.as_deref()] {
@@ -47,7 +45,7 @@ impl Kept {
     }
 
     /// What the Secret must hold instead, if anything. Repeated until nothing is left to do.
-    pub(super) fn advanced(&self, now: SystemTime) -> Result<Option<Self>, CaError> {
+    pub(crate) fn advanced(&self, profile: &Profile, now: SystemTime) -> Result<Option<Self>, CaError> {
         let left = self.current.not_after.duration_since(now).unwrap_or_default();
         if let Some(next) = &self.next {
             let trusted = now.duration_since(next.not_before).unwrap_or_default() > TRUSTED_FOR;
@@ -55,16 +53,16 @@ impl Kept {
                 let old = Some(self.current.certificate.clone()).filter(|_| left > Duration::ZERO);
                 return Ok(Some(Self { current: next.clone(), next: None, old }));
             }
-        } else if left < NEXT_BEFORE {
-            return Ok(Some(Self { next: Some(Root::generate(now)?), ..self.clone() }));
+        } else if left < profile.next_before {
+            return Ok(Some(Self { next: Some(Root::of(profile, now)?), ..self.clone() }));
         }
         let old_ended = self.old.as_deref().is_some_and(|old| validity(old).is_ok_and(|(_, end)| end < now));
         Ok(old_ended.then(|| Self { old: None, ..self.clone() }))
     }
 
     /// As the data of a Secret.
-    pub(super) fn to_data(&self) -> BTreeMap<String, ByteString> {
-        let mut data = BTreeMap::new();
+    pub(crate) fn to_data(&self) -> Data {
+        let mut data = Data::new();
         let mut put = |name: &str, text: &str| {
             data.insert(name.to_owned(), ByteString(text.as_bytes().to_vec()));
         };
@@ -82,7 +80,7 @@ impl Kept {
     }
 
     /// From the data of a Secret.
-    pub(super) fn from_data(data: &BTreeMap<String, ByteString>) -> Result<Self, CaError> {
+    pub(crate) fn from_data(data: &Data) -> Result<Self, CaError> {
         let text = |name: &str| {
             let bytes = data.get(name).map(|bytes| bytes.0.as_slice());
             bytes.and_then(|bytes| std::str::from_utf8(bytes).ok())
@@ -105,11 +103,16 @@ impl Kept {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{DAY, Kept};
+    use crate::ca::root::CONTROLLER;
     use std::time::SystemTime;
+
+    fn generate(now: SystemTime) -> Kept {
+        Kept::generate(&CONTROLLER, now).unwrap()
+    }
 
     fn settled(mut kept: Kept, now: SystemTime) -> Kept {
         for _ in 0..5 {
-            match kept.advanced(now).unwrap() {
+            match kept.advanced(&CONTROLLER, now).unwrap() {
                 Some(next) => kept = next,
                 None => return kept,
             }
@@ -119,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_read_as_it_was_written() {
-        let kept = Kept::generate(SystemTime::now()).unwrap();
+        let kept = generate(SystemTime::now());
         assert_eq!(Kept::from_data(&kept.to_data()).unwrap(), kept);
         let with_next = settled(kept, SystemTime::now() + DAY * 250);
         assert!(with_next.next.is_some());
@@ -128,8 +131,7 @@ mod tests {
 
     #[test]
     fn a_secret_without_a_matching_key_is_refused() {
-        let (one, other) =
-            (Kept::generate(SystemTime::now()).unwrap(), Kept::generate(SystemTime::now()).unwrap());
+        let (one, other) = (generate(SystemTime::now()), generate(SystemTime::now()));
         let mut data = one.to_data();
         data.insert("tls.key".to_owned(), other.to_data()["tls.key"].clone());
         let error = Kept::from_data(&data).unwrap_err().to_string();
@@ -141,7 +143,7 @@ mod tests {
     #[test]
     fn over_the_years_no_signer_is_ever_unknown_to_who_read_the_bundle_a_week_before() {
         let start = SystemTime::now();
-        let mut kept = Kept::generate(start).unwrap();
+        let mut kept = generate(start);
         let mut bundles = Vec::new();
         for day in 0..1500_u32 {
             let now = start + DAY * day;

@@ -10,8 +10,26 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Life of an authority.
-const ROOT_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const DAY_S: u64 = 24 * 3600;
+
+/// What an authority is for.
+#[derive(Debug)]
+pub(crate) struct Profile {
+    /// Its common name.
+    pub(crate) name: &'static str,
+    /// How long it is valid.
+    pub(crate) life: Duration,
+    /// The next one is made when it ends within this time.
+    pub(crate) next_before: Duration,
+}
+
+/// What data planes know the controller by.
+pub(crate) const CONTROLLER: Profile = Profile {
+    name: "sluice-controller authority",
+    life: Duration::from_secs(365 * DAY_S),
+    next_before: Duration::from_secs(120 * DAY_S),
+};
+
 /// Life of a serving certificate.
 pub(super) const LEAF_LIFE: Duration = Duration::from_secs(48 * 3600);
 /// Clocks may differ by so much.
@@ -32,11 +50,11 @@ pub enum CaError {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Root {
     /// PEM.
-    pub(super) certificate: String,
+    pub(crate) certificate: String,
     /// PEM.
-    pub(super) key: String,
-    pub(super) not_before: SystemTime,
-    pub(super) not_after: SystemTime,
+    pub(crate) key: String,
+    pub(crate) not_before: SystemTime,
+    pub(crate) not_after: SystemTime,
 }
 
 impl fmt::Debug for Root {
@@ -51,7 +69,12 @@ impl Root {
     /// # Errors
     /// When the key can't be made.
     pub fn generate(now: SystemTime) -> Result<Self, CaError> {
-        let mut params = params("sluice-controller authority", now, ROOT_LIFE);
+        Self::of(&CONTROLLER, now)
+    }
+
+    /// A new authority for a purpose.
+    pub(crate) fn of(profile: &Profile, now: SystemTime) -> Result<Self, CaError> {
+        let mut params = params(profile.name, now, profile.life);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
@@ -107,7 +130,7 @@ impl Root {
 }
 
 /// First and last moment of a certificate.
-pub(super) fn validity(certificate: &str) -> Result<(SystemTime, SystemTime), CaError> {
+pub(crate) fn validity(certificate: &str) -> Result<(SystemTime, SystemTime), CaError> {
     let unreadable =
         |error: &dyn fmt::Display| CaError::Read(format!("the certificate can't be read: {error}"));
     let der = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|error| unreadable(&error))?;

@@ -7,8 +7,10 @@ use tokio::time::timeout;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-/// The audience that a token must be made for.
+/// The audience that tokens of our own data planes and replicas are made for.
 pub const AUDIENCE: &str = "sluice-controller";
+/// The audience that tokens of workloads are made for, as in Istio.
+pub const MESH_AUDIENCE: &str = "istio-ca";
 
 /// Longest token that is looked at, in bytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
@@ -62,13 +64,13 @@ pub(super) async fn caller(
 }
 
 /// Whose token it is, found out in bounded time.
-pub(super) async fn owner(authenticator: &dyn Authenticator, token: &str) -> Result<ProxyIdentity, Status> {
+pub(crate) async fn owner(authenticator: &dyn Authenticator, token: &str) -> Result<ProxyIdentity, Status> {
     let known = timeout(limits::AUTHENTICATION_TIME, authenticator.authenticate(token)).await;
     known.map_err(|_| Status::unavailable("the token could not be checked in time"))?.map_err(Status::from)
 }
 
 /// The bearer token of a call.
-pub(super) fn bearer(metadata: &MetadataMap) -> Result<String, Status> {
+pub(crate) fn bearer(metadata: &MetadataMap) -> Result<String, Status> {
     let field = metadata.get("authorization").and_then(|value| value.to_str().ok());
     let token = field.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
     match token {

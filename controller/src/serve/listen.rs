@@ -4,7 +4,10 @@ use super::auth::Authenticator;
 use super::stream::Streams;
 use super::{Distributor, Names, limits, obtain, peers};
 use crate::ca::ServingCertificate;
+use crate::identity;
 use anyhow::Context as _;
+use rustls_pki_types::CertificateDer;
+use sluice_xds::identity::Create;
 use sluice_xds::obtain::Obtain;
 use sluice_xds::peers::Watch;
 use sluice_xds::server::{Delta, Server};
@@ -43,6 +46,8 @@ pub struct ServeOptions {
     pub names: Option<Names>,
     /// Holds the token of this replica, by which it passes names on.
     pub token_file: PathBuf,
+    /// What issues certificates of workloads; `None`: nothing does.
+    pub issuer: Option<Arc<identity::Issuer>>,
 }
 
 impl ServeOptions {
@@ -55,6 +60,7 @@ impl ServeOptions {
             peers: None,
             names: None,
             token_file: PathBuf::new(),
+            issuer: None,
         }
     }
 }
@@ -91,6 +97,7 @@ pub async fn serve(
         identity: options.peers,
         stop: stop.clone(),
     };
+    let issuing = identity::Service { issuer: options.issuer, authenticator: authenticator.clone() };
     let streams = Streams { distributor, authenticator, replica: options.replica, stop: stop.clone() };
     let router = transport::Server::builder()
         .http2_keepalive_interval(Some(limits::PING_INTERVAL))
@@ -99,7 +106,8 @@ pub async fn serve(
         .max_concurrent_streams(limits::STREAMS)
         .add_service(Server::new(Delta::new(Arc::new(streams), limits::REQUEST_BYTES)))
         .add_service(Server::new(Watch::new(Arc::new(peers))))
-        .add_service(Server::new(Obtain::new(Arc::new(names))));
+        .add_service(Server::new(Obtain::new(Arc::new(names))))
+        .add_service(Server::new(Create::new(Arc::new(issuing))));
     tokio::spawn(async move {
         let stopped = stop.clone();
         let served = router
@@ -161,6 +169,11 @@ async fn secure(stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<Tcp
     timeout(limits::HANDSHAKE_TIME, tls.accept(stream)).await?
 }
 
+/// The certificates that a client has shown, its own first: it holds the key, and nothing else is checked. For calls that
+/// want to know who is at the other end.
+#[derive(Clone, Debug, Default)]
+pub struct PeerChain(pub Arc<[CertificateDer<'static>]>);
+
 /// A connection that gives its slot back when it ends.
 struct Connection {
     stream: TlsStream<TcpStream>,
@@ -168,9 +181,11 @@ struct Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = PeerChain;
 
-    fn connect_info(&self) -> Self::ConnectInfo {}
+    fn connect_info(&self) -> PeerChain {
+        PeerChain(self.stream.get_ref().1.peer_certificates().unwrap_or_default().into())
+    }
 }
 
 impl AsyncRead for Connection {

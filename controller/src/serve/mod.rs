@@ -9,7 +9,8 @@
 //!
 //! `store` knows what belongs to whom (`attached`: what it must know of routes, `places`: where destinations are found), `session` what each stream still has to get, `distributor` puts the two
 //! together, `stream` speaks with one data plane, `listen` holds the port, `peers` and
-//! `watch_peers` join the replicas of the controller, `obtain` answers names of handshakes.
+//! `watch_peers` join the replicas of the controller, `obtain` answers names of handshakes. The same port answers
+//! workloads that ask for certificates ([`identity`](crate::identity)).
 
 mod attached;
 mod auth;
@@ -28,9 +29,10 @@ mod sync;
 mod token_review;
 mod watch_peers;
 
-pub use auth::{AUDIENCE, Authenticator, Denied, ProxyIdentity};
+pub use auth::{AUDIENCE, Authenticator, Denied, MESH_AUDIENCE, ProxyIdentity};
+pub(crate) use auth::{bearer, owner};
 pub use distributor::Distributor;
-pub use listen::{ServeOptions, serve};
+pub use listen::{PeerChain, ServeOptions, serve};
 pub use obtain::{Names, Others};
 pub use peers::PeerIdentity;
 pub use sync::{GatewaySync, ProxySync, RefusedResource};

@@ -31,7 +31,7 @@ const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 /// Asks the API server, and remembers answers for a moment by a hash of the token.
 pub struct TokenReviewer {
     reviews: Api<TokenReview>,
-    audience: String,
+    audiences: Vec<String>,
     kept: Mutex<HashMap<[u8; 32], Kept>>,
     questions: Semaphore,
 }
@@ -42,11 +42,11 @@ struct Kept {
 }
 
 impl TokenReviewer {
-    /// Accepts tokens made for this audience only.
-    pub fn new(client: Client, audience: &str) -> Self {
+    /// Accepts tokens made for one of these audiences only.
+    pub fn new(client: Client, audiences: &[&str]) -> Self {
         Self {
             reviews: Api::all(client),
-            audience: audience.to_owned(),
+            audiences: audiences.iter().map(|&it| it.to_owned()).collect(),
             kept: Mutex::default(),
             questions: Semaphore::new(QUESTIONS),
         }
@@ -57,16 +57,13 @@ impl TokenReviewer {
         let _slot = self.questions.acquire().await.map_err(|error| unavailable(&error))?;
         let review = TokenReview {
             metadata: ObjectMeta::default(),
-            spec: TokenReviewSpec {
-                token: Some(token.to_owned()),
-                audiences: Some(vec![self.audience.clone()]),
-            },
+            spec: TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(self.audiences.clone()) },
             status: None,
         };
         let answer = self.reviews.create(&PostParams::default(), &review).await;
         // The error of the client never holds the request's body.
         let status = answer.map_err(|error| unavailable(&error))?.status.unwrap_or_default();
-        let mut identity = judge(status, &self.audience)?;
+        let mut identity = judge(status, &self.audiences)?;
         identity.expires = expires(token);
         Ok(identity)
     }
@@ -100,8 +97,8 @@ impl Authenticator for TokenReviewer {
     }
 }
 
-/// What the API server's answer means. Only a service account, only for our audience.
-fn judge(status: TokenReviewStatus, audience: &str) -> Result<ProxyIdentity, Denied> {
+/// What the API server's answer means. Only a service account, only for our audiences.
+fn judge(status: TokenReviewStatus, audiences: &[String]) -> Result<ProxyIdentity, Denied> {
     if let Some(error) = status.error.filter(|error| !error.is_empty()) {
         return Err(Denied::Invalid(error));
     }
@@ -109,8 +106,8 @@ fn judge(status: TokenReviewStatus, audience: &str) -> Result<ProxyIdentity, Den
         return Err(Denied::Invalid("the API server does not know it".to_owned()));
     }
     // An API server that knows no audiences leaves the list out: then nothing says that the token is for us.
-    if !status.audiences.unwrap_or_default().iter().any(|its| its == audience) {
-        return Err(Denied::Invalid(format!("it is not made for the audience {audience}")));
+    if !status.audiences.unwrap_or_default().iter().any(|its| audiences.contains(its)) {
+        return Err(Denied::Invalid(format!("it is not made for the audience {}", audiences.join(" or "))));
     }
     let UserInfo { username, extra, .. } = status.user.unwrap_or_default();
     let username = username.unwrap_or_default();
@@ -158,7 +155,9 @@ mod tests {
 
     #[test]
     fn a_service_account_with_our_audience_is_let_in_and_nothing_else() {
-        let identity = judge(status(|_| {}), "sluice-controller").unwrap();
+        let audiences = ["sluice-controller".to_owned(), "istio-ca".to_owned()];
+        let identity = judge(status(|_| {}), &audiences).unwrap();
+        assert!(judge(status(|it| it["audiences"] = json!(["istio-ca"])), &audiences).is_ok());
         assert_eq!((identity.namespace.as_str(), identity.service_account.as_str()), ("shop", "web-sluice"));
         assert_eq!(identity.pod.as_deref(), Some("web-sluice-1"));
         let refused: [fn(&mut Value); 6] = [
@@ -170,7 +169,7 @@ mod tests {
             |it| it["error"] = json!("token has expired"),
         ];
         for edit in refused {
-            let denied = judge(status(edit), "sluice-controller").unwrap_err();
+            let denied = judge(status(edit), &audiences).unwrap_err();
             assert!(matches!(denied, Denied::Invalid(_)), "{denied:?}");
         }
     }

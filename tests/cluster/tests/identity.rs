@@ -36,7 +36,7 @@ async fn token(space: &Space, account: &str, audience: &str) -> String {
 fn a_token_for_our_audience_says_whose_it_is_and_no_other_token_is_taken() {
     shared(async |space| {
         account(&space, "web-sluice").await;
-        let reviewer = TokenReviewer::new(space.client.clone(), AUDIENCE);
+        let reviewer = TokenReviewer::new(space.client.clone(), &[AUDIENCE]);
         let good = token(&space, "web-sluice", AUDIENCE).await;
         let identity = reviewer.authenticate(&good).await.unwrap();
         assert_eq!(identity.namespace, space.namespace);
@@ -53,7 +53,7 @@ fn a_token_for_our_audience_says_whose_it_is_and_no_other_token_is_taken() {
         // remember its own answer for some seconds.
         space.api::<ServiceAccount>().delete("web-sluice", &DeleteParams::default()).await.unwrap();
         let denied = eventually("the token of a deleted account is refused", async || {
-            match TokenReviewer::new(space.client.clone(), AUDIENCE).authenticate(&good).await {
+            match TokenReviewer::new(space.client.clone(), &[AUDIENCE]).authenticate(&good).await {
                 Err(denied) => Ok(denied),
                 Ok(identity) => Err(format!("{identity:?}")),
             }
