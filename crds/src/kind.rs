@@ -57,6 +57,8 @@ pub enum Kind {
     /// Istio.
     Sidecar,
     /// Istio.
+    AuthorizationPolicy,
+    /// Istio.
     PeerAuthentication,
     /// Our own.
     GatewayParameters,
@@ -70,7 +72,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -92,6 +94,7 @@ impl Kind {
         Self::WorkloadEntry,
         Self::DestinationRule,
         Self::Sidecar,
+        Self::AuthorizationPolicy,
         Self::PeerAuthentication,
         Self::GatewayParameters,
         Self::CertificateIssuer,
@@ -123,6 +126,7 @@ impl Kind {
             Self::WorkloadEntry => "WorkloadEntry",
             Self::DestinationRule => "DestinationRule",
             Self::Sidecar => "Sidecar",
+            Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::PeerAuthentication => "PeerAuthentication",
             Self::GatewayParameters => "GatewayParameters",
             Self::CertificateIssuer => "CertificateIssuer",
@@ -147,7 +151,7 @@ impl Kind {
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node | Self::Pod => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule | Self::Sidecar => ISTIO_GROUP,
-            Self::PeerAuthentication => SECURITY_GROUP,
+            Self::AuthorizationPolicy | Self::PeerAuthentication => SECURITY_GROUP,
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy
@@ -175,7 +179,7 @@ impl Kind {
             Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule | Self::Sidecar => {
                 &["v1", "v1beta1", "v1alpha3"]
             }
-            Self::PeerAuthentication => &["v1", "v1beta1"],
+            Self::AuthorizationPolicy | Self::PeerAuthentication => &["v1", "v1beta1"],
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy

@@ -2,16 +2,18 @@
 //!
 //! Gateway API kinds come from the `gateway-api` crate (experimental channel; BackendTLSPolicy is only in the standard
 //! one), core kinds from `k8s-openapi`;
-//! Istio's [`ServiceEntry`], [`WorkloadEntry`], [`DestinationRule`], [`Sidecar`] and [`PeerAuthentication`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
+//! Istio's [`ServiceEntry`], [`WorkloadEntry`], [`DestinationRule`], [`Sidecar`], [`AuthorizationPolicy`] and [`PeerAuthentication`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
 //! [`HealthCheckPolicy`] are written here. [`Object`] holds one of any kind and [`Object::parse`] reads it from JSON with errors that name the field.
 //!
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
 
+mod authorization_policy;
 mod deployment;
 mod destination_rule;
 mod health;
 mod issuer;
 mod issuer_solvers;
+mod istio_targets;
 mod kind;
 mod name;
 mod object;
@@ -40,6 +42,11 @@ pub use gateway_api::experimental::{
 };
 pub use k8s_openapi;
 
+pub use authorization_policy::{
+    AuthorizationConditionSpec, AuthorizationFromSpec, AuthorizationOperationSpec, AuthorizationPolicy,
+    AuthorizationPolicySpec, AuthorizationProviderSpec, AuthorizationRuleSpec, AuthorizationSourceSpec,
+    AuthorizationToSpec,
+};
 pub use backendtlspolicies::BackendTlsPolicy;
 pub use deployment::{
     AddressSpec, AddressType, AutoscalingSpec, DeploymentSpec, DisruptionSpec, ExternalTrafficPolicy,
@@ -69,6 +76,7 @@ pub use issuer_solvers::{
     FromNamespaces, NamespaceExpression, NamespaceSelector, NamespacesSpec, Rfc2136Spec, SecretName,
     SolverSpec, SolverType, TsigAlgorithmSpec, TsigSpec, WebhookHeaderSpec, WebhookSpec,
 };
+pub use istio_targets::{IstioTargetRef, MatchLabelsSpec};
 pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SECURITY_GROUP, SLUICE_GROUP};

@@ -1,7 +1,7 @@
 //! One object of any kind, and the reference that names it.
 
 use crate::{
-    BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass,
+    AuthorizationPolicy, BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass,
     GatewayParameters, GrpcRoute, HealthCheckPolicy, HttpRoute, Kind, ListenerSet, Name, Namespace, Node,
     PeerAuthentication, Pod, ReferenceGrant, Secret, Service, ServiceEntry, Sidecar, TcpRoute, TlsRoute,
     TrafficPolicy, UdpRoute, WorkloadEntry,
@@ -143,6 +143,7 @@ object!(
     WorkloadEntry(WorkloadEntry),
     DestinationRule(DestinationRule),
     Sidecar(Sidecar),
+    AuthorizationPolicy(AuthorizationPolicy),
     PeerAuthentication(PeerAuthentication),
     GatewayParameters(GatewayParameters),
     CertificateIssuer(CertificateIssuer),

@@ -46,6 +46,7 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         | Kind::WorkloadEntry
         | Kind::DestinationRule
         | Kind::Sidecar
+        | Kind::AuthorizationPolicy
         | Kind::PeerAuthentication => return None,
     };
     let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;

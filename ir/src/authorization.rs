@@ -183,6 +183,30 @@ pub enum PathValue {
     Template(Vec<Segment>),
 }
 
+/// How paths are brought into one form, for routes, policies and backends alike. The normal form of RFC 3986 comes first in
+/// any case: dot segments are gone, what need not be percent-encoded is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PathNormalization {
+    /// The path goes on in its normal form. A policy must let it pass in each way that a backend might read it: with
+    /// `%2F`, `%5C` and `\` as slashes, with slashes merged, without parameters of segments, decoded again.
+    #[default]
+    EveryReading,
+    /// `\` becomes `/` (Istio's `BASE`).
+    Base,
+    /// Neighbouring slashes become one besides (Istio's `MERGE_SLASHES`).
+    MergeSlashes,
+    /// `%2F` and `%5C` become slashes before that (Istio's `DECODE_AND_MERGE_SLASHES`).
+    DecodeAndMergeSlashes,
+}
+
+impl PathNormalization {
+    /// Whether nothing else was asked for.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::EveryReading
+    }
+}
+
 /// A segment of a path template.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,7 +3,7 @@
 use crate::backend::Balancing;
 use crate::duration;
 use crate::{
-    Authentication, Authorization, CertificateKey, GatewayKey, Origin, SecretBytes, Telemetry,
+    Authentication, Authorization, CertificateKey, GatewayKey, Origin, PathNormalization, SecretBytes, Telemetry,
     TrafficSettings,
 };
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,9 @@ pub struct Settings {
     pub client_certificate_header: Vec<ClientCertificateField>,
     /// Form of the access log.
     pub access_log: AccessLog,
+    /// How paths are read by AuthorizationPolicies, and written for backends (`meshConfig.pathNormalization`).
+    #[serde(skip_serializing_if = "PathNormalization::is_usual")]
+    pub paths: PathNormalization,
     /// How an endpoint is chosen.
     pub balancing: Balancing,
     /// Passive ejection: consecutive failures (connect errors, resets, 502/503/504 answers) after which an

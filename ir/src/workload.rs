@@ -3,7 +3,7 @@
 //! What governs workloads travels once a namespace, with the labels that each policy selects by: a data plane knows the
 //! labels of its own pod and selects for itself, so that a control plane translates nothing per pod.
 
-use crate::{Authentication, Authorization, Origin, Telemetry, WorkloadsKey};
+use crate::{Authentication, Authorization, Origin, PathNormalization, Telemetry, WorkloadsKey};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,6 +34,9 @@ pub struct Workloads {
     /// Telemetries of the root namespace and of this one, and what holds without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub telemetry: Vec<Arc<Telemetry>>,
+    /// How paths are read by AuthorizationPolicies, and written for workloads (`meshConfig.pathNormalization`).
+    #[serde(default, skip_serializing_if = "PathNormalization::is_usual")]
+    pub paths: PathNormalization,
     /// Hosts that no other DNS knows, and their virtual addresses.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub names: BTreeMap<String, Vec<IpAddr>>,

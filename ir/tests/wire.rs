@@ -474,6 +474,11 @@ fn gateway() -> impl Strategy<Value = Resource> {
                 [usize::from(choice)],
             eject_for: time,
             eject_after_failures: count,
+            paths: [
+                PathNormalization::EveryReading,
+                PathNormalization::Base,
+                PathNormalization::DecodeAndMergeSlashes,
+            ][usize::from(choice)],
         },
     );
     (text(), origin(), settings, option::of(text()), vec(secret(), 0..3), traffic::settings()).prop_map(
@@ -540,6 +545,7 @@ fn workloads() -> impl Strategy<Value = Resource> {
     (text(), origin(), vec(text(), 1..3), vec(mutual_tls, 0..3), vec(authorization, 0..2), names).prop_map(
         |(key, origin, trust_domains, mutual_tls, authorization, names)| {
             Resource::Workloads(Arc::new(Workloads {
+                paths: PathNormalization::EveryReading,
                 key: WorkloadsKey::new(key),
                 origin,
                 trust_domains,

@@ -80,6 +80,7 @@ pub fn has_status(kind: Kind) -> bool {
             | Kind::DestinationRule
             | Kind::PeerAuthentication
             | Kind::ServiceEntry
+            | Kind::AuthorizationPolicy
             | Kind::TrafficPolicy
             | Kind::HealthCheckPolicy
     ) || kind.group() == sluice_crds::GATEWAY_API_GROUP && kind != Kind::ReferenceGrant
@@ -89,8 +90,9 @@ fn is_route(kind: Kind) -> bool {
     kind.group() == sluice_crds::GATEWAY_API_GROUP && kind.name().ends_with("Route")
 }
 
-/// The only annotations that mean something.
+/// The only annotations that mean something: our own, and that of an AuthorizationPolicy which is only told.
 const OWN_ANNOTATIONS: &str = "sluice.dev/";
+const DRY_RUN: &str = "istio.io/dry-run";
 
 /// Drops what nobody reads.
 fn trim(kind: Kind, value: &mut Value) {
@@ -109,7 +111,7 @@ fn trim(kind: Kind, value: &mut Value) {
         }
         let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
         if let Some(annotations) = annotations {
-            annotations.retain(|name, _| name.starts_with(OWN_ANNOTATIONS));
+            annotations.retain(|name, _| name.starts_with(OWN_ANNOTATIONS) || name == DRY_RUN);
         }
         if metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty) {
             metadata.remove("annotations");
@@ -117,7 +119,7 @@ fn trim(kind: Kind, value: &mut Value) {
     }
     match kind {
         Kind::ConfigMap => {
-            keep(document, &["data", "binaryData"], &["ca.crt"]);
+            keep(document, &["data", "binaryData"], &["ca.crt", "mesh"]);
         }
         Kind::Secret => keep(
             document,

@@ -5,10 +5,11 @@
 //! clock, randomness, async. The same objects give the same result, whatever order they came in.
 //!
 //! The way through: `store` keeps the objects in our own terms (`model`); a change marks the computations that read
-//! what it touched (`reads`); `translator` runs those, in the order certificate, backend, gateway, route,
+//! what it touched (`reads`); `translator` runs those, in the order certificate, backend, authorization, gateway, route,
 //! policy, traffic policy, endpoints; `output` compares what they made with what was there.
 
 mod authorities;
+mod authorization;
 mod backend;
 mod destination;
 mod egress;
@@ -18,6 +19,7 @@ mod gateway;
 mod health;
 mod issuer;
 mod mesh;
+mod mesh_config;
 mod model;
 mod output;
 mod policy;
@@ -41,6 +43,10 @@ pub use issuer::{
     AccountPlan, BudgetPlan, CertificateStanding, Issuance, IssuerPlan, IssuerStanding, OnDemandListener,
     OnDemandPlan, Orders, PreflightPlan, Rfc2136Plan, SolverPlan, SolverWay, WaitingFor, WantedCertificate,
     WebhookPlan,
+};
+pub use mesh_config::{
+    AuthorizerBodyConfig, ExtensionProvider, GrpcAuthorizerConfig, HttpAuthorizerConfig, MeshConfig,
+    PathNormalizationConfig,
 };
 pub use model::{Transport, place_of_node};
 pub use problem::{Problem, Severity};

@@ -26,6 +26,10 @@ pub(crate) enum Key {
     Slices(ObjectRef),
     /// The ServiceEntries that name a host.
     Host(Name),
+    /// The AuthorizationPolicies that govern a Gateway or GatewayClass (results of [`Node::Authorization`]).
+    AuthorizationOf(ObjectRef),
+    /// The AuthorizationPolicies of a namespace that govern workloads (results of [`Node::Authorization`]).
+    AuthorizationIn(Name),
     /// The WorkloadEntries that a ServiceEntry chooses.
     Workloads(ObjectRef),
     /// The pods with a sidecar at an address.
@@ -71,6 +75,8 @@ pub(crate) enum Node {
     Issuer(ObjectRef),
     /// A backend.
     Backend(Arc<BackendId>),
+    /// An AuthorizationPolicy.
+    Authorization(ObjectRef),
     /// A Service or ServiceEntry as destination of the mesh.
     Mesh(ObjectRef),
     /// A Gateway with its ListenerSets.
@@ -87,6 +93,8 @@ pub(crate) enum Node {
     Egress(ObjectRef),
     /// Status of a BackendTLSPolicy.
     Policy(ObjectRef),
+    /// Status of an AuthorizationPolicy.
+    AuthorizationStatus(ObjectRef),
     /// Status of a TrafficPolicy.
     Traffic(ObjectRef),
     /// Whether a backend is in the snapshot: only those of attached routes are.

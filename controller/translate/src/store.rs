@@ -3,6 +3,7 @@
 mod entries;
 mod mesh;
 
+use crate::authorization::AuthorizationModel;
 use crate::destination::{DestinationModel, ServiceDomain};
 use crate::entry::{Addresses, Wishes};
 use crate::health::HealthModel;
@@ -29,6 +30,8 @@ type Map<T> = BTreeMap<ObjectRef, Arc<T>>;
 pub(crate) struct Store {
     /// How hosts name Services.
     pub(crate) domain: ServiceDomain,
+    /// Istio's root namespace.
+    pub(crate) root: Name,
     pub(crate) classes: Map<ClassModel>,
     pub(crate) gateways: Map<GatewayModel>,
     pub(crate) sets: Map<SetModel>,
@@ -47,6 +50,7 @@ pub(crate) struct Store {
     pub(crate) workloads: Map<WorkloadModel>,
     pub(crate) destinations: Map<DestinationModel>,
     pub(crate) sidecars: Map<SidecarModel>,
+    pub(crate) authorizations: Map<AuthorizationModel>,
     pub(crate) parameters: Map<ParametersModel>,
     pub(crate) issuers: Map<IssuerModel>,
     pub(crate) traffic: Map<TrafficModel>,
@@ -71,6 +75,8 @@ pub(crate) struct Store {
     traffic_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     /// HealthCheckPolicies by the Services and ServiceEntries that they target.
     health_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
+    /// AuthorizationPolicies by the Gateways and GatewayClasses that they name.
+    authorizations_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     destinations_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
     parent_refs: Shared<ParentRef>,
     parent_lists: Shared<[Arc<ParentRef>]>,
@@ -90,9 +96,9 @@ pub(crate) struct Touched {
 }
 
 impl Store {
-    /// Without any object, for a cluster whose Services are named so.
-    pub(crate) fn of(domain: ServiceDomain) -> Self {
-        Self { domain, ..Self::default() }
+    /// Without any object, for a cluster whose Services are named so, and its mesh's root namespace.
+    pub(crate) fn of(domain: ServiceDomain, root: Name) -> Self {
+        Self { domain, root, ..Self::default() }
     }
 
     /// Puts an object in; nothing is touched when it says the same as before.
@@ -217,6 +223,12 @@ impl Store {
             Object::Sidecar(it) => {
                 if put(&mut self.sidecars, &reference, SidecarModel::read(&it)).is_some() {
                     touch_sidecar(reference, &mut touched);
+                }
+            }
+            Object::AuthorizationPolicy(it) => {
+                let model = crate::authorization::read(&it, &self.root);
+                if let Some(old) = put(&mut self.authorizations, &reference, model) {
+                    self.move_authorization(&reference, old.as_deref(), &mut touched);
                 }
             }
             Object::CertificateIssuer(it) => {
@@ -360,6 +372,11 @@ impl Store {
             Kind::Sidecar => {
                 if self.sidecars.remove(&reference).is_some() {
                     touch_sidecar(reference, &mut touched);
+                }
+            }
+            Kind::AuthorizationPolicy => {
+                if let Some(old) = self.authorizations.remove(&reference) {
+                    self.move_authorization(&reference, Some(&old), &mut touched);
                 }
             }
             Kind::CertificateIssuer => {
@@ -506,6 +523,28 @@ impl Store {
             touched.keys.push(Key::Object(target.clone()));
         }
         touched.nodes.push(Node::Health(reference.clone()));
+    }
+
+    /// Whom it governs learns of it from its own computation.
+    fn move_authorization(
+        &mut self,
+        reference: &ObjectRef,
+        old: Option<&AuthorizationModel>,
+        touched: &mut Touched,
+    ) {
+        let new = self.authorizations.get(reference).cloned();
+        for target in old.into_iter().flat_map(AuthorizationModel::objects) {
+            reindex(&mut self.authorizations_by_target, reference, Some(target), None);
+        }
+        for target in new.iter().flat_map(|it| it.objects()) {
+            reindex(&mut self.authorizations_by_target, reference, None, Some(target));
+        }
+        touched.nodes.push(Node::Authorization(reference.clone()));
+    }
+
+    /// The AuthorizationPolicies that name a Gateway or GatewayClass.
+    pub(crate) fn authorizations_of(&self, target: &ObjectRef) -> impl Iterator<Item = &ObjectRef> {
+        self.authorizations_by_target.get(target).into_iter().flatten()
     }
 
     /// A rule is part of what is known of the Service or host that it names: whoever reads those reads it.

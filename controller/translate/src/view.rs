@@ -1,5 +1,6 @@
 //! What a computation sees: the objects and the results of earlier computations. Every look is noted.
 
+use crate::authorization::{AuthorizationModel, ResolvedAuthorization};
 use crate::backend::{BackendId, BackendOutcome};
 use crate::destination::{DestinationModel, ServiceDomain};
 use crate::egress::{Proxies, Shapes};
@@ -17,7 +18,7 @@ use crate::status::Condition;
 use crate::store::Store;
 use crate::translator::Options;
 use sluice_crds::{Kind, Name, ObjectRef};
-use sluice_ir::{Locality, MutualTls, OnDemandKey};
+use sluice_ir::{Authorization, Locality, MutualTls, OnDemandKey};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -37,6 +38,7 @@ pub(crate) struct State {
     pub(crate) certificates: BTreeMap<ObjectRef, Arc<CertificateOutcome>>,
     pub(crate) issuers: BTreeMap<ObjectRef, Arc<IssuerOutcome>>,
     pub(crate) parents: BTreeMap<ObjectRef, Arc<Parent>>,
+    pub(crate) authorizations: BTreeMap<ObjectRef, Arc<ResolvedAuthorization>>,
     /// Listeners that obtain certificates at handshakes.
     pub(crate) on_demand: BTreeMap<OnDemandKey, Vec<OnDemandListener>>,
     /// Listeners that are forward proxies.
@@ -191,6 +193,26 @@ impl<'a> View<'a> {
     pub(crate) fn health_of(&self, target: &ObjectRef) -> Vec<&'a Arc<HealthModel>> {
         self.note_object(target);
         self.state.store.health_of(target)
+    }
+
+    /// Only for the policy's own computation, which runs when the policy changes and need not note that.
+    pub(crate) fn authorization(&self, reference: &ObjectRef) -> Option<&'a Arc<AuthorizationModel>> {
+        self.state.store.authorizations.get(reference)
+    }
+
+    /// The AuthorizationPolicies that name a Gateway or GatewayClass, oldest first, then by name.
+    pub(crate) fn authorization_of(&self, object: &ObjectRef) -> Vec<Arc<Authorization>> {
+        self.note(Key::AuthorizationOf(object.clone()));
+        let references = self.state.store.authorizations_of(object);
+        in_order(references.filter_map(|it| self.state.authorizations.get(it)))
+    }
+
+    /// The AuthorizationPolicies of a namespace that govern workloads, oldest first, then by name.
+    pub(crate) fn authorization_in(&self, namespace: &str) -> Vec<Arc<Authorization>> {
+        self.note(Key::AuthorizationIn(namespace.into()));
+        let first = ObjectRef::new(Kind::AuthorizationPolicy, namespace, "");
+        let all = self.state.authorizations.range(first..).take_while(|it| it.0.namespace == *namespace);
+        in_order(all.map(|it| it.1).filter(|it| it.is_for_workloads))
     }
 
     pub(crate) fn entry(&self, reference: &ObjectRef) -> Option<&'a Arc<EntryModel>> {
@@ -394,4 +416,10 @@ impl<'a> View<'a> {
         self.note(Key::Backend(known.map_or_else(|| Arc::new(id.clone()), |(same, _)| same.clone())));
         known.map(|(_, backend)| backend)
     }
+}
+
+fn in_order<'a>(all: impl Iterator<Item = &'a Arc<ResolvedAuthorization>>) -> Vec<Arc<Authorization>> {
+    let mut all: Vec<_> = all.collect();
+    all.sort_by(|a, b| (a.created_s, &a.policy.origin).cmp(&(b.created_s, &b.policy.origin)));
+    all.into_iter().map(|it| it.policy.clone()).collect()
 }

@@ -41,6 +41,7 @@ mod trie;
 
 pub mod host;
 pub mod path;
+pub mod readings;
 
 pub use compile::{CompileError, CompiledMatch};
 pub use condition::Request;

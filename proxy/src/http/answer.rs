@@ -13,13 +13,16 @@ use pingora_proxy::Session;
 pub(super) async fn outcome(session: &mut Session, outcome: Outcome, grpc: bool) -> Result<u16> {
     let Some(status) = outcome.status() else { return Ok(0) };
     if grpc {
-        return grpc_status(session, outcome.grpc_status(), outcome.word(), Vec::new()).await;
+        return grpc_status(session, outcome.grpc_status(), outcome.told(), Vec::new()).await;
     }
     let mut fields = Vec::new();
     if status == 503 {
         fields.push((header::RETRY_AFTER, HeaderValue::from_static("1")));
     }
-    text(session, status, fields, &format!("{}\n", outcome.word())).await
+    if outcome == Outcome::Forbidden {
+        return text(session, status, fields, outcome.told()).await;
+    }
+    text(session, status, fields, &format!("{}\n", outcome.told())).await
 }
 
 /// Answers with somebody else's status, fields and body. A HEAD request gets the header alone.

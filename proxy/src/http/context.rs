@@ -4,9 +4,9 @@ use super::cache::Caching;
 use super::decompression::Unpacking;
 use super::hedging::Hedge;
 use super::observe::Observed;
-use crate::auth::Edit;
+use crate::auth::{Authorizer, Edit};
 use crate::listen::ConnInfo;
-use crate::policy::{Admitted, Compressing, PolicyRuntime, Told, Whole};
+use crate::policy::{Admitted, Compressing, Judged, PolicyRuntime, Told, Whole};
 use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
 use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::{Admission, AskedName, EndpointPool, MirrorBody, Permit, Picked, SessionId, Slot};
@@ -47,6 +47,12 @@ pub struct RequestContext {
     pub(super) listener: Option<Arc<ListenerRuntime>>,
     /// The rule that matched.
     pub(super) rule: Option<RuleHandle>,
+    /// How it is answered where no rule takes it.
+    pub(super) unrouted: Option<Outcome>,
+    /// Whom AuthorizationPolicies have asked.
+    pub(super) asked_first: Vec<Arc<Authorizer>>,
+    /// What AuthorizationPolicies say, where that is worth telling.
+    pub(super) judged: Option<Box<Judged>>,
     /// What policies ask for.
     pub(super) policy: Option<Arc<PolicyRuntime>>,
     /// What the answer tells of rate limits.
@@ -142,6 +148,9 @@ impl RequestContext {
             port: None,
             listener: None,
             rule: None,
+            unrouted: None,
+            asked_first: Vec::new(),
+            judged: None,
             policy: None,
             told: Vec::new(),
             shown: None,
@@ -186,6 +195,11 @@ impl RequestContext {
             upgraded: false,
             is_last_use: false,
         }
+    }
+
+    /// Whether it got so far that policies say who may go on: to a rule, or to where one would be.
+    pub(super) fn may_be_authorized(&self) -> bool {
+        matches!(self.unrouted, None | Some(Outcome::NoRoute))
     }
 
     /// Where everything is counted.

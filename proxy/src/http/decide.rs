@@ -4,7 +4,7 @@ use crate::snapshot::{ListenerRuntime, Port, RouteRuntime};
 use crate::telemetry::Outcome;
 use http::HeaderMap;
 use sluice_ir::{HostPattern, ListenerProtocol};
-use sluice_route::{Found, Miss, Request, host, path};
+use sluice_route::{Found, Miss, Request, host, path, readings};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,6 +56,7 @@ pub fn decide<'p, 'a>(port: &'p Port, request: RequestView<'a>) -> Decision<'p, 
     let Ok(path) = path::normalize(request.path) else {
         return Decision::Answer(Outcome::BadRequest);
     };
+    let path = readings::written(path, port.gateway.settings.paths);
     let Some(listener) = port.listener(&host) else {
         return Decision::Answer(Outcome::NoListener);
     };

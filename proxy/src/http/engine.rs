@@ -3,8 +3,8 @@
 use super::context::{InFlight, RequestContext};
 use super::failure::outcome_of;
 use super::{
-    answer, asked, attempt, buffer, cache, compression, failure, guard, observe, policy, record, request,
-    response,
+    answer, asked, attempt, authorization, buffer, cache, compression, failure, guard, observe, policy,
+    record, request, response,
 };
 use crate::policy::BufferRoom;
 use crate::snapshot::Runtime;
@@ -57,6 +57,12 @@ impl ProxyHttp for Engine {
 
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
         let mut next = guard::contained("request", || request::filter(&self.runtime, session, context))?;
+        if matches!(next, request::Next::Ask) {
+            next = match authorization::ask(&self.calls, session, context).await? {
+                Some(refused) => refused,
+                None => guard::contained("request", || Ok(request::admit(session, context)))?,
+            };
+        }
         if matches!(next, request::Next::Wait) {
             next = match policy::wait((&self.calls, &self.buffers), session, context).await? {
                 Some(refused) => refused,
@@ -65,7 +71,7 @@ impl ProxyHttp for Engine {
         }
         match next {
             request::Next::Forward => Ok(false),
-            request::Next::Wait => Err(failure::failure(context, Outcome::Internal)),
+            request::Next::Ask | request::Next::Wait => Err(failure::failure(context, Outcome::Internal)),
             request::Next::Refuse { outcome, status, grpc_status, fields } => {
                 context.outcome = Some(outcome);
                 if context.grpc {

@@ -48,7 +48,11 @@ fn is_answered_here(rule: &RuleRuntime, header: &RequestHeader) -> bool {
     rule.fail().is_some() || rule.cors().is_some() && Cors::is_preflight(&header.method, &header.headers)
 }
 
-async fn ask(
+/// Asks one authoriser. `Some`: the request goes no further.
+///
+/// # Errors
+/// As [`check`].
+pub(super) async fn ask(
     calls: &Calls,
     authorizer: &Arc<Authorizer>,
     session: &mut Session,

@@ -6,6 +6,7 @@
 mod answer;
 mod asked;
 mod attempt;
+mod authorization;
 mod buffer;
 mod cache;
 mod client_certificate;

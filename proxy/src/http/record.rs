@@ -38,6 +38,7 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
     let Some(connection) = &context.connection else { return };
     let client = forwarded::client(header, connection.peer.ip(), settings.trusted_hops);
     let field = |name: &str| header.headers.get(name).map(|value| value.as_bytes());
+    let judged = context.judged.as_ref().map(|it| it.to_string());
     let record = AccessRecord {
         time: SystemTime::now(),
         gateway: port.gateway.key.as_str(),
@@ -50,7 +51,10 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
         protocol: if session.is_http2() { "HTTP/2" } else { "HTTP/1.1" },
         status,
         outcome,
-        reason: (outcome == Outcome::EgressRefused).then(|| outcome.meaning()),
+        reason: match &judged {
+            Some(judged) => Some(judged),
+            None => (outcome == Outcome::EgressRefused).then(|| outcome.meaning()),
+        },
         request_bytes: received,
         response_bytes: sent,
         duration,

@@ -7,7 +7,8 @@ use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
 use super::{
-    Cors, cache, client_certificate, concurrency, cookies, decompression, forwarded, observe, policy,
+    Cors, authorization, cache, client_certificate, concurrency, cookies, decompression, forwarded, observe,
+    policy,
 };
 use crate::auth::Denied;
 use crate::listen::ConnInfo;
@@ -30,6 +31,8 @@ use std::time::{Instant, SystemTime};
 pub(super) enum Next {
     /// To an endpoint.
     Forward,
+    /// First [`authorization::ask`], then [`admit`].
+    Ask,
     /// First [`policy::wait`], then [`go_on`].
     Wait,
     /// Answered with the outcome's own status.
@@ -63,7 +66,23 @@ pub(super) fn filter(
     if let Some(body) = challenge(&port, session.req_header()) {
         return Ok(Next::Text { outcome: Outcome::Challenge, status: 200, fields: Vec::new(), body });
     }
-    let routed = route(&port, &connection, session.req_header_mut(), context)?;
+    context.unrouted = route(&port, &connection, session.req_header_mut(), context)?.err();
+    if context.may_be_authorized() && authorization::asks((&port, &connection), session.req_header(), context) {
+        return Ok(Next::Ask);
+    }
+    Ok(admit(session, context))
+}
+
+/// The rest of the first phase, when whoever AuthorizationPolicies have asked has spoken.
+pub(super) fn admit(session: &mut Session, context: &mut RequestContext) -> Next {
+    let (Some(port), Some(connection)) = (context.port.clone(), context.connection.clone()) else {
+        return Next::Answer(Outcome::Internal);
+    };
+    if context.may_be_authorized()
+        && let Some(next) = authorization::refusal((&port, &connection), session.req_header(), context)
+    {
+        return next;
+    }
     let limits = context.policy.as_ref().and_then(|policy| policy.limits());
     context.body_limit =
         limits.and_then(|it| it.request_body_bytes).or(port.gateway.settings.limits.request_body_bytes);
@@ -71,17 +90,17 @@ pub(super) fn filter(
     if let Some(policy) = &held
         && let Some(next) = policy::refusal(policy, (&port, &connection), session.req_header(), context)
     {
-        return Ok(next);
+        return next;
     }
     if too_large(session.req_header(), context.body_limit) {
         session.set_keepalive(None);
-        return Ok(Next::Answer(Outcome::BodyTooLarge));
+        return Next::Answer(Outcome::BodyTooLarge);
     }
-    match routed {
-        Ok(rule) if rule.authorizer().is_some() => Ok(Next::Wait),
-        Ok(_) if held.as_ref().is_some_and(|policy| policy.waits()) => Ok(Next::Wait),
-        Ok(rule) => Ok(answered_by_rule(&port, &connection, &rule, session.req_header(), context)),
-        Err(outcome) => Ok(Next::Answer(outcome)),
+    match context.rule.clone() {
+        Some(rule) if rule.authorizer().is_some() => Next::Wait,
+        Some(_) if held.as_ref().is_some_and(|policy| policy.waits()) => Next::Wait,
+        Some(rule) => answered_by_rule(&port, &connection, &rule, session.req_header(), context),
+        None => Next::Answer(context.unrouted.unwrap_or(Outcome::Internal)),
     }
 }
 

@@ -96,6 +96,11 @@ impl ConnInfo {
         HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 
+    /// Who the peer has proven to be, as a SPIFFE ID; `None`: nobody.
+    pub fn peer_identity(&self) -> Option<&str> {
+        self.client_certificate.as_ref()?.spiffe_id()
+    }
+
     /// The connection of a request, from the digest of its session. `None` only for sessions not made by [`Ports`].
     pub fn of(digest: &pingora_core::protocols::Digest) -> Option<&Arc<Self>> {
         digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref::<Arc<Self>>()

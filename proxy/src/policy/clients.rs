@@ -23,13 +23,14 @@ impl Clients {
 }
 
 /// First and last addresses of ranges that neither overlap nor touch, in order.
-struct AddressSet {
+#[derive(Debug)]
+pub(super) struct AddressSet {
     v4: Box<[(u128, u128)]>,
     v6: Box<[(u128, u128)]>,
 }
 
 impl AddressSet {
-    fn new(ranges: &[ipnet::IpNet]) -> Self {
+    pub(super) fn new(ranges: &[ipnet::IpNet]) -> Self {
         let ends = |it: &ipnet::IpNet| (number(it.network()), number(it.broadcast()));
         let (v4, v6): (Vec<_>, Vec<_>) = ranges.iter().partition(|it| it.addr().is_ipv4());
         Self {
@@ -38,7 +39,8 @@ impl AddressSet {
         }
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    /// Whether one of the ranges has the address, which is in its shortest form.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
         let ranges = if address.is_ipv4() { &self.v4 } else { &self.v6 };
         let address = number(address);
         let after = ranges.partition_point(|(first, _)| *first <= address);

@@ -1,10 +1,11 @@
-//! What TrafficPolicies ask for, compiled: one file a setting. No Pingora, no clock, no randomness but what is given; but
+//! What TrafficPolicies ask for, compiled: one file a setting; and AuthorizationPolicies (`authorization`). No Pingora, no clock, no randomness but what is given; but
 //! for `global`, which asks a server, pure.
 //!
 //! [`PolicyRuntime`] is what holds for the requests of one rule at one listener, all levels laid over each other.
 //! Settings that several rules inherit are compiled once and shared (`kept`), so that what they count, they count
 //! together.
 
+mod authorization;
 mod buffer;
 mod cache;
 mod clients;
@@ -20,6 +21,7 @@ mod rates;
 mod servers;
 mod told;
 
+pub use authorization::{AuthorizationRuntime, Facts, Judged, Peer, PolicyRule, RequestFacts, Token, Verdict};
 pub use buffer::{BUFFER_ROOM_BYTES, BufferRoom};
 pub(crate) use buffer::{Filling, NoRoom, Whole};
 pub(crate) use cache::{Arriving, Cache, Entry, Name, Store};

@@ -1,6 +1,7 @@
 //! Turns deltas into runtimes. Cost follows the size of the change: an edited route is compiled once and put into the
 //! tables of its listeners; a moved endpoint touches its pool and nothing else.
 
+use super::authorizations::Authorizations;
 use super::checks;
 use super::levels::Levels;
 use super::ports::{BindPlan, PlannedPort, Ports};
@@ -55,6 +56,7 @@ pub struct Compiler {
     ports: Ports,
     challenges: ByGateway,
     policies: Mutex<Kept>,
+    authorizations: Authorizations,
     /// Whether it was told that the place of this data plane is not known.
     said_lost: AtomicBool,
     runtime: Arc<Runtime>,
@@ -87,6 +89,7 @@ impl Compiler {
             ports: Ports::default(),
             challenges: ByGateway::new(),
             policies: Mutex::new(Kept::new(rate_servers)),
+            authorizations: Authorizations::default(),
             said_lost: AtomicBool::new(false),
             runtime: Arc::default(),
             hasher: RandomState::new(),
@@ -134,7 +137,9 @@ impl Compiler {
         if replanned || touched.challenges {
             self.place_challenges();
         }
-        if replanned || changed || carried || touched.challenges || touched.workloads {
+        let asked = self.authorizations.asks(&touched.backends);
+        if replanned || changed || carried || asked || touched.challenges || touched.workloads {
+            self.authorizations.update(&self.snapshot.gateways, &self.backends);
             self.assemble();
         }
         if touched.gateways || touched.workloads {
@@ -179,6 +184,10 @@ impl Compiler {
         }
         if any(|key| matches!(key, ResourceKey::StreamRoute(_) | ResourceKey::Gateway(_))) {
             self.metrics.retire_streams_except(|gateway, route| self.streams.serves(gateway, route));
+        }
+        if any(|key| matches!(key, ResourceKey::Gateway(_))) {
+            let keys: AHashSet<_> = self.snapshot.gateways.keys().map(ir::GatewayKey::as_str).collect();
+            self.metrics.retire_dry_runs_except(|gateway| keys.contains(gateway));
         }
         if any(|key| matches!(key, ResourceKey::Backend(_))) {
             self.upstreams.retain_circuits(|key| self.backends.contains_key(key));
@@ -458,7 +467,8 @@ impl Compiler {
         for (address, planned) in &self.ports.planned {
             if planned.carried != Carried::Requests {
                 let telemetry = self.telemetry(&planned.gateway);
-                let port = self.streams.port(planned.gateway.clone(), &planned.listeners, telemetry);
+                let beside = (self.authorizations.watch(&planned.gateway.key), telemetry);
+                let port = self.streams.port(planned.gateway.clone(), &planned.listeners, beside);
                 runtime.streams.insert(*address, Arc::new(port));
             }
             let all = planned.listeners.iter().filter_map(|key| self.listeners.get(key)).cloned();
@@ -476,6 +486,7 @@ impl Compiler {
                 port: first.listener.port,
                 port_field: first.listener.port.into(),
                 tls: planned.tls.is_some(),
+                authorization: self.authorizations.of(&planned.gateway.key),
                 challenges: planned.challenges.clone(),
                 hosts,
                 listeners,
@@ -485,7 +496,7 @@ impl Compiler {
             runtime.ports.insert(*address, Arc::new(port));
         }
         for (address, planned) in &self.ports.datagrams {
-            let port = self.streams.port(planned.gateway.clone(), &planned.listeners, None);
+            let port = self.streams.port(planned.gateway.clone(), &planned.listeners, (None, None));
             runtime.datagrams.insert(*address, Arc::new(port));
         }
         self.runtime = Arc::new(runtime);

@@ -8,7 +8,7 @@ use crate::acme::Challenges;
 use crate::auth::Authorizer;
 use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
-use crate::policy::PolicyRuntime;
+use crate::policy::{AuthorizationRuntime, PolicyRuntime};
 use crate::telemetry::mesh::ServiceName;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::upstream::{
@@ -44,6 +44,8 @@ pub struct Port {
     pub port_field: HeaderValue,
     /// Whether TLS is terminated.
     pub tls: bool,
+    /// Who may do what; `None`: everybody everything.
+    pub authorization: Option<Arc<AuthorizationRuntime>>,
     /// What certificate authorities ask the Gateway.
     pub challenges: Arc<Challenges>,
     /// Positions of `listeners` by host; of none for hosts whose connections are carried whole.

@@ -1,10 +1,13 @@
 //! Stream routes in compiled form: for each port its listeners by server name, for each listener its routes.
 
+use super::authorizations::Policies;
 use super::runtime::BackendRuntime;
 use super::telemetry::PortTelemetry;
 use crate::hosts::HostTable;
 use crate::http::is_disguised_address;
-use crate::listen::Destination;
+use crate::listen::{ConnInfo, Destination};
+use crate::policy::{AuthorizationRuntime, Facts, Judged, Peer};
+use tokio::sync::watch;
 use crate::telemetry::{Metrics, Outcome, StreamMetrics};
 use crate::upstream::Weights;
 use ahash::AHashMap;
@@ -19,6 +22,8 @@ pub struct StreamPort {
     pub gateway: Arc<ir::Gateway>,
     /// What is told of its connections besides metrics by route; `None`: nothing.
     pub telemetry: Option<Arc<PortTelemetry>>,
+    /// Who may do what, now and later; `None`: nobody will say.
+    authorization: Option<watch::Receiver<Policies>>,
     /// Every listener of the port, those of requests too: the most specific takes a name away from the others.
     listeners: Vec<Arc<StreamListener>>,
     /// Positions of `listeners` by host.
@@ -31,9 +36,53 @@ impl StreamPort {
         self.listeners.get(*self.hosts.find(server_name)?)
     }
 
+    /// What AuthorizationPolicies say of a connection to `listener` that is carried whole; `server_name` is the one of its
+    /// ClientHello. `None`: there are none.
+    pub(crate) fn judge(
+        &self,
+        info: &ConnInfo,
+        server_name: Option<&str>,
+        listener: &StreamListener,
+    ) -> Option<(Arc<AuthorizationRuntime>, Judged)> {
+        let authorization = self.authorization.as_ref()?.borrow().clone()?;
+        let judged = authorization.check(&facts(info, server_name, listener));
+        Some((authorization, judged))
+    }
+
+    /// Ready when policies have changed so that they forbid such a connection: with what they say. Cancel safe.
+    pub(crate) async fn forbidden(
+        &self,
+        info: &ConnInfo,
+        server_name: Option<&str>,
+        listener: &StreamListener,
+    ) -> Judged {
+        let Some(mut changes) = self.authorization.clone() else { return std::future::pending().await };
+        while changes.changed().await.is_ok() {
+            let policies = changes.borrow_and_update().clone();
+            let judged = policies.map(|it| it.check(&facts(info, server_name, listener)));
+            if let Some(judged) = judged.filter(|it| !it.verdict.is_allowed()) {
+                return judged;
+            }
+        }
+        // The Gateway is gone; others say what becomes of its streams.
+        std::future::pending().await
+    }
+
     /// Every listener of the port, in key order.
     pub fn listeners(&self) -> &[Arc<StreamListener>] {
         &self.listeners
+    }
+}
+
+fn facts<'a>(info: &'a ConnInfo, server_name: Option<&'a str>, listener: &StreamListener) -> Facts<'a> {
+    Facts {
+        peer: info.peer_identity().map(Peer::of),
+        source: info.direct_peer.ip(),
+        remote: info.peer.ip(),
+        destination: info.local.ip(),
+        port: listener.listener.port,
+        server_name: server_name.or_else(|| info.tls.as_ref()?.server_name.as_deref()),
+        request: None,
     }
 }
 
@@ -184,14 +233,14 @@ impl StreamTables {
         &self,
         gateway: Arc<ir::Gateway>,
         listeners: &[ir::ListenerKey],
-        telemetry: Option<Arc<PortTelemetry>>,
+        (authorization, telemetry): (Option<watch::Receiver<Policies>>, Option<Arc<PortTelemetry>>),
     ) -> StreamPort {
         let listeners: Vec<_> = listeners.iter().filter_map(|key| self.listeners.get(key)).cloned().collect();
         let mut hosts = HostTable::default();
         for (position, listener) in listeners.iter().enumerate() {
             hosts.insert(&listener.listener.hostname, position);
         }
-        StreamPort { gateway, telemetry, listeners, hosts }
+        StreamPort { gateway, telemetry, authorization, listeners, hosts }
     }
 
     /// Whether a Gateway serves a stream route, by the names that metrics have.

@@ -28,6 +28,8 @@ pub(super) struct Record {
     pub(super) local: Option<SocketAddr>,
     /// Where a tunnel leads; empty for what is no tunnel.
     host: Box<str>,
+    /// What AuthorizationPolicies say, where that is worth telling.
+    pub(super) judged: Option<String>,
     /// Endpoint of the last try.
     pub(super) endpoint: Option<SocketAddr>,
     /// How long the last try took to connect.
@@ -73,6 +75,7 @@ impl Record {
             caller: speaker.caller,
             local: None,
             host: speaker.host,
+            judged: None,
             endpoint: None,
             connecting: None,
             attempts: 0,
@@ -127,7 +130,7 @@ impl Record {
             protocol: protocol(&self.way.listener.listener.protocol),
             status: 0,
             outcome: self.outcome,
-            reason: None,
+            reason: self.judged.as_deref(),
             request_bytes: received,
             response_bytes: sent,
             duration: self.started.elapsed(),

@@ -4,7 +4,7 @@ use super::observe::Caller;
 use super::record::{Record, Speaker};
 use super::relay::{abort, relay, socket};
 use super::{StreamEngine, Way, connect};
-use crate::listen::{ClientSide, Destination, Stream, StreamConnection, forward, peek_server_name};
+use crate::listen::{ClientSide, ConnInfo, Destination, Stream, StreamConnection, forward, peek_server_name};
 use crate::telemetry::Outcome;
 use async_trait::async_trait;
 use sluice_ir::{Settings, StreamKind, StreamRoute};
@@ -43,12 +43,27 @@ impl Stream for Carrying {
         let speaker = Speaker { address: info.peer, server_name, subject, tls_version, caller, host };
         let mut record = Record::begin(&self.engine, &self.way, speaker, started);
         record.local = Some(info.local);
-        let outcome = self.run(client, &mut record).await;
+        let outcome = match self.forbidden(&info, &mut record) {
+            true => self.refuse(client, Outcome::Forbidden).await,
+            false => self.run_while_allowed(client, &info, &mut record).await,
+        };
         record.end(outcome);
     }
 }
 
 impl Carrying {
+    /// Carries until it ends, or until AuthorizationPolicies that have changed forbid it.
+    async fn run_while_allowed(&self, client: ClientSide, info: &ConnInfo, record: &mut Record) -> Outcome {
+        let Way { port, listener, .. } = &self.way;
+        let name = record.server_name().map(str::to_owned);
+        let judged = tokio::select! {
+            outcome = self.run(client, record) => return outcome,
+            judged = port.forbidden(info, name.as_deref(), listener) => judged,
+        };
+        record.judged = Some(judged.to_string());
+        Outcome::Forbidden
+    }
+
     /// Finds the endpoint and carries; how it ended.
     async fn run(&self, mut client: ClientSide, record: &mut Record) -> Outcome {
         let Some(route) = &self.way.route else { return self.refuse(client, Outcome::NoRoute).await };
@@ -101,6 +116,18 @@ impl Carrying {
             Some(life) => timeout(life, carried).await.unwrap_or(Outcome::Aged),
             None => carried.await,
         }
+    }
+
+    /// Whether AuthorizationPolicies forbid it; what they say is noted for the log.
+    fn forbidden(&self, info: &ConnInfo, record: &mut Record) -> bool {
+        let Way { port, listener, .. } = &self.way;
+        let found = port.judge(info, record.server_name(), listener);
+        let Some((authorization, judged)) = found else { return false };
+        let metrics = &self.engine.metrics;
+        authorization.count(&judged, || metrics.dry_run(port.gateway.key.as_str()));
+        let is_forbidden = !judged.verdict.is_allowed();
+        record.judged = judged.worth_telling().then(|| judged.to_string());
+        is_forbidden
     }
 
     /// Whoever can't be carried is told so: by an answer who asked for a tunnel, by a reset anybody else.

@@ -55,6 +55,7 @@ impl Outcome {
             Self::ClientGone => "downstream_remote_disconnect",
             Self::RateLimited => "request_rate_limited",
             Self::RateUncounted => "rate_limiter_error",
+            Self::Forbidden => "rbac_access_denied",
             Self::AuthDenied => "ext_authz_denied",
             Self::AuthFailed => "ext_authz_error",
             Self::FaultAborted => "fault_filter_abort",

@@ -9,5 +9,5 @@ mod stripe;
 pub mod trace;
 
 pub use access_log::{AccessLogger, AccessRecord};
-pub use metrics::{AuthCounts, CacheResult, Metrics, PortMetrics, RouteMetrics, StreamMetrics};
+pub use metrics::{AuthCounts, CacheResult, DryRunCounts, Metrics, PortMetrics, RouteMetrics, StreamMetrics};
 pub use outcome::Outcome;

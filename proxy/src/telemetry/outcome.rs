@@ -71,6 +71,8 @@ outcomes! {
         "CONNECT is no method of a gateway.";
     ClientDenied "client_denied" Some(403), 7,
         "A TrafficPolicy does not let the client's address in.";
+    Forbidden "forbidden" Some(403), 7,
+        "An AuthorizationPolicy denies the request or connection, or there are such policies and none allows it.";
     RateLimited "rate_limited" Some(429), 8,
         "Requests come more often than a TrafficPolicy lets them.";
     RateUncounted "rate_uncounted" Some(503), 14,
@@ -133,6 +135,14 @@ outcomes! {
 }
 
 impl Outcome {
+    /// What a client is told in answers of ours: the word, but where Istio's users know another text.
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Forbidden => "RBAC: access denied",
+            other => other.word(),
+        }
+    }
+
     /// As [`Outcome::logged`], where `origin` is what let the request or stream through: whoever reaches what only a
     /// Sidecar allows, which names nothing, is noted in any case.
     pub fn logged_by(self, settings: sluice_ir::AccessLog, origin: Option<&Origin>) -> sluice_ir::AccessLog {

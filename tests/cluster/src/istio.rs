@@ -4,20 +4,23 @@ use anyhow::Result;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition as Definition;
 use serde_json::json;
 
-/// Kind and plural.
-const KINDS: [(&str, &str); 2] =
-    [("ServiceEntry", "serviceentries"), ("DestinationRule", "destinationrules")];
+/// Kind, plural and first part of the group.
+const KINDS: [(&str, &str, &str); 3] = [
+    ("ServiceEntry", "serviceentries", "networking"),
+    ("DestinationRule", "destinationrules", "networking"),
+    ("AuthorizationPolicy", "authorizationpolicies", "security"),
+];
 
 /// One definition for each kind.
 pub(crate) fn definitions() -> Result<Vec<Definition>> {
     let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     KINDS
         .iter()
-        .map(|(kind, plural)| {
+        .map(|(kind, plural, group)| {
             let definition = json!({
-                "metadata": {"name": format!("{plural}.networking.istio.io")},
+                "metadata": {"name": format!("{plural}.{group}.istio.io")},
                 "spec": {
-                    "group": "networking.istio.io",
+                    "group": format!("{group}.istio.io"),
                     "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase(),
                               "listKind": format!("{kind}List")},
                     "scope": "Namespaced",

@@ -31,6 +31,7 @@ fn workloads(namespace: &str) -> ir::Resource {
         authorization: Vec::new(),
         authentication: Vec::new(),
         telemetry: Vec::new(),
+        paths: ir::PathNormalization::default(),
         names: Default::default(),
         always_allowed: Vec::new(),
     }))

@@ -22,7 +22,7 @@ pub(crate) use lookup::{Governing, MeshWish, clients, find, matches};
 pub(crate) use model::DestinationModel;
 pub(crate) use status::{Users, compute as status};
 pub(crate) use tls::upstream_tls;
-pub(crate) use values::subject_name;
+pub(crate) use values::{parse_duration, subject_name};
 
 use crate::model::host_name;
 use sluice_crds::{Kind, ObjectRef};

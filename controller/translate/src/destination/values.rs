@@ -78,7 +78,7 @@ pub(super) fn duration(text: Option<&String>, field: &str, faults: &mut Faults) 
 }
 
 /// Numbers with the units h, m, s and ms, the greatest first; each may have a fraction. Whole milliseconds count.
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let units = [("h", 3_600_000.0), ("m", 60_000.0), ("s", 1_000.0), ("ms", 1.0)];
     let (mut rest, mut place, mut total_ms) = (text, 0, 0.0);
     while !rest.is_empty() {

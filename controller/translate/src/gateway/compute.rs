@@ -7,6 +7,7 @@ use super::listener::{self, Judged, Parent, Refusal};
 use super::plan::{self, GatewayPlan, Management};
 use super::render::{Base, ListenerBase, SetBase};
 use super::{backend_certificate, conflicts, overlaps, parameters, sets, workload};
+use crate::authorization;
 use crate::issuer::OnDemandListener;
 use crate::model::{GatewayModel, ParametersModel, ParametersReference, SetModel, TrafficModel};
 use crate::problem::{Problem, Problems, Severity};
@@ -41,7 +42,8 @@ impl GatewayOutput {
     pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendKey> {
         let of_listeners = self.listeners.iter().filter_map(|it| it.traffic.as_deref());
         let all = self.gateway.traffic.as_deref().into_iter().chain(of_listeners);
-        all.flat_map(TrafficSettings::targets).filter_map(key_of)
+        let asked = self.gateway.authorization.iter().flat_map(|it| it.targets());
+        all.flat_map(TrafficSettings::targets).chain(asked).filter_map(key_of)
     }
 }
 
@@ -388,11 +390,11 @@ fn assemble(
         gateway: Arc::new(Gateway {
             key,
             origin: Origin::new("Gateway", reference.namespace.clone(), reference.name.clone()),
-            settings,
+            settings: Settings { paths: view.mesh().paths(), ..settings },
             backend_certificate: None,
             ticket_secrets: Vec::new(),
             traffic: traffic::settings(view, &view.traffic_of(reference), reference, None),
-            authorization: Vec::new(),
+            authorization: authorization::for_gateway(view, reference, &model.class),
             authentication: Vec::new(),
             telemetry: Vec::new(),
         }),

@@ -25,7 +25,7 @@ mod workload;
 
 pub(crate) use certificate::{CertificateOutcome, compute as certificate, pair as load_pair};
 pub(crate) use claims::{Lost, compute as claims};
-pub(crate) use class::status as class_status;
+pub(crate) use class::{Verdict, status as class_status, verdict as class_verdict};
 pub(crate) use compute::{GatewayOutput, compute, secrets};
 pub use features::FEATURES;
 pub(crate) use issuer::{ISSUER, Order, on_demand_key};

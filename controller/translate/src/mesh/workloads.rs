@@ -1,6 +1,7 @@
 //! What governs the workloads of a namespace.
 
 use super::places;
+use crate::authorization;
 use crate::backend::choose;
 use crate::model::OutboundMode;
 use crate::view::View;
@@ -14,12 +15,13 @@ pub(crate) fn compute(view: &View<'_>, namespace: &Name) -> Workloads {
     Workloads {
         key: WorkloadsKey::new(namespace.to_string()),
         origin: Origin::new(Kind::Namespace.name(), "", namespace.clone()),
-        trust_domains: view.options().trust_domains.clone(),
+        trust_domains: view.mesh().trust_domains(),
         outbound: outbound(view, namespace),
         mutual_tls: view.mutual_tls(namespace),
-        authorization: Vec::new(),
+        authorization: authorization::for_workloads(view, namespace),
         authentication: Vec::new(),
         telemetry: Vec::new(),
+        paths: view.mesh().paths(),
         names: names(view, namespace),
         always_allowed: Vec::new(),
     }

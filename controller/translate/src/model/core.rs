@@ -2,6 +2,7 @@
 
 use super::entry::{Resolution, network, wants_address};
 use super::{Meta, Transport};
+use crate::mesh_config::{self, MeshConfig};
 use ipnet::IpNet;
 use sluice_crds::{
     ConfigMap, EndpointSlice, Kind, Name, Node, ObjectRef, Secret, Service, ServiceEntry, ServiceEntrySpec,
@@ -113,11 +114,13 @@ pub(crate) struct SecretModel {
     pub(crate) on_demand: Option<String>,
 }
 
-/// A ConfigMap, as far as it can be authorities.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A ConfigMap, as far as it can be authorities or the mesh's configuration.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConfigMapModel {
     /// `ca.crt`.
     pub(crate) authorities: Option<Vec<u8>>,
+    /// The mesh's configuration, or why it can't be read; only of a ConfigMap that has its name.
+    pub(crate) mesh: Option<Result<MeshConfig, String>>,
 }
 
 /// A ServiceEntry; hosts lower case, without trailing dot.
@@ -248,7 +251,9 @@ impl ConfigMapModel {
     pub(crate) fn read(it: &ConfigMap) -> Self {
         let text = it.data.as_ref().and_then(|it| it.get(AUTHORITIES_KEY)).map(|it| it.clone().into_bytes());
         let bytes = || it.binary_data.as_ref().and_then(|it| it.get(AUTHORITIES_KEY)).map(|it| it.0.clone());
-        Self { authorities: text.or_else(bytes) }
+        let is_mesh = it.metadata.name.as_deref() == Some(mesh_config::CONFIG_MAP);
+        let mesh = it.data.as_ref().filter(|_| is_mesh).and_then(|it| it.get(mesh_config::KEY));
+        Self { authorities: text.or_else(bytes), mesh: mesh.map(|it| MeshConfig::read(it)) }
     }
 }
 

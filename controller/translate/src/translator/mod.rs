@@ -1,5 +1,6 @@
 //! The translator: takes changes, reruns the computations that read what changed, and says what came of it.
 
+mod authorizations;
 mod backends;
 mod destinations;
 mod egress;
@@ -165,13 +166,17 @@ impl Translator {
             state: State {
                 good_route: crate::status::good_route(),
                 controller_name: options.controller_name.as_str().into(),
-                store: Store::of(ServiceDomain::of(&options.cluster_domain)),
+                store: Store::of(
+                    ServiceDomain::of(&options.cluster_domain),
+                    options.root_namespace.as_str().into(),
+                ),
                 options,
                 release: None,
                 lost: BTreeMap::new(),
                 certificates: BTreeMap::new(),
                 issuers: BTreeMap::new(),
                 parents: BTreeMap::new(),
+                authorizations: BTreeMap::new(),
                 on_demand: BTreeMap::new(),
                 forward_proxies: BTreeMap::new(),
                 shapes: BTreeMap::new(),
@@ -325,6 +330,8 @@ impl Translator {
                 Node::Claims => self.run_claims(&node),
                 Node::Certificate(reference) => self.run_certificate(&node, reference),
                 Node::Issuer(reference) => self.run_issuer(&node, reference),
+                Node::Authorization(reference) => self.run_authorization(&node, reference),
+                Node::AuthorizationStatus(reference) => self.run_authorization_status(&node, reference),
                 Node::Gateway(reference) => self.run_gateway(&node, reference),
                 Node::OnDemand(reference) => self.run_on_demand(&node, reference),
                 Node::Orphan(reference) => self.run_orphan(&node, reference),
@@ -366,6 +373,8 @@ impl Translator {
                 | Key::MutualTls(_)
                 | Key::Names
                 | Key::Mesh(_)
+                | Key::AuthorizationOf(_)
+                | Key::AuthorizationIn(_)
                 | Key::Topology
                 | Key::Lost(_)
                 | Key::Issuer(_)

@@ -1,5 +1,6 @@
 //! A small universe: each object in a few variants that differ in what others read of it.
 
+mod authorization;
 mod egress;
 mod mesh;
 
@@ -63,6 +64,7 @@ fn make() -> Vec<Slot> {
     slots.extend(health());
     slots.extend(egress::slots());
     slots.extend(mesh::slots());
+    slots.extend(authorization::slots());
     slots
 }
 

@@ -146,6 +146,14 @@ fn backends(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
         }
         Ok(())
     })?;
+    out.family(&names::DRY_RUN, |series| {
+        for (gateway, counts) in state.dry_runs.list() {
+            for ((action, result), number) in counts.results() {
+                series.int(&[gateway.as_str(), action, result], number)?;
+            }
+        }
+        Ok(())
+    })?;
     let pools = state.upstreams.lock().upgrade().map(|upstreams| upstreams.snapshot()).unwrap_or_default();
     out.family(&names::ENDPOINTS, |series| {
         for pool in &pools {

@@ -9,6 +9,7 @@ mod bodies;
 mod by_outcome;
 mod cache;
 mod concurrency;
+mod dry_run;
 mod encode;
 mod histogram;
 pub mod names;
@@ -20,6 +21,7 @@ mod stream;
 pub use auth::AuthCounts;
 pub use bodies::BodyMetrics;
 pub use cache::CacheResult;
+pub use dry_run::DryRunCounts;
 pub use port::PortMetrics;
 pub use route::RouteMetrics;
 pub use stream::StreamMetrics;
@@ -62,6 +64,7 @@ struct State {
     ports: Handles<SocketAddr, PortMetrics>,
     connect_failures: Handles<String, AtomicU64>,
     authorizers: Handles<String, AuthCounts>,
+    dry_runs: Handles<String, DryRunCounts>,
     upstreams: Mutex<Weak<Upstreams>>,
     in_flight: StripedGauge,
     mirrors: Mutex<Option<MirrorClient>>,
@@ -181,6 +184,16 @@ impl Metrics {
     /// The handle of an authoriser, named by the key of its backend; [`NONE`] for those that have none.
     pub fn authorizer(&self, backend: &str) -> Arc<AuthCounts> {
         self.state.authorizers.get(backend.to_owned())
+    }
+
+    /// The handle of the AuthorizationPolicies of a Gateway that are in a dry run.
+    pub fn dry_run(&self, gateway: &str) -> Arc<DryRunCounts> {
+        self.state.dry_runs.get(gateway.to_owned())
+    }
+
+    /// Retires what was counted for every Gateway for which `keep` is false.
+    pub fn retire_dry_runs_except(&self, keep: impl Fn(&str) -> bool) {
+        self.state.dry_runs.retain(|gateway, _| keep(gateway));
     }
 
     /// Retires every backend for which `keep` is false.

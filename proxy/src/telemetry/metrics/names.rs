@@ -82,6 +82,9 @@ metrics! {
     AUTH_CHECKS: Counter "sluice_ext_auth_checks_total" ["backend", "result"]
         "Questions to authorisers, by result: allowed; denied; failed and the request was refused; or passed, which is \
          failed and the request went on as the settings say";
+    DRY_RUN: Counter "istio_dry_run_requests_total" ["gateway", "authz_dry_run_action", "authz_dry_run_result"]
+        "Requests and connections that AuthorizationPolicies in a dry run were asked about, by their action, allow or deny, \
+         and what would have come of it, allowed or denied";
     ENDPOINTS: Gauge "sluice_endpoints" ["endpoint_set", "state"]
         "Endpoints now: ready, draining, resting after consecutive failures, or unhealthy by their health checks (also \
          those that wait for their first good one)";

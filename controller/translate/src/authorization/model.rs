@@ -1,0 +1,57 @@
+//! AuthorizationPolicy: whom it governs and what it says.
+
+use crate::model::Meta;
+use crate::values::Fault;
+use sluice_crds::ObjectRef;
+use sluice_ir::{AuthorizationRule, Selector};
+
+/// An AuthorizationPolicy.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AuthorizationModel {
+    pub(crate) meta: Meta,
+    /// `None`: it says nothing of pods.
+    pub(crate) selector: Option<Selector>,
+    pub(crate) targets: Vec<AuthorizationTarget>,
+    pub(crate) action: ActionModel,
+    pub(crate) is_dry_run: bool,
+    /// Principals as written: trust domains are written out when the policy is resolved.
+    pub(crate) rules: Vec<AuthorizationRule>,
+    /// What can't be used.
+    pub(crate) faults: Vec<Fault>,
+    /// What is done but probably not meant.
+    pub(crate) warnings: Vec<Fault>,
+}
+
+/// `spec.action`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ActionModel {
+    /// `ALLOW`.
+    Allow,
+    /// `DENY`.
+    Deny,
+    /// `AUDIT`.
+    Audit,
+    /// `CUSTOM`, and the provider's name.
+    Custom(String),
+}
+
+/// A `targetRefs` entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuthorizationTarget {
+    /// A Gateway or GatewayClass; `None`: the reference can't be used, which is a fault.
+    pub(crate) object: Option<ObjectRef>,
+    /// `spec.targetRefs[0]`.
+    pub(crate) field: String,
+}
+
+impl AuthorizationModel {
+    /// The Gateways and classes that it governs, as often as it names them.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.targets.iter().filter_map(|it| it.object.as_ref())
+    }
+
+    /// Whether it governs workloads: it does unless it names other targets alone.
+    pub(crate) fn is_for_workloads(&self) -> bool {
+        self.targets.is_empty() || self.selector.is_some()
+    }
+}

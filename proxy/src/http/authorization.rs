@@ -1,0 +1,105 @@
+//! AuthorizationPolicies of a request: first those that have somebody asked, then whether it may go on.
+
+use super::context::RequestContext;
+use super::request::{Next, authority};
+use super::{ext_auth, forwarded};
+use crate::listen::ConnInfo;
+use crate::policy::{AuthorizationRuntime, Facts, Peer, RequestFacts};
+use crate::snapshot::Port;
+use crate::telemetry::Outcome;
+use crate::upstream::Calls;
+use pingora_error::Result;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+use sluice_route::{host, path, readings};
+use std::borrow::Cow;
+
+/// Notes who is to be asked about the request; whether there is anybody. Costs a comparison where there are no policies.
+pub(super) fn asks(
+    (port, connection): (&Port, &ConnInfo),
+    header: &RequestHeader,
+    context: &mut RequestContext,
+) -> bool {
+    let Some(authorization) = &port.authorization else { return false };
+    if !authorization.may_ask() {
+        return false;
+    }
+    let asked = with_facts(authorization, (port, connection), header, context, |facts| authorization.asks(facts));
+    context.asked_first = asked.unwrap_or_default();
+    !context.asked_first.is_empty()
+}
+
+/// Asks them one after the other. `Some`: the request goes no further.
+///
+/// # Errors
+/// When the client leaves meanwhile.
+pub(super) async fn ask(
+    calls: &Calls,
+    session: &mut Session,
+    context: &mut RequestContext,
+) -> Result<Option<Next>> {
+    for authorizer in std::mem::take(&mut context.asked_first) {
+        if let Some(next) = ext_auth::ask(calls, &authorizer, session, context).await? {
+            return Ok(Some(next));
+        }
+    }
+    Ok(None)
+}
+
+/// Why the request goes no further. What policies say, and what is only told, is noted in the context.
+pub(super) fn refusal(
+    (port, connection): (&Port, &ConnInfo),
+    header: &RequestHeader,
+    context: &mut RequestContext,
+) -> Option<Next> {
+    let authorization = port.authorization.as_ref()?;
+    let judged =
+        with_facts(authorization, (port, connection), header, context, |facts| authorization.check(facts));
+    // A path that has no normal form was refused before.
+    let Some(judged) = judged else { return Some(Next::Answer(Outcome::BadRequest)) };
+    let metrics = context.metrics();
+    authorization.count(&judged, || metrics.dry_run(port.gateway.key.as_str()));
+    let is_allowed = judged.verdict.is_allowed();
+    context.judged = judged.worth_telling().then(|| Box::new(judged));
+    (!is_allowed).then_some(Next::Answer(Outcome::Forbidden))
+}
+
+/// Calls `look` with the facts of a request; `None` where its path has no normal form.
+fn with_facts<T>(
+    authorization: &AuthorizationRuntime,
+    (port, connection): (&Port, &ConnInfo),
+    header: &RequestHeader,
+    _context: &RequestContext,
+    look: impl FnOnce(&Facts<'_>) -> T,
+) -> Option<T> {
+    let settings = &port.gateway.settings;
+    let path = readings::written(path::normalize(header.uri.path()).ok()?, settings.paths);
+    let paths = match (authorization.reads_paths(), settings.paths.is_usual()) {
+        (true, true) => readings::of(&path),
+        (true, false) => vec![readings::spelled(&path)],
+        (false, _) => vec![Cow::Borrowed("/")],
+    };
+    let sent = authority(header);
+    let host = match sent.bytes().any(|it| it.is_ascii_uppercase()) {
+        true => Cow::Owned(sent.to_ascii_lowercase()),
+        false => Cow::Borrowed(sent),
+    };
+    let (host_name, _) = host::host_of(&host).unwrap_or_default();
+    let local = connection.local;
+    Some(look(&Facts {
+        peer: connection.peer_identity().map(Peer::of),
+        source: connection.direct_peer.ip(),
+        remote: forwarded::client(header, connection.peer.ip(), settings.trusted_hops),
+        destination: local.ip(),
+        port: port.port,
+        server_name: connection.tls.as_ref().and_then(|it| it.server_name.as_deref()),
+        request: Some(RequestFacts {
+            method: header.method.as_str(),
+            host: &host,
+            host_name: &host_name,
+            paths: &paths,
+            headers: &header.headers,
+            token: None,
+        }),
+    }))
+}
