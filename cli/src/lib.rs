@@ -1,7 +1,7 @@
 //! The `sluice` command: what people type.
 //!
 //! One module per command: [`run`], [`check`], [`explain`], [`certificates`], [`echo`], and for a cluster [`install`] (with uninstall),
-//! [`profile`], [`status`], [`egress`] and [`inject`]. The binary only reads the command line and calls
+//! [`profile`], [`status`], [`suggest`], [`egress`] and [`inject`]. The binary only reads the command line and calls
 //! them. The library exists so that tests can run an echo, read a folder or explain a request in their own process.
 
 pub mod certificates;
@@ -20,5 +20,6 @@ pub mod profile;
 pub mod project;
 pub mod run;
 pub mod status;
+pub mod suggest;
 
 pub use sluice_proxy::process::duration;

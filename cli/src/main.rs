@@ -25,6 +25,7 @@ enum Command {
     Uninstall(sluice::install::UninstallArgs),
     Profile(sluice::profile::ProfileArgs),
     Status(sluice::status::StatusArgs),
+    Suggest(sluice::suggest::SuggestArgs),
     Egress(sluice::egress::EgressArgs),
     Inject(sluice::inject::InjectArgs),
 }
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Uninstall(args) => sluice::install::run_uninstall(&args),
         Command::Profile(args) => sluice::profile::run(&args),
         Command::Status(args) => sluice::status::run(&args),
+        Command::Suggest(args) => sluice::suggest::run(&args),
         Command::Egress(args) => sluice::egress::run(&args),
         Command::Inject(args) => sluice::inject::run(&args),
     };

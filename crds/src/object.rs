@@ -1,10 +1,10 @@
 //! One object of any kind, and the reference that names it.
 
 use crate::{
-    AuthorizationPolicy, BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass,
-    GatewayParameters, GrpcRoute, HealthCheckPolicy, HttpRoute, Kind, ListenerSet, Name, Namespace, Node,
-    PeerAuthentication, Pod, ReferenceGrant, Secret, Service, ServiceEntry, Sidecar, TcpRoute, TlsRoute,
-    TrafficPolicy, UdpRoute, WorkloadEntry,
+    AuthorizationPolicy, BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice,
+    Gateway, GatewayClass, GatewayParameters, GrpcRoute, HealthCheckPolicy, HttpRoute, Kind, ListenerSet,
+    Name, Namespace, Node, PeerAuthentication, Pod, ReferenceGrant, Secret, Service, ServiceEntry, Sidecar,
+    TcpRoute, TlsRoute, TrafficPolicy, UdpRoute, WorkloadEntry,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};

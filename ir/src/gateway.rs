@@ -3,8 +3,8 @@
 use crate::backend::Balancing;
 use crate::duration;
 use crate::{
-    Authentication, Authorization, CertificateKey, GatewayKey, Origin, PathNormalization, SecretBytes, Telemetry,
-    TrafficSettings,
+    Authentication, Authorization, CertificateKey, GatewayKey, Origin, PathNormalization, SecretBytes,
+    Telemetry, TrafficSettings,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

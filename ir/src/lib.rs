@@ -47,8 +47,8 @@ mod workload;
 pub use auth::{AuthProtocol, Authorizer, ExtAuth};
 pub use authentication::{Authentication, JwtKeys, JwtRule, TokenHeader};
 pub use authorization::{
-    Attribute, Authorization, AuthorizationAction, AuthorizationRule, Condition, Operation, PathNormalization,
-    PathValue, Segment, Source, ValueMatch, Values,
+    Attribute, Authorization, AuthorizationAction, AuthorizationRule, Condition, Operation,
+    PathNormalization, PathValue, Segment, Source, ValueMatch, Values,
 };
 pub use backend::{
     AskedHosts, Backend, BackendProtocol, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointState,

@@ -155,7 +155,8 @@ impl<'a> MeshView<'a> {
             None => ("cluster.local", &[][..]),
         };
         let own = config.trust_domain.as_deref().filter(|it| !it.is_empty()).unwrap_or(first);
-        let aliases = if config.trust_domain_aliases.is_empty() { others } else { &config.trust_domain_aliases };
+        let aliases =
+            if config.trust_domain_aliases.is_empty() { others } else { &config.trust_domain_aliases };
         let mut all = vec![own.to_owned()];
         all.extend(aliases.iter().filter(|it| *it != own).cloned());
         all

@@ -21,7 +21,9 @@ pub fn written(path: Cow<'_, str>, how: PathNormalization) -> Cow<'_, str> {
         P::DecodeAndMergeSlashes => Slashes::Decoded,
     };
     let merges = how != P::Base;
-    let concerns = |path: &str| path.contains('\\') || (merges && path.contains("//")) || with_slashes(path, slashes) != path;
+    let concerns = |path: &str| {
+        path.contains('\\') || (merges && path.contains("//")) || with_slashes(path, slashes) != path
+    };
     if !concerns(&path) {
         return path;
     }
@@ -81,7 +83,9 @@ pub fn of(path: &str) -> Vec<Cow<'_, str>> {
         for early in both(&peeled, without_parameters) {
             for divided in both(&early, |it| with_slashes(it, Slashes::Decoded).into_owned()) {
                 for bare in both(&divided, without_parameters) {
-                    for read in [without_dots(&bare), merged(&without_dots(&bare)), without_dots(&merged(&bare))] {
+                    for read in
+                        [without_dots(&bare), merged(&without_dots(&bare)), without_dots(&merged(&bare))]
+                    {
                         add(spelled(&read).into_owned());
                     }
                 }
@@ -274,9 +278,13 @@ mod tests {
 
     #[test]
     fn there_is_one_spelling() {
-        for (path, expected) in
-            [("/%40a%3a", "/@a:"), ("/a\\b", "/a%5Cb"), ("/a%2fb", "/a%2Fb"), ("/a^{}", "/a%5E%7B%7D"), ("/é*", "/%C3%A9*")]
-        {
+        for (path, expected) in [
+            ("/%40a%3a", "/@a:"),
+            ("/a\\b", "/a%5Cb"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/a^{}", "/a%5E%7B%7D"),
+            ("/é*", "/%C3%A9*"),
+        ] {
             assert_eq!(spelled(path), expected);
         }
     }

@@ -24,7 +24,8 @@ pub(super) fn asks(
     if !authorization.may_ask() {
         return false;
     }
-    let asked = with_facts(authorization, (port, connection), header, context, |facts| authorization.asks(facts));
+    let asked =
+        with_facts(authorization, (port, connection), header, context, |facts| authorization.asks(facts));
     context.asked_first = asked.unwrap_or_default();
     !context.asked_first.is_empty()
 }

@@ -67,7 +67,8 @@ pub(super) fn filter(
         return Ok(Next::Text { outcome: Outcome::Challenge, status: 200, fields: Vec::new(), body });
     }
     context.unrouted = route(&port, &connection, session.req_header_mut(), context)?.err();
-    if context.may_be_authorized() && authorization::asks((&port, &connection), session.req_header(), context) {
+    if context.may_be_authorized() && authorization::asks((&port, &connection), session.req_header(), context)
+    {
         return Ok(Next::Ask);
     }
     Ok(admit(session, context))

@@ -21,7 +21,9 @@ mod rates;
 mod servers;
 mod told;
 
-pub use authorization::{AuthorizationRuntime, Facts, Judged, Peer, PolicyRule, RequestFacts, Token, Verdict};
+pub use authorization::{
+    AuthorizationRuntime, Facts, Judged, Peer, PolicyRule, RequestFacts, Token, Verdict,
+};
 pub use buffer::{BUFFER_ROOM_BYTES, BufferRoom};
 pub(crate) use buffer::{Filling, NoRoom, Whole};
 pub(crate) use cache::{Arriving, Cache, Entry, Name, Store};

@@ -7,7 +7,6 @@ use crate::hosts::HostTable;
 use crate::http::is_disguised_address;
 use crate::listen::{ConnInfo, Destination};
 use crate::policy::{AuthorizationRuntime, Facts, Judged, Peer};
-use tokio::sync::watch;
 use crate::telemetry::{Metrics, Outcome, StreamMetrics};
 use crate::upstream::Weights;
 use ahash::AHashMap;
@@ -15,6 +14,7 @@ use sluice_ir as ir;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use tokio::sync::watch;
 
 /// One bound address whose connections, or some of them, are carried whole.
 pub struct StreamPort {

@@ -8,15 +8,44 @@ use std::collections::BTreeSet;
 /// Ways to a segment below `/x`, and words that may be `admin`.
 const STARTS: [&str; 5] = ["", "/x", "/public", "/x/y", "/public/y"];
 const UPS: [&str; 14] = [
-    "", "/..", "/%2e%2e", "/.%2E", "/../..", "/..;", "/..;a=b", "/%252e%252e", "/%25252e%25252e", "/..%00", "\\..",
-    "/.;/..", "%2f..", "//..",
+    "",
+    "/..",
+    "/%2e%2e",
+    "/.%2E",
+    "/../..",
+    "/..;",
+    "/..;a=b",
+    "/%252e%252e",
+    "/%25252e%25252e",
+    "/..%00",
+    "\\..",
+    "/.;/..",
+    "%2f..",
+    "//..",
 ];
 const SEPARATORS: [&str; 16] = [
-    "/", "//", "%2f", "%2F", "\\", "%5c", "%5C", "%252f", "%255C", "/./", "/;/", "/%2e/", "/.;/", "/%20/../", "%2f%2f", "///",
+    "/", "//", "%2f", "%2F", "\\", "%5c", "%5C", "%252f", "%255C", "/./", "/;/", "/%2e/", "/.;/", "/%20/../",
+    "%2f%2f", "///",
 ];
 const WORDS: [&str; 18] = [
-    "admin", "%61dmin", "%61%64%6D%69%6e", "ADMIN", "%41dmin", "%2561dmin", "%25%36%31dmin", "%252561dmin", "admin;",
-    "admin;a=b", "admin%3Bx", "admin%253bx", "admin/", "admin/.", "admin%2f", "admin\\", "admin%00", "admin%20",
+    "admin",
+    "%61dmin",
+    "%61%64%6D%69%6e",
+    "ADMIN",
+    "%41dmin",
+    "%2561dmin",
+    "%25%36%31dmin",
+    "%252561dmin",
+    "admin;",
+    "admin;a=b",
+    "admin%3Bx",
+    "admin%253bx",
+    "admin/",
+    "admin/.",
+    "admin%2f",
+    "admin\\",
+    "admin%00",
+    "admin%20",
 ];
 const ENDS: [&str; 5] = ["", "/s", "%2fs", "?x=/public", "/../admin"];
 
@@ -164,7 +193,12 @@ async fn nobody_gets_around_a_policy_by_spelling() {
     }
     assert!(passed > 500 && refused > 500, "{passed} passed, {refused} refused");
     stand
-        .apply(&manifests_with(&policy("public", "", "ALLOW", "{to: [{operation: {paths: [/public/*, /public]}}]}")))
+        .apply(&manifests_with(&policy(
+            "public",
+            "",
+            "ALLOW",
+            "{to: [{operation: {paths: [/public/*, /public]}}]}",
+        )))
         .await;
     let mut passed = 0;
     for (target, status, seen) in ask(&stand, &corpus).await {

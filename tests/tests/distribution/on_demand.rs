@@ -156,7 +156,7 @@ async fn nobody_is_an_answer_until_somebody_comes_and_faces_are_exchanged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_is_found_by_its_name_and_below_a_wildcard() {
     let trust = Trust::new();
-    let named = |number: usize, host: &str| {
+    let named = |number: usize, host: &'static str| {
         destination(number, "", number).into_iter().map(move |it| match it {
             ir::Resource::Listener(it) => ir::Resource::Listener(Arc::new(ir::Listener {
                 addresses: Vec::new(),

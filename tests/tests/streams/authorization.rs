@@ -24,14 +24,22 @@ async fn a_connection_is_judged_by_what_it_has() {
     let mut stand = stand(&base).await;
     for (action, rules, goes_on) in [
         ("ALLOW", "{}", true),
-        ("ALLOW", "{from: [{source: {ipBlocks: [127.0.0.0/8]}}], to: [{operation: {ports: [\"9000\"]}}]}", true),
+        (
+            "ALLOW",
+            "{from: [{source: {ipBlocks: [127.0.0.0/8]}}], to: [{operation: {ports: [\"9000\"]}}]}",
+            true,
+        ),
         ("ALLOW", "{to: [{operation: {ports: [\"9001\"]}}]}", false),
         ("ALLOW", "{to: [{operation: {methods: [GET]}}]}", false),
         ("ALLOW", "{to: [{operation: {notPaths: [/a]}}]}", false),
         ("ALLOW", "{from: [{source: {principals: [\"*\"]}}]}", false),
         ("ALLOW", "{when: [{key: \"request.headers[a]\", notValues: [b]}]}", false),
         ("DENY", "{to: [{operation: {methods: [GET]}}]}", false),
-        ("DENY", "{from: [{source: {requestPrincipals: [\"*\"]}}], to: [{operation: {ports: [\"9001\"]}}]}", true),
+        (
+            "DENY",
+            "{from: [{source: {requestPrincipals: [\"*\"]}}], to: [{operation: {ports: [\"9001\"]}}]}",
+            true,
+        ),
         ("DENY", "{from: [{source: {ipBlocks: [127.0.0.0/8]}}]}", false),
         ("DENY", "{from: [{source: {notIpBlocks: [127.0.0.0/8]}}]}", true),
     ] {
@@ -41,7 +49,9 @@ async fn a_connection_is_judged_by_what_it_has() {
         assert_eq!(got == b"app", goes_on, "{action} {rules}: {:?}", String::from_utf8_lossy(&got));
     }
     let metrics = stand.gateway().proxy().metrics().encode();
-    let forbidden = metrics.lines().find(|it| it.contains("sluice_streams_total") && it.contains("outcome=\"forbidden\""));
+    let forbidden = metrics
+        .lines()
+        .find(|it| it.contains("sluice_streams_total") && it.contains("outcome=\"forbidden\""));
     assert!(forbidden.is_some_and(|it| it.ends_with(" 7")), "{forbidden:?}");
 }
 
@@ -59,7 +69,9 @@ async fn what_a_new_policy_forbids_ends_and_all_else_goes_on() {
     let mut endpoint = backend.next().await;
     send(&mut client, b"a").await;
     assert_eq!(exactly(&mut endpoint, 1).await, b"a");
-    for harmless in ["{to: [{operation: {ports: [\"9001\"]}}]}", "{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}"] {
+    for harmless in
+        ["{to: [{operation: {ports: [\"9001\"]}}]}", "{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}"]
+    {
         stand.apply(&format!("{base}{}", policy("DENY", harmless))).await;
         send(&mut client, b"b").await;
         assert_eq!(exactly(&mut endpoint, 1).await, b"b");

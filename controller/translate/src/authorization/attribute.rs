@@ -75,7 +75,10 @@ fn brackets(text: &str) -> Option<Vec<&str>> {
 }
 
 fn unknown(key: &str) -> Wrong {
-    (format!("{key:?} is not known"), "use a key of Istio's list of conditions, such as request.headers[x-user]")
+    (
+        format!("{key:?} is not known"),
+        "use a key of Istio's list of conditions, such as request.headers[x-user]",
+    )
 }
 
 #[cfg(test)]

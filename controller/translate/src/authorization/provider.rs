@@ -3,9 +3,9 @@
 use crate::backend::{BackendId, Caller, Target};
 use crate::destination::{ServiceDomain, parse_duration};
 use crate::ext_auth::{self, Terms};
+use crate::mesh_config::AuthorizerBodyConfig;
 use crate::mesh_config::{CONFIG_MAP, MeshView};
 use crate::model::{host_name, port};
-use crate::mesh_config::AuthorizerBodyConfig;
 use sluice_crds::{Kind, Name, ObjectRef};
 use sluice_ir::{AuthProtocol, Authorizer, BackendTarget};
 use std::collections::BTreeMap;
@@ -63,8 +63,12 @@ pub(super) fn find(
                 body: it.include_request_body_in_check.as_ref(),
                 fails_open: it.fail_open,
             };
-            let told: Vec<String> =
-                it.include_request_headers_in_check.iter().chain(&it.include_headers_in_check).cloned().collect();
+            let told: Vec<String> = it
+                .include_request_headers_in_check
+                .iter()
+                .chain(&it.include_headers_in_check)
+                .cloned()
+                .collect();
             let terms = Terms {
                 path: Some(it.path_prefix.as_str()).filter(|it| !it.is_empty()),
                 headers: &told,
@@ -78,8 +82,10 @@ pub(super) fn find(
             if let Some(fault) = fault {
                 return Err(wrong(fault));
             }
-            let protocol = AuthProtocol::Http { prefix: read.prefix, response_headers: read.response_headers };
-            let (mut authorizer, backend) = put_together(&said, protocol, Caller::Http, (root, client), domain).map_err(wrong)?;
+            let protocol =
+                AuthProtocol::Http { prefix: read.prefix, response_headers: read.response_headers };
+            let (mut authorizer, backend) =
+                put_together(&said, protocol, Caller::Http, (root, client), domain).map_err(wrong)?;
             authorizer.request_headers = read.request_headers;
             Ok(Provider { authorizer, backend })
         }
@@ -93,7 +99,8 @@ pub(super) fn find(
                 fails_open: it.fail_open,
             };
             let protocol = AuthProtocol::Grpc { context: BTreeMap::new() };
-            let (authorizer, backend) = put_together(&said, protocol, Caller::Grpc, (root, client), domain).map_err(wrong)?;
+            let (authorizer, backend) =
+                put_together(&said, protocol, Caller::Grpc, (root, client), domain).map_err(wrong)?;
             Ok(Provider { authorizer, backend })
         }
         _ => Err(wrong("is no authoriser; it needs envoyExtAuthzHttp or envoyExtAuthzGrpc".to_owned())),

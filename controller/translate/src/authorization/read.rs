@@ -28,21 +28,35 @@ pub(crate) fn read(it: &AuthorizationPolicy, root: &str) -> AuthorizationModel {
     let mut notes = Notes::default();
     let action = action(spec, &mut notes);
     if spec.rules.len() > MOST_RULES {
-        notes.fault("rules", format!("has {} rules", spec.rules.len()), "use at most 512, or several policies");
+        notes.fault(
+            "rules",
+            format!("has {} rules", spec.rules.len()),
+            "use at most 512, or several policies",
+        );
     }
     let allows = action == ActionModel::Allow;
     // More than may be: of ALLOW the rest lets nobody in, of the others it holds all the same.
     let taken = if allows { MOST_RULES } else { usize::MAX };
     let is_known_action = spec.action.as_deref().is_none_or(|it| ACTIONS.contains(&it));
-    let rules = spec.rules.iter().take(if is_known_action { taken } else { 0 }).enumerate().filter_map(|(index, it)| {
-        let mut reader = Reader { notes: &mut notes, home, allows, field: format!("rules[{index}]"), is_spoilt: false };
-        let rule = reader.rule(it);
-        (!(allows && reader.is_spoilt)).then_some(rule)
-    });
+    let rules = spec.rules.iter().take(if is_known_action { taken } else { 0 }).enumerate().filter_map(
+        |(index, it)| {
+            let mut reader = Reader {
+                notes: &mut notes,
+                home,
+                allows,
+                field: format!("rules[{index}]"),
+                is_spoilt: false,
+            };
+            let rule = reader.rule(it);
+            (!(allows && reader.is_spoilt)).then_some(rule)
+        },
+    );
     let rules = rules.collect();
     let annotation = it.metadata.annotations.as_ref().and_then(|it| it.get(DRY_RUN));
     let is_dry_run = annotation.is_some_and(|it| it.eq_ignore_ascii_case("true"));
-    if let Some(word) = annotation.filter(|it| !it.eq_ignore_ascii_case("true") && !it.eq_ignore_ascii_case("false")) {
+    if let Some(word) =
+        annotation.filter(|it| !it.eq_ignore_ascii_case("true") && !it.eq_ignore_ascii_case("false"))
+    {
         let message = format!("annotation {DRY_RUN} is {word:?}: the policy is enforced");
         notes.warn("action", &message, "use \"true\" or \"false\"");
     }
@@ -78,12 +92,20 @@ fn action(spec: &AuthorizationPolicySpec, notes: &mut Notes) -> ActionModel {
         "AUDIT" => ActionModel::Audit,
         "CUSTOM" => {
             if provider.is_empty() {
-                notes.fault("provider.name", "is missing: what the rules match is refused", "name a provider of the mesh's configuration");
+                notes.fault(
+                    "provider.name",
+                    "is missing: what the rules match is refused",
+                    "name a provider of the mesh's configuration",
+                );
             }
             ActionModel::Custom(provider.to_owned())
         }
         other => {
-            notes.fault("action", format!("{other:?} is no action: nobody is let in"), "use ALLOW, DENY, AUDIT or CUSTOM");
+            notes.fault(
+                "action",
+                format!("{other:?} is no action: nobody is let in"),
+                "use ALLOW, DENY, AUDIT or CUSTOM",
+            );
             ActionModel::Allow
         }
     }
@@ -129,7 +151,8 @@ fn target(it: &IstioTargetRef, home: &str, root: &str) -> Result<ObjectRef, Wron
             Err((message, "use selector with the labels of its pods"))
         }
         (group, kind) => {
-            let message = format!("names an object of kind {}, which is not supported", kind_name(kind, group));
+            let message =
+                format!("names an object of kind {}, which is not supported", kind_name(kind, group));
             Err((message, "name a Gateway of group gateway.networking.k8s.io"))
         }
     }
@@ -202,25 +225,41 @@ impl Reader<'_> {
         }
         let home = self.home;
         Source {
-            principals: self.list(("principals", &it.principals), ("notPrincipals", &it.not_principals), values::principal),
+            principals: self.list(
+                ("principals", &it.principals),
+                ("notPrincipals", &it.not_principals),
+                values::principal,
+            ),
             request_principals: self.list(
                 ("requestPrincipals", &it.request_principals),
                 ("notRequestPrincipals", &it.not_request_principals),
                 values::text,
             ),
-            namespaces: self.list(("namespaces", &it.namespaces), ("notNamespaces", &it.not_namespaces), values::namespace),
+            namespaces: self.list(
+                ("namespaces", &it.namespaces),
+                ("notNamespaces", &it.not_namespaces),
+                values::namespace,
+            ),
             service_accounts: self.list(
                 ("serviceAccounts", &it.service_accounts),
                 ("notServiceAccounts", &it.not_service_accounts),
                 |it| values::service_account(it, home),
             ),
-            addresses: self.list(("ipBlocks", &it.ip_blocks), ("notIpBlocks", &it.not_ip_blocks), values::block),
+            addresses: self.list(
+                ("ipBlocks", &it.ip_blocks),
+                ("notIpBlocks", &it.not_ip_blocks),
+                values::block,
+            ),
             remote_addresses: self.list(
                 ("remoteIpBlocks", &it.remote_ip_blocks),
                 ("notRemoteIpBlocks", &it.not_remote_ip_blocks),
                 values::block,
             ),
-            trust_domains: self.list(("trustDomains", &it.trust_domains), ("notTrustDomains", &it.not_trust_domains), values::text),
+            trust_domains: self.list(
+                ("trustDomains", &it.trust_domains),
+                ("notTrustDomains", &it.not_trust_domains),
+                values::text,
+            ),
         }
     }
 
@@ -254,7 +293,8 @@ impl Reader<'_> {
         }
         let home = self.home;
         let read = |it: &str| attribute::value(&attribute, it, home);
-        let values: Values<ValueMatch> = self.list(("values", &it.values), ("notValues", &it.not_values), read);
+        let values: Values<ValueMatch> =
+            self.list(("values", &it.values), ("notValues", &it.not_values), read);
         (values != Values::default()).then_some(Condition { attribute, values })
     }
 

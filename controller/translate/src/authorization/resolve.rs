@@ -121,7 +121,8 @@ fn names(value: &ValueMatch, domains: &[String]) -> Vec<ValueMatch> {
         }
     };
     let (ValueMatch::Exact(text) | ValueMatch::Prefix(text)) = value else { return vec![value.clone()] };
-    let own = text.split_once('/').filter(|(domain, _)| *domain == LOCAL || domains.iter().any(|it| it == domain));
+    let own =
+        text.split_once('/').filter(|(domain, _)| *domain == LOCAL || domains.iter().any(|it| it == domain));
     match own {
         None => vec![value.clone()],
         Some((_, rest)) => domains.iter().map(|domain| make(format!("{domain}/{rest}"))).collect(),

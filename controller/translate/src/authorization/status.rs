@@ -58,7 +58,8 @@ pub(crate) fn compute(
         }
     }
     if model.is_for_workloads() && view.options().standalone {
-        let message = "a policy without targetRefs has effect with sidecars only, of which there are none here";
+        let message =
+            "a policy without targetRefs has effect with sidecars only, of which there are none here";
         problems.add(Severity::Note, "spec", message, "name a Gateway in targetRefs");
     }
     let is_foreign = ours == 0 && foreign > 0 && absent.is_empty();
@@ -68,7 +69,8 @@ pub(crate) fn compute(
 }
 
 fn standing(view: &View<'_>, object: &ObjectRef) -> Standing {
-    let foreign = || Standing::Foreign(format!("{object} is not served here; the policy has no effect on it"));
+    let foreign =
+        || Standing::Foreign(format!("{object} is not served here; the policy has no effect on it"));
     match object.kind {
         Kind::GatewayClass => match class_verdict(view, &object.name) {
             Verdict::Ours { .. } => Standing::Ours,

@@ -25,7 +25,10 @@ pub(super) fn path(value: &str) -> Result<PathValue, Wrong> {
             ONE => Segment::One,
             REST => Segment::Rest,
             mixed if mixed.contains(['{', '}', '*']) => {
-                return wrong("has a segment that is neither text nor an operator", "write {*} as a whole segment");
+                return wrong(
+                    "has a segment that is neither text nor an operator",
+                    "write {*} as a whole segment",
+                );
             }
             literal => Segment::Literal(literal.to_owned()),
         });

@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 
 pub(super) fn slots() -> Vec<Slot> {
     let api = "security.istio.io/v1";
-    let target = |kind: &str, name: &str| json!({"group": "gateway.networking.k8s.io", "kind": kind, "name": name});
+    let target =
+        |kind: &str, name: &str| json!({"group": "gateway.networking.k8s.io", "kind": kind, "name": name});
     let policy = |spec: Value| json!({"spec": spec});
     let paths = |path: &str| json!([{"to": [{"operation": {"paths": [path]}}]}]);
     let peers = json!([{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}]);
     let custom = |provider: &str, target: &Value| {
-        policy(json!({"action": "CUSTOM", "provider": {"name": provider}, "targetRefs": [target], "rules": [{}]}))
+        policy(
+            json!({"action": "CUSTOM", "provider": {"name": provider}, "targetRefs": [target], "rules": [{}]}),
+        )
     };
     let (a, b) = (target("Gateway", "a"), target("Gateway", "b"));
     let mut aged = policy(json!({"targetRefs": [a], "rules": paths("/aged")}));
@@ -24,7 +27,9 @@ pub(super) fn slots() -> Vec<Slot> {
         custom("host", &b),
         aged,
         dry,
-        policy(json!({"action": "DENY", "targetRefs": [a, target("GatewayClass", "sluice")], "rules": paths("")})),
+        policy(
+            json!({"action": "DENY", "targetRefs": [a, target("GatewayClass", "sluice")], "rules": paths("")}),
+        ),
         policy(json!({"selector": {"matchLabels": {"app": "web"}}, "rules": peers.clone()})),
     ];
     let of_root = vec![
@@ -34,7 +39,9 @@ pub(super) fn slots() -> Vec<Slot> {
     ];
     let mesh = |text: &str| json!({"data": {"mesh": text}});
     let mesh = vec![
-        mesh("trustDomain: a.example\nextensionProviders:\n- name: cart\n  envoyExtAuthzGrpc: {service: shop/cart, port: 80}"),
+        mesh(
+            "trustDomain: a.example\nextensionProviders:\n- name: cart\n  envoyExtAuthzGrpc: {service: shop/cart, port: 80}",
+        ),
         mesh(
             "trustDomainAliases: [old.example]\npathNormalization: {normalization: BASE}\nextensionProviders:\n- name: \
              host\n  envoyExtAuthzHttp: {service: shop/api.test, port: 80}\n- {name: cart}",

@@ -91,7 +91,9 @@ mod tests {
         let peer = Peer::of("spiffe://td.example/ns/shop/sa/web");
         assert_eq!((peer.principal, peer.trust_domain), ("td.example/ns/shop/sa/web", "td.example"));
         assert_eq!((peer.namespace, peer.account), (Some("shop"), Some("ns/shop/sa/web")));
-        for other in ["td/ns/shop", "td/ns/shop/sa/", "td/ns//sa/web", "td/ns/shop/sa/web/x", "td", "td/x/shop/sa/web"] {
+        for other in
+            ["td/ns/shop", "td/ns/shop/sa/", "td/ns//sa/web", "td/ns/shop/sa/web/x", "td", "td/x/shop/sa/web"]
+        {
             let peer = Peer::of(other);
             assert_eq!((peer.principal, peer.namespace, peer.account), (other, None, None));
             assert_eq!(peer.trust_domain, "td");

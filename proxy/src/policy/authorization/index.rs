@@ -48,14 +48,14 @@ pub(super) struct Index {
 impl Index {
     /// Of rules, in their order.
     pub(super) fn new<'a>(rules: impl Iterator<Item = &'a AuthorizationRule>) -> Self {
-        let parts: Vec<[Option<Vec<Name>>; 2]> = rules.map(|it| [operations(&it.to), sources(&it.from)]).collect();
+        let parts: Vec<[Option<Vec<Name>>; 2]> =
+            rules.map(|it| [operations(&it.to), sources(&it.from)]).collect();
         let mut shared: AHashMap<&Name, usize> = AHashMap::new();
         for name in parts.iter().flatten().flatten().flatten() {
             *shared.entry(name).or_default() += 1;
         }
-        let crowd = |names: &[Name]| {
-            names.iter().filter_map(|it| shared.get(it)).max().copied().unwrap_or_default()
-        };
+        let crowd =
+            |names: &[Name]| names.iter().filter_map(|it| shared.get(it)).max().copied().unwrap_or_default();
         let mut index = Self::default();
         for (position, parts) in parts.iter().enumerate() {
             let position = u32::try_from(position).unwrap_or(u32::MAX);
@@ -139,7 +139,8 @@ fn operations(all: &[Operation]) -> Option<Vec<Name>> {
     for it in all {
         let exact = |values: &Values<ValueMatch>, make: fn(Box<str>) -> Name| exact(values, make);
         let ports = || {
-            (!it.ports.any.is_empty()).then(|| it.ports.any.iter().map(|port| Name::Port(*port)).collect::<Vec<_>>())
+            (!it.ports.any.is_empty())
+                .then(|| it.ports.any.iter().map(|port| Name::Port(*port)).collect::<Vec<_>>())
         };
         let found = paths(&it.paths)
             .or_else(|| exact(&it.hosts, Name::Host))

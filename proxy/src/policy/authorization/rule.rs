@@ -249,9 +249,9 @@ impl ConditionRule {
                 let port = facts.port.to_string();
                 self.texts.holds(sense, |list, _| list.has(port.as_bytes()))
             }
-            Attribute::ServerName => self.texts.holds(sense, |list, _| {
-                facts.server_name.is_some_and(|it| list.has(it.as_bytes()))
-            }),
+            Attribute::ServerName => {
+                self.texts.holds(sense, |list, _| facts.server_name.is_some_and(|it| list.has(it.as_bytes())))
+            }
         }
     }
 }

@@ -171,12 +171,10 @@ impl AuthorizationRuntime {
         policies: &[Arc<Authorization>],
         backend: &dyn Fn(&ir::BackendKey) -> Option<Arc<BackendRuntime>>,
     ) -> bool {
-        let same = |(key, then): &(ir::BackendKey, Option<Arc<BackendRuntime>>)| {
-            match (then, backend(key)) {
-                (Some(then), Some(now)) => Arc::ptr_eq(then, &now),
-                (None, None) => true,
-                _ => false,
-            }
+        let same = |(key, then): &(ir::BackendKey, Option<Arc<BackendRuntime>>)| match (then, backend(key)) {
+            (Some(then), Some(now)) => Arc::ptr_eq(then, &now),
+            (None, None) => true,
+            _ => false,
         };
         self.policies == policies && self.backends.iter().all(same)
     }
@@ -257,7 +255,9 @@ impl Set {
             deny: refusing(of(false, is_deny)),
             allow: some(of(false, is_allow)).map(letting_in),
             // A dry run changes nothing about what is only told.
-            audit: refusing(policies.iter().filter(|it| matches!(it.ir.action, Action::Audit)).cloned().collect()),
+            audit: refusing(
+                policies.iter().filter(|it| matches!(it.ir.action, Action::Audit)).cloned().collect(),
+            ),
             dry_deny: some(of(true, is_deny)).map(refusing),
             dry_allow: some(of(true, is_allow)).map(letting_in),
         }

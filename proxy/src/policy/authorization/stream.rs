@@ -1,7 +1,9 @@
 //! Policies as connections meet them, that are carried whole: they have no method, path, host, field or token. A rule of ALLOW
 //! that asks for one of those lets nobody in; a rule of the other actions asks no longer for it, and so holds for more (Istio).
 
-use sluice_ir::{Attribute, Authorization, AuthorizationAction, AuthorizationRule, Operation, Source, Values};
+use sluice_ir::{
+    Attribute, Authorization, AuthorizationAction, AuthorizationRule, Operation, Source, Values,
+};
 use std::sync::Arc;
 
 /// The policy as it holds for connections.

@@ -11,8 +11,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use sluice_ir::{
-    Attribute, Authorization, AuthorizationAction, AuthorizationRule, Condition, Operation, Origin, PathValue,
-    Segment, Selector, Source, ValueMatch, Values,
+    Attribute, Authorization, AuthorizationAction, AuthorizationRule, Condition, Operation, Origin,
+    PathValue, Segment, Selector, Source, ValueMatch, Values,
 };
 use sluice_route::readings;
 use std::net::IpAddr;
@@ -67,8 +67,7 @@ impl Token for Claims {
 const PEERS: [&str; 4] = ["td/ns/shop/sa/web", "td/ns/shop/sa/job", "old/ns/edge/sa/web", "td/odd"];
 const METHODS: [&str; 3] = ["GET", "POST", "PUT"];
 const HOSTS: [&str; 4] = ["a.test", "a.test:80", "b.test", "a.test."];
-const PATHS: [&str; 10] =
-    ["/", "/a", "/a/b", "/a/b/c", "/b", "/a%2Fb", "//a", "/x/..%2Fa", "/a;x", "/%40a"];
+const PATHS: [&str; 10] = ["/", "/a", "/a/b", "/a/b/c", "/b", "/a%2Fb", "//a", "/x/..%2Fa", "/a;x", "/%40a"];
 const FIELDS: [(&str, &str); 4] = [("x-user", "a"), ("x-user", "b"), ("x-team", "a"), ("x-user", "a,b")];
 const GROUPS: [&str; 3] = ["a", "b", "c"];
 const ADDRESSES: [&str; 4] = ["10.0.0.1", "10.0.1.1", "fd00::1", "::ffff:10.0.0.1"];
@@ -89,8 +88,8 @@ fn sample() -> impl Strategy<Value = Sample> {
         vec(select(&FIELDS[..]), 0..3),
         option::of(claims()),
     );
-    let asked = asked
-        .prop_map(|(method, host, path, fields, token)| Asked { method, host, path, fields, token });
+    let asked =
+        asked.prop_map(|(method, host, path, fields, token)| Asked { method, host, path, fields, token });
     let address = || select(&ADDRESSES[..]).prop_map(|it| it.parse().unwrap());
     let peers = option::of(select(&PEERS[..]));
     let names = option::of(select(&["a.test", "b.test"][..]));
@@ -119,7 +118,9 @@ fn text(values: &'static [&'static str]) -> impl Strategy<Value = ValueMatch> {
     })
 }
 
-fn values<T: std::fmt::Debug + Clone>(one: impl Strategy<Value = T> + Clone) -> impl Strategy<Value = Values<T>> {
+fn values<T: std::fmt::Debug + Clone>(
+    one: impl Strategy<Value = T> + Clone,
+) -> impl Strategy<Value = Values<T>> {
     let lists = (vec(one.clone(), 0..3), vec(one, 0..2));
     prop_oneof![
         3 => Just(Values::default()),
@@ -136,13 +137,14 @@ fn path() -> impl Strategy<Value = PathValue> + Clone {
         Just(Segment::One),
         select(&["a", "b", "@a"][..]).prop_map(|it| Segment::Literal(it.to_owned()))
     ];
-    let template = (vec(segment.clone(), 1..3), option::of(vec(segment, 0..2))).prop_map(|(mut before, after)| {
-        if let Some(after) = after {
-            before.push(Segment::Rest);
-            before.extend(after.into_iter().filter(|it| *it != Segment::One));
-        }
-        PathValue::Template(before)
-    });
+    let template =
+        (vec(segment.clone(), 1..3), option::of(vec(segment, 0..2))).prop_map(|(mut before, after)| {
+            if let Some(after) = after {
+                before.push(Segment::Rest);
+                before.extend(after.into_iter().filter(|it| *it != Segment::One));
+            }
+            PathValue::Template(before)
+        });
     let value = (select(&PATHS[..]), 0..6_u8).prop_map(|(text, form)| {
         PathValue::Value(match form {
             0..=2 => ValueMatch::Exact(text.to_owned()),
@@ -157,10 +159,8 @@ fn path() -> impl Strategy<Value = PathValue> + Clone {
 
 fn source() -> impl Strategy<Value = Source> {
     let accounts = select(&["shop/web", "edge/web", "shop/job"][..]).prop_map(str::to_owned);
-    let namespace = prop_oneof![
-        text(&["shop", "edge"]),
-        Just(ValueMatch::Parts(vec!["s".to_owned(), "p".to_owned()]))
-    ];
+    let namespace =
+        prop_oneof![text(&["shop", "edge"]), Just(ValueMatch::Parts(vec!["s".to_owned(), "p".to_owned()]))];
     (
         values(text(&PEERS).boxed()),
         values(text(&["https://i/s", "https://i/t"]).boxed()),
@@ -193,7 +193,12 @@ fn source() -> impl Strategy<Value = Source> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     let ports = select(&[80_u16, 443][..]);
-    (values(text(&HOSTS).boxed()), values(ports.boxed()), values(text(&METHODS).boxed()), values(path().boxed()))
+    (
+        values(text(&HOSTS).boxed()),
+        values(ports.boxed()),
+        values(text(&METHODS).boxed()),
+        values(path().boxed()),
+    )
         .prop_map(|(hosts, ports, methods, paths)| Operation { hosts, ports, methods, paths })
 }
 
@@ -212,8 +217,10 @@ fn condition() -> impl Strategy<Value = Condition> {
         plain(Attribute::SourcePrincipal, values(text(&PEERS).boxed()).boxed()),
         plain(
             Attribute::SourceServiceAccount,
-            values(select(&["shop/web", "edge/web"][..]).prop_map(|it| ValueMatch::Exact(it.to_owned())).boxed())
-                .boxed()
+            values(
+                select(&["shop/web", "edge/web"][..]).prop_map(|it| ValueMatch::Exact(it.to_owned())).boxed()
+            )
+            .boxed()
         ),
         plain(Attribute::SourceTrustDomain, values(text(&["td", "old"]).boxed()).boxed()),
         plain(Attribute::RequestPrincipal, values(text(&["https://i/s", "https://i/t"]).boxed()).boxed()),
@@ -222,7 +229,8 @@ fn condition() -> impl Strategy<Value = Condition> {
         plain(Attribute::Claim(vec!["groups".to_owned()]), texts().boxed()),
         plain(
             Attribute::DestinationPort,
-            values(select(&["80", "443"][..]).prop_map(|it| ValueMatch::Exact(it.to_owned())).boxed()).boxed()
+            values(select(&["80", "443"][..]).prop_map(|it| ValueMatch::Exact(it.to_owned())).boxed())
+                .boxed()
         ),
         plain(Attribute::ServerName, values(text(&["a.test", "b.test"]).boxed()).boxed()),
     ]
@@ -319,7 +327,10 @@ fn to(method: &str, path: &str) -> AuthorizationRule {
     AuthorizationRule {
         to: vec![Operation {
             methods: any(ValueMatch::Exact(method.to_owned())),
-            paths: Values { any: vec![PathValue::Value(ValueMatch::Exact(path.to_owned()))], none: Vec::new() },
+            paths: Values {
+                any: vec![PathValue::Value(ValueMatch::Exact(path.to_owned()))],
+                none: Vec::new(),
+            },
             ..Operation::default()
         }],
         ..AuthorizationRule::default()
@@ -328,7 +339,8 @@ fn to(method: &str, path: &str) -> AuthorizationRule {
 
 #[test]
 fn an_empty_policy_lets_nobody_in_and_an_empty_rule_everybody() {
-    let verdict = |policies: &[Arc<Authorization>]| judge(&compile(policies).unwrap(), &request("GET", "/")).verdict;
+    let verdict =
+        |policies: &[Arc<Authorization>]| judge(&compile(policies).unwrap(), &request("GET", "/")).verdict;
     let nobody = policy("nobody", AuthorizationAction::Allow, Vec::new());
     let everybody = policy("everybody", AuthorizationAction::Allow, vec![AuthorizationRule::default()]);
     let never = policy("never", AuthorizationAction::Deny, Vec::new());
@@ -336,12 +348,15 @@ fn an_empty_policy_lets_nobody_in_and_an_empty_rule_everybody() {
     assert_eq!(verdict(std::slice::from_ref(&nobody)), Verdict::Unmatched);
     assert_eq!(verdict(&[nobody, everybody.clone()]), Verdict::Allowed);
     assert_eq!(verdict(&[never.clone()]), Verdict::Allowed);
-    assert!(matches!(verdict(&[everybody, never, always]), Verdict::Denied(rule) if &*rule.origin().name == "always"));
+    assert!(
+        matches!(verdict(&[everybody, never, always]), Verdict::Denied(rule) if &*rule.origin().name == "always")
+    );
 }
 
 #[test]
 fn rules_that_have_nothing_to_do_with_a_request_are_not_looked_at() {
-    let rules: Vec<_> = (0..1000).map(|it| to("GET", &format!("/other/{it}"))).chain([to("GET", "/a")]).collect();
+    let rules: Vec<_> =
+        (0..1000).map(|it| to("GET", &format!("/other/{it}"))).chain([to("GET", "/a")]).collect();
     let index = super::index::Index::new(rules.iter());
     let sample = request("GET", "/a");
     let paths = readings::of("/a");

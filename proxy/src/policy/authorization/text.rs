@@ -164,7 +164,11 @@ mod tests {
         assert!(one(ValueMatch::Suffix(text("b")), "ab") && !one(ValueMatch::Suffix(text("b")), "ba"));
         assert!(one(ValueMatch::Present, "a") && !one(ValueMatch::Present, ""));
         let parts = |it: &[&str]| ValueMatch::Parts(it.iter().map(|it| text(it)).collect());
-        assert!(one(parts(&["a", "c"]), "abc") && one(parts(&["a", "c"]), "ac") && !one(parts(&["ab", "bc"]), "abc"));
+        assert!(
+            one(parts(&["a", "c"]), "abc")
+                && one(parts(&["a", "c"]), "ac")
+                && !one(parts(&["ab", "bc"]), "abc")
+        );
         assert!(one(parts(&["", "b", ""]), "abc") && !one(parts(&["", "x", ""]), "abc"));
         assert!(one(parts(&["a", "b", "b", "c"]), "abxbc") && !one(parts(&["a", "b", "b", "c"]), "abxc"));
     }
@@ -172,7 +176,9 @@ mod tests {
     #[test]
     fn a_template_stands_for_whole_segments() {
         let literal = |it: &str| Segment::Literal(it.to_owned());
-        let fits = |segments: &[Segment], path: &str| Paths::new(&[PathValue::Template(segments.to_vec())]).has(path);
+        let fits = |segments: &[Segment], path: &str| {
+            Paths::new(&[PathValue::Template(segments.to_vec())]).has(path)
+        };
         let one = [literal("a"), Segment::One, literal("c")];
         assert!(fits(&one, "/a/b/c"));
         for path in ["/a//c", "/a/b", "/a/b/c/", "/a/b/b/c", "/x/b/c"] {

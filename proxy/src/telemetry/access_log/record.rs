@@ -114,7 +114,11 @@ pub const FIELDS: &[(&str, bool, &str)] = &[
     ("protocol", true, "`HTTP/1.1` or `HTTP/2`; of a stream `TLS`, `TCP` or `UDP`."),
     ("status", false, "Status that the client got; absent when it got none."),
     ("outcome", true, "How the request ended: a word of [outcomes](outcomes.md)."),
-    ("reason", false, "Why it was refused, where the outcome alone does not say."),
+    (
+        "reason",
+        false,
+        "Why it was refused, where the outcome alone does not say; what AuthorizationPolicies mark, or would have done.",
+    ),
     ("request_bytes", true, "Body bytes received from the client; of a stream all bytes."),
     ("response_bytes", true, "Body bytes sent to the client; of a stream all bytes."),
     (

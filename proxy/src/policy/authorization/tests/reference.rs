@@ -3,8 +3,8 @@
 use super::super::{Judged, PolicyRule, Token, Verdict};
 use super::{Asked, Claims, Sample};
 use sluice_ir::{
-    Attribute, Authorization, AuthorizationAction, AuthorizationRule, Condition, Operation, PathValue, Segment,
-    Source, ValueMatch, Values,
+    Attribute, Authorization, AuthorizationAction, AuthorizationRule, Condition, Operation, PathValue,
+    Segment, Source, ValueMatch, Values,
 };
 use sluice_route::readings;
 use std::net::IpAddr;
@@ -26,9 +26,15 @@ pub(super) fn judge(policies: &[Arc<Authorization>], sample: &Sample) -> Judged 
         None => vec![String::new()],
     };
     let denies = |all: Vec<&Arc<Authorization>>| {
-        paths.iter().find_map(|path| first(&all, sample, path, true)).map_or(Verdict::Allowed, Verdict::Denied)
+        paths
+            .iter()
+            .find_map(|path| first(&all, sample, path, true))
+            .map_or(Verdict::Allowed, Verdict::Denied)
     };
-    let allows = |all: Vec<&Arc<Authorization>>| match paths.iter().all(|path| first(&all, sample, path, false).is_some()) {
+    let allows = |all: Vec<&Arc<Authorization>>| match paths
+        .iter()
+        .all(|path| first(&all, sample, path, false).is_some())
+    {
         true => Verdict::Allowed,
         false => Verdict::Unmatched,
     };
