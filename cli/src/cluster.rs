@@ -107,6 +107,7 @@ pub fn resource(api_version: &str, kind: &str) -> anyhow::Result<ApiResource> {
         "HTTPRoute" => "httproutes",
         "Lease" => "leases",
         "ListenerSet" => "listenersets",
+        "MutatingWebhookConfiguration" => "mutatingwebhookconfigurations",
         "Namespace" => "namespaces",
         "NetworkPolicy" => "networkpolicies",
         "PodDisruptionBudget" => "poddisruptionbudgets",

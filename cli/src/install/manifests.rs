@@ -317,6 +317,13 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_can_be_applied() {
+        for manifest in render(&profile::read("demo").unwrap()).unwrap() {
+            crate::cluster::resource(manifest.api_version(), manifest.kind()).unwrap();
+        }
+    }
+
+    #[test]
     fn the_profiles_differ_in_what_they_promise() {
         let of = |name| render(&profile::read(name).unwrap()).unwrap();
         let (minimal, default, demo) = (of("minimal"), of("default"), of("demo"));
