@@ -168,6 +168,8 @@ async fn start(
         standalone: false,
         root_namespace: settings.root_namespace.clone(),
         cluster_domain: settings.cluster_domain.clone(),
+        trust_domains: settings.trust_domains(),
+        mesh: settings.mesh.option(),
         ..Options::default()
     };
     let (wanted, of_engine) = channel::channel(Arc::default());

@@ -76,6 +76,10 @@ pub struct Settings {
     /// How long a root that is brought in the Secret cacerts is trusted before it signs, while another one can.
     #[arg(long, env = "SLUICE_ROOT_WAIT_SECONDS", default_value = "600", value_name = "SECONDS")]
     pub root_wait_seconds: u64,
+    /// Whether there is a mesh: where a pod has a sidecar or a namespace asks for injection, in any case with workloads in every
+    /// namespace, or never.
+    #[arg(long, env = "SLUICE_MESH", value_enum, default_value = "auto")]
+    pub mesh: MeshMode,
     /// Token of this replica's service account for the audience sluice-controller: with it replicas tell each other
     /// which gateways have acknowledged what. Without the file each replica knows of its own gateways only.
     #[arg(
@@ -94,6 +98,28 @@ pub struct Settings {
     /// Form of the diagnostics on standard error. What is shown follows SLUICE_LOG.
     #[arg(long, env = "SLUICE_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
+}
+
+/// Whether there is a mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MeshMode {
+    /// Where somebody asks for it.
+    Auto,
+    /// In any case.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl MeshMode {
+    /// As the translation has it.
+    pub fn option(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Always => Some(true),
+            Self::Never => Some(false),
+        }
+    }
 }
 
 /// Form of the diagnostics.
@@ -116,6 +142,11 @@ impl Settings {
     /// The trust domains where the mesh's configuration says none.
     pub fn domains(&self) -> Domains {
         Domains { own: self.trust_domain.clone(), aliases: self.trust_domain_aliases.clone() }
+    }
+
+    /// The same in one list, the own one first.
+    pub fn trust_domains(&self) -> Vec<String> {
+        std::iter::once(&self.trust_domain).chain(&self.trust_domain_aliases).cloned().collect()
     }
 
     /// The name in the serving certificate that gateways connect to.

@@ -21,6 +21,16 @@ pub struct MeshConfig {
     pub extension_providers: Vec<ExtensionProvider>,
     /// How paths are brought into one form.
     pub path_normalization: PathNormalizationConfig,
+    /// What becomes of connections to destinations that the mesh does not know, where no Sidecar says.
+    pub outbound_traffic_policy: OutboundConfig,
+}
+
+/// `outboundTrafficPolicy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutboundConfig {
+    /// `ALLOW_ANY` (default), `REGISTRY_ONLY`; any other word is taken for the latter, so that a slip opens nothing.
+    pub mode: Option<String>,
 }
 
 /// `pathNormalization`.

@@ -93,6 +93,49 @@ fn one_moved_pod_is_one_endpoint_set_in_the_delta() {
     assert!(update.delta.removals.is_empty() && update.statuses.is_empty());
 }
 
+/// Without a mesh Services that no route names cost nothing; in one a moved pod is still one endpoint set.
+#[test]
+fn a_mesh_of_5000_services_is_there_when_a_namespace_asks_for_it() {
+    let service = |index: usize| {
+        let [high, low] = [index / 250, index % 250];
+        let name = format!("service-{index}");
+        let (cluster, pod) = (format!("10.96.{high}.{low}"), format!("10.1.{high}.{low}"));
+        let own = object(
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": name},
+            "spec": {"clusterIP": cluster, "ports": [{"name": "http", "port": 80}]}}),
+        );
+        let pod_of = object(json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"namespace": "shop", "name": name, "labels": {"app": name, "security.istio.io/tlsMode": "off"}},
+            "spec": {"containers": []}, "status": {"podIP": pod}}));
+        [own, slice_of(index, &pod), pod_of]
+    };
+    let mut translator = Translator::new(Options::default());
+    translator.apply((0..ROUTES).flat_map(service).map(Change::Upsert));
+    assert!(translator.snapshot().is_empty(), "nobody has a sidecar");
+    let namespace = object(json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}}));
+    let start = Instant::now();
+    translator.apply([Change::Upsert(namespace)]);
+    println!("a mesh of {ROUTES} services: {:?}", start.elapsed());
+    assert_eq!(translator.snapshot().gateways.len(), ROUTES);
+    let start = Instant::now();
+    let update = translator.apply([Change::Upsert(slice_of(7, "10.2.0.1"))]);
+    println!("one moved pod: {:?}", start.elapsed());
+    assert!(matches!(update.delta.upserts.as_slice(), [Resource::EndpointSet(_)]), "{:?}", update.delta);
+    assert!(update.delta.removals.is_empty() && update.statuses.is_empty());
+    let start = Instant::now();
+    translator.apply([Change::Remove(sluice_crds::ObjectRef::new(sluice_crds::Kind::Namespace, "", "shop"))]);
+    println!("no mesh any more: {:?}", start.elapsed());
+    assert!(translator.snapshot().is_empty());
+}
+
+fn slice_of(index: usize, address: &str) -> Object {
+    let name = format!("service-{index}");
+    object(json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                  "metadata": {"namespace": "shop", "name": name, "labels": {"kubernetes.io/service-name": name}},
+                  "addressType": "IPv4", "ports": [{"name": "http", "port": 80}], "endpoints": [{"addresses": [address]}]}))
+}
+
 /// 100 ListenerSets of 50 HTTPS listeners each, all on one port with one certificate: custom domains.
 #[test]
 fn a_renewed_certificate_among_5000_domains_is_one_certificate_in_the_delta() {

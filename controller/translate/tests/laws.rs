@@ -108,6 +108,4 @@ fn every_variant_of_the_universe_can_be_read() {
     let attached: Vec<_> =
         snapshot.routes.keys().filter(|it| it.as_str().starts_with("Mesh/HTTPRoute/")).collect();
     assert_eq!(attached.len(), 1, "the consumer's; a GRPCRoute has the producer's ports: {attached:?}");
-    let mut workloads = snapshot.endpoint_sets.values().flat_map(|it| &it.endpoints);
-    assert!(workloads.any(|it| it.workload.is_some()));
 }

@@ -15,9 +15,6 @@ pub(crate) fn attach(
     written: &ParentRef,
     reference: &ObjectRef,
 ) -> Option<Result<Vec<Taken>, Refused>> {
-    if !view.is_mesh() {
-        return None;
-    }
     let parent = view.mesh_parent(reference)?;
     let own = &route.meta.reference;
     let is_meant = |number: u16, name: &str| {

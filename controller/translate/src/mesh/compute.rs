@@ -87,7 +87,7 @@ type Face = Vec<Option<Slot>>;
 /// The backends that the default routes of a destination may lead to.
 pub(crate) fn backend_ids(view: &View<'_>, reference: &ObjectRef) -> Vec<BackendId> {
     let Some(destination) = find(view, reference) else { return Vec::new() };
-    let clients = clients(view, &destination, &[]);
+    let clients = clients(view, &destination, &candidates(view, reference));
     let mut ids = Vec::new();
     for place in &destination.places {
         let (requests, whole) = place.speech.callers();

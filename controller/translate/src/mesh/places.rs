@@ -73,12 +73,12 @@ pub(super) fn of_service<'a>(view: &View<'_>, service: &'a ServiceModel) -> Vec<
     ports.map(place).collect()
 }
 
-/// The names of a headless Service; one without a dot is made whole by the client's namespace.
+/// The names of a headless Service, and those of its pods below; one without a dot is made whole by the client's namespace.
 fn names(view: &View<'_>, service: &ObjectRef) -> Vec<HostPattern> {
     let (name, namespace) = (&service.name, &service.namespace);
-    let short = [format!("{name}.{namespace}"), format!("{name}.{namespace}.svc")];
-    let all = short.into_iter().chain([view.domain().host(service)]);
-    all.map(|it| HostPattern::parse(&it)).collect()
+    let own = [format!("{name}.{namespace}"), format!("{name}.{namespace}.svc"), view.domain().host(service)];
+    let below = own.iter().map(|it| HostPattern::parse(&format!("*.{it}")));
+    own.iter().map(|it| HostPattern::parse(it)).chain(below).collect()
 }
 
 /// The ports of each host of a ServiceEntry.

@@ -27,13 +27,18 @@ pub(crate) fn compute(view: &View<'_>, namespace: &Name) -> Workloads {
     }
 }
 
-/// The namespace's Sidecar, else the root namespace's; Istio's default is that anything may be called.
+/// The namespace's Sidecar, else the root namespace's, else the mesh's configuration; Istio's default is that anything may be
+/// called.
 fn outbound(view: &View<'_>, namespace: &Name) -> Outbound {
     let root = view.options().root_namespace.as_str();
     let sidecar = view.outbound_of(namespace).or_else(|| view.outbound_of(root));
     match sidecar.and_then(|it| it.mode) {
         Some(OutboundMode::RegistryOnly) => Outbound::RegistryOnly,
-        Some(OutboundMode::AllowAny) | None => Outbound::AllowAny,
+        Some(OutboundMode::AllowAny) => Outbound::AllowAny,
+        None => match view.mesh().config().and_then(|it| it.outbound_traffic_policy.mode.as_deref()) {
+            None | Some("ALLOW_ANY") => Outbound::AllowAny,
+            Some(_) => Outbound::RegistryOnly,
+        },
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) fn place(
     let mut mesh: BTreeMap<ListenerKey, Attachment> = BTreeMap::new();
     let mut parents = Vec::new();
     for (index, written) in route.parents.iter().enumerate() {
-        let Some(taken) = parent(view, route, (index, written), problems) else { continue };
+        let is_refused = verdict.refused.is_some();
+        let Some(taken) = parent(view, route, (index, written), is_refused, problems) else { continue };
         let is_mesh = match &taken {
             Ok(taken) => taken.iter().any(|it| it.gateway.is_none()),
             Err(_) => matches!(attach::named(written, &route.meta.reference.namespace), Named::Service(_)),
@@ -134,11 +135,13 @@ pub(super) fn judge(meta: &Meta, faults: &[Fault], rule_count: u32) -> Verdict {
     Verdict { refused: None, partial: Some(partial) }
 }
 
-/// What a parentRef comes to; `None` when there is no status to give.
+/// What a parentRef comes to; `None` when there is no status to give. A destination of the mesh has not even looked at a route
+/// that is refused.
 fn parent(
     view: &View<'_>,
     route: Applicant<'_>,
     (index, written): (usize, &ParentRef),
+    is_refused: bool,
     problems: &mut Problems,
 ) -> Option<Result<Vec<Taken>, Condition>> {
     let field = format!("spec.parentRefs[{index}]");
@@ -151,11 +154,15 @@ fn parent(
             return None;
         }
     };
+    let in_mesh = || match is_refused {
+        true => view.mesh_parent(&reference).map(|_| Ok(Vec::new())),
+        false => mesh::attach(view, route, written, &reference),
+    };
     let taken = match reference.kind {
-        Kind::Service => mesh::attach(view, route, written, &reference),
+        Kind::Service => in_mesh(),
         Kind::ServiceEntry => {
             let at_proxies = egress::attach(view, route, written, &reference);
-            either(at_proxies, mesh::attach(view, route, written, &reference))
+            either(at_proxies, in_mesh())
         }
         _ => attach::listeners(view, route, written, &reference),
     };

@@ -48,6 +48,8 @@ impl Store {
         let was = old.is_some_and(is_injected);
         let is = self.namespaces.get(reference).is_some_and(|it| is_injected(it));
         self.count_meshed(&reference.name, was, is, touched);
+        // In a mesh that is asked for in any case every namespace has workloads.
+        touched.nodes.push(Node::Workloads(reference.name.clone()));
     }
 
     /// One more or one less reason for a namespace to be of the mesh.

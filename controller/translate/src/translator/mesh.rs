@@ -56,7 +56,8 @@ impl Translator {
         }
         let destinations = store.services.keys().chain(store.entries.keys());
         self.dirty.extend(destinations.cloned().map(Node::Mesh));
-        self.dirty.extend(store.meshed.keys().cloned().map(Node::Workloads));
+        let namespaces = store.namespaces.keys().map(|it| &it.name).chain(store.meshed.keys());
+        self.dirty.extend(namespaces.cloned().map(Node::Workloads));
         self.dirty.extend(store.mesh_routes().map(|it| match it.kind {
             Kind::HttpRoute | Kind::GrpcRoute => Node::Route(it.clone()),
             _ => Node::Stream(it.clone()),
@@ -125,7 +126,10 @@ impl Translator {
 
     pub(super) fn run_workloads(&mut self, node: &Node, namespace: &Name) {
         let key = WorkloadsKey::new(namespace.to_string());
-        if !self.state.is_mesh || !self.state.store.meshed.contains_key(namespace) {
+        let (store, options) = (&self.state.store, &self.state.options);
+        let is_asked = options.mesh == Some(true)
+            && store.namespaces.contains_key(&ObjectRef::new(Kind::Namespace, "", namespace.clone()));
+        if !self.state.is_mesh || !(is_asked || store.meshed.contains_key(namespace)) {
             self.note_reads(node, Vec::new());
             self.replace_workloads(key, None);
             return;

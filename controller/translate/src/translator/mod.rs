@@ -46,7 +46,8 @@ pub struct Options {
     pub cluster_domain: String,
     /// The trust domain of the mesh, then its aliases; never empty. Default `cluster.local`.
     pub trust_domains: Vec<String>,
-    /// Whether there is a mesh. `None` (default): where a pod has a sidecar or a namespace asks for any; never in a folder.
+    /// Whether there is a mesh, and then workloads in every namespace. `None` (default): where a pod has a sidecar or a
+    /// namespace asks for any; never in a folder.
     pub mesh: Option<bool>,
 }
 
