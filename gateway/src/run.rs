@@ -8,11 +8,11 @@ use crate::{Gateway, GatewayOptions};
 use anyhow::{Context as _, Result};
 use http::Uri;
 use sluice_ir::{GatewayKey, Locality};
-use sluice_proxy::process::{Termination, duration, init_tracing};
+use sluice_proxy::process::{Termination, all_addresses, duration, init_tracing};
 use sluice_proxy::sync::{SyncClient, SyncOptions, SyncState};
 use sluice_proxy::telemetry::mesh::OwnWorkload;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -181,12 +181,6 @@ fn sync_options(args: &RunArgs) -> SyncOptions {
         ca_file: args.ca_file.clone(),
         snapshot_dir: args.snapshot_dir.clone(),
     }
-}
-
-/// `[::]`, which takes IPv4 too; `0.0.0.0` on a machine without IPv6.
-fn all_addresses() -> IpAddr {
-    let v6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0));
-    if v6.is_ok() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
 }
 
 /// The Kubernetes node, unless the place is given.

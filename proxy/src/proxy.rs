@@ -184,6 +184,16 @@ impl Proxy {
         self.compiler.lock().snapshot().clone()
     }
 
+    /// What governs the workloads of a namespace, if it is part of the configuration.
+    pub fn workloads(&self, key: &ir::WorkloadsKey) -> Option<Arc<ir::Workloads>> {
+        self.compiler.lock().snapshot().workloads.get(key).cloned()
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.ports.connections()
+    }
+
     /// Addresses that are bound: as planned, and as the system gave them.
     pub fn bound(&self) -> Vec<(SocketAddr, SocketAddr)> {
         self.ports.bound()

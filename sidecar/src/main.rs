@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 use sluice_sidecar::capture::{self, CaptureCommand};
+use sluice_sidecar::orders::{self, OrderArgs, WaitArgs};
+use sluice_sidecar::run::{self, RunArgs};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -20,11 +22,21 @@ enum Command {
     /// Rules of the kernel that bring the workload's connections to the proxy.
     #[command(subcommand)]
     Capture(CaptureCommand),
+    Run(Box<RunArgs>),
+    Wait(WaitArgs),
+    /// Announces the end of the sidecar on this machine: the hook preStop of a pod.
+    Drain(OrderArgs),
+    /// Ends the sidecar on this machine, when what is under way is finished.
+    Quit(OrderArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Capture(command) => capture::run(command),
+        Command::Run(args) => run::run(*args),
+        Command::Wait(args) => orders::wait(&args),
+        Command::Drain(args) => orders::drain(&args),
+        Command::Quit(args) => orders::quit(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

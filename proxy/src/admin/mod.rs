@@ -11,6 +11,10 @@ mod readiness;
 pub use pages::{AdminState, Page};
 pub use readiness::Readiness;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,16 +30,33 @@ use tokio_util::sync::CancellationToken;
 const CONNECTIONS: usize = 32;
 /// Total time to receive a request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
-/// Total time of a connection.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request head.
 const HEAD_BYTES: usize = 16 * 1024;
 /// Pause after a failed accept (no file descriptors left, for instance).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What a server of this kind answers.
+pub trait Answer: Send + Sync + 'static {
+    /// Total time of a connection.
+    const TIME: Duration = Duration::from_secs(30);
+
+    /// The answer to a request; `local`: the client is on this machine.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        local: bool,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
+impl Answer for AdminState {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, local: bool) -> Response<Full<Bytes>> {
+        pages::answer(&self, &request, local).await
+    }
+}
+
 /// Serves until `stop`, then closes its connections, mid-answer if need be. While the data plane drains the server
 /// still runs, so that probes see why it is not ready: stop it last.
-pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: CancellationToken) {
+pub async fn serve<A: Answer>(listener: TcpListener, state: Arc<A>, stop: CancellationToken) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -69,10 +90,10 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, stop: Cancella
 }
 
 /// One request: probes and scrapes come seconds apart, so that keeping the connection saves nothing.
-async fn connection(stream: TcpStream, state: Arc<AdminState>, local: bool) {
+async fn connection<A: Answer>(stream: TcpStream, state: Arc<A>, local: bool) {
     let service = service_fn(move |request| {
         let state = state.clone();
-        async move { Ok::<_, Infallible>(pages::answer(&state, &request, local).await) }
+        async move { Ok::<_, Infallible>(state.answer(request, local).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -80,7 +101,7 @@ async fn connection(stream: TcpStream, state: Arc<AdminState>, local: bool) {
         .max_buf_size(HEAD_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
+    match tokio::time::timeout(A::TIME, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an admin connection failed"),
         Err(_) => tracing::debug!("an admin connection took too long"),

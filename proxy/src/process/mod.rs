@@ -1,8 +1,10 @@
 //! What every process of ours does alike, whatever it serves: diagnostics, signals, durations on the command line.
 
+mod addresses;
 pub mod duration;
 mod logging;
 mod signal;
 
+pub use addresses::all_addresses;
 pub use logging::init_tracing;
 pub use signal::Termination;

@@ -42,7 +42,7 @@ pub use calls::Calls;
 pub use circuit::{Admission, Circuit, Slot, Slots};
 pub use dns::{Answer, Pace, ResolveError, Resolver};
 pub use endpoint::{EjectPolicy, LONGEST_REST, Picked};
-pub use health::{Check, CheckParts, HealthSnapshot, HealthState, MOST_AT_ONCE};
+pub use health::{Check, CheckParts, HealthSnapshot, HealthState, MOST_AT_ONCE, grpc_health};
 pub use lookup::NoAddress;
 pub use mirror::{MirrorBody, MirrorClient, MirrorLimits, MirrorRequest, MirrorStats};
 pub use outlier::Verdict;
@@ -53,7 +53,7 @@ pub use pool::{ChecksSnapshot, Choice, EndpointPool, EndpointSnapshot, PoolSnaps
 pub use preface::preface;
 pub use registry::Upstreams;
 pub use session::{SessionId, Sessions};
-pub use tls::{ClientError, TlsClient};
+pub use tls::{Anyone, ClientError, TlsClient};
 pub use uses::Uses;
 pub use weights::{Sampler, Weights};
 

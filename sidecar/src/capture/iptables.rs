@@ -54,9 +54,8 @@ pub(super) fn text(plan: &Plan, family: Family, present: &Present) -> String {
     let mut text = String::new();
     for table in ORDER {
         let name = table_name(table);
-        let wanted: Vec<_> = plan.chains.iter().filter(|chain| chain.table == table).collect();
-        let wanted: Vec<_> =
-            wanted.into_iter().filter(|chain| chain.rules.iter().any(|it| it.is_for(family))).collect();
+        let wanted = plan.chains.iter().filter(|it| it.table == table && it.is_for(family));
+        let wanted: Vec<_> = wanted.collect();
         let ours = present.0.get(name).cloned().unwrap_or_default();
         if wanted.is_empty() && ours == Ours::default() {
             continue;
@@ -69,7 +68,7 @@ pub(super) fn text(plan: &Plan, family: Family, present: &Present) -> String {
         let _ = all.map(|chain| writeln!(text, ":{chain} - [0:0]")).collect::<Result<(), _>>();
         let _ = ours.jumps.iter().map(|jump| writeln!(text, "-D {jump}")).collect::<Result<(), _>>();
         for chain in &wanted {
-            for rule in chain.rules.iter().filter(|rule| rule.is_for(family)) {
+            for rule in plan.rules(chain, family) {
                 let _ = writeln!(text, "-A {} {}", chain.name, line(rule));
             }
             if let Some(hook) = chain.hook {

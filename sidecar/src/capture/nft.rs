@@ -20,6 +20,9 @@ pub(super) fn text(plan: &Plan) -> String {
         let _ = writeln!(text, "\tchain {} {{", name(chain.name));
         if let Some(hook) = chain.hook {
             let _ = writeln!(text, "\t\t{}", entry(chain, hook));
+            if !plan.v6 {
+                text.push_str("\t\tmeta nfproto ipv6 return\n");
+            }
         }
         for rule in &chain.rules {
             let _ = writeln!(text, "\t\t{}", line(rule));
@@ -46,8 +49,9 @@ fn entry(chain: &Chain, hook: Hook) -> String {
     format!("type {kind} hook {hook} priority {priority}; policy accept;")
 }
 
+/// Many a short word is one of nftables' own.
 fn name(chain: &str) -> String {
-    chain.trim_start_matches("SLUICE_").to_ascii_lowercase().replace('_', "-")
+    chain.to_ascii_lowercase().replace('_', "-")
 }
 
 fn line(rule: &Rule) -> String {

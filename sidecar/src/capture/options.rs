@@ -13,7 +13,7 @@ const V6_ADDRESSES: &str = "/proc/net/if_inet6";
 
 /// What is captured. Lists are separated by commas; `*` is everything.
 #[derive(clap::Args, Clone, Debug)]
-#[command(next_line_help = true)]
+#[command(next_line_help = true, args_override_self = true)]
 pub struct CaptureArgs {
     /// Where outgoing connections are turned to.
     #[arg(short = 'p', long, env = "ENVOY_PORT", value_name = "PORT", default_value_t = 15001)]

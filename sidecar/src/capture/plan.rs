@@ -101,6 +101,24 @@ pub(super) enum Verdict {
     Drop,
 }
 
+impl Plan {
+    /// The rules of a chain for one family, without jumps to chains that have none for it.
+    pub(super) fn rules<'a>(&'a self, chain: &'a Chain, family: Family) -> Vec<&'a Rule> {
+        let leads_somewhere = |rule: &&Rule| match rule.verdict {
+            Verdict::Jump(target) => self.chains.iter().any(|it| it.name == target && it.is_for(family)),
+            _ => true,
+        };
+        chain.rules.iter().filter(|rule| rule.is_for(family)).filter(leads_somewhere).collect()
+    }
+}
+
+impl Chain {
+    /// Whether it has rules for this family.
+    pub(super) fn is_for(&self, family: Family) -> bool {
+        self.rules.iter().any(|rule| rule.is_for(family))
+    }
+}
+
 impl Rule {
     /// A rule for everything.
     pub(super) fn new(verdict: Verdict) -> Self {

@@ -1,14 +1,14 @@
 //! One check: a new connection, a question, an answer. Nothing of it is kept.
 
 use super::Check;
+use super::grpc::{self, HealthRequest, framed};
 use crate::upstream::tls::DialError;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::{Method, Request, Version, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use prost::Message;
 use sluice_ir::HealthProbe;
 use std::error::Error;
 use std::io;
@@ -18,13 +18,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Largest head of an answer, and largest answer of a gRPC health service.
-const MOST_BYTES: usize = 16 * 1024;
+pub(super) const MOST_BYTES: usize = 16 * 1024;
 /// The same for HTTP/2.
-const MOST_HEAD_BYTES: u32 = 16 * 1024;
+pub(super) const MOST_HEAD_BYTES: u32 = 16 * 1024;
 /// Who asks.
 const USER_AGENT: &str = concat!("sluice-health-check/", env!("CARGO_PKG_VERSION"));
-/// gRPC's word for "takes requests" (`grpc.health.v1.HealthCheckResponse.ServingStatus`).
-const SERVING: i32 = 1;
 
 /// Why a check is no good one.
 #[derive(Debug, thiserror::Error)]
@@ -104,11 +102,11 @@ async fn over(check: &Check, stream: Box<dyn Socket>) -> Result<(), Failure> {
         }
         HealthProbe::Grpc { host, service } => {
             let question = Full::new(framed(&HealthRequest { service: service.clone() }));
-            let mut request = request(check, Method::POST, "/grpc.health.v1.Health/Check", host, question)?;
+            let mut request = request(check, Method::POST, grpc::PATH, host, question)?;
             let headers = request.headers_mut();
             headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/grpc"));
             headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
-            exchange(check, stream, request, serving).await
+            exchange(check, stream, request, grpc::serving).await
         }
     }
 }
@@ -152,102 +150,4 @@ fn request(
         builder.uri(path).header(header::HOST, host).header(header::CONNECTION, "close")
     };
     builder.body(body).map_err(|error| Failure::NoAnswer(error.to_string()))
-}
-
-/// Whether the answer of a gRPC health service says that it takes requests.
-async fn serving(response: http::Response<Incoming>) -> Result<(), Failure> {
-    if response.status() != http::StatusCode::OK {
-        return Err(Failure::Status(response.status().as_u16()));
-    }
-    // An error without a message has its status in the head.
-    grpc_status(response.headers())?;
-    let mut body = response.into_body();
-    let mut answer = Vec::new();
-    let mut is_over = false;
-    while let Some(frame) = body.frame().await {
-        let frame = frame?;
-        if let Some(data) = frame.data_ref() {
-            if answer.len() + data.len() > MOST_BYTES {
-                return Err(Failure::NoHealth("it is too long"));
-            }
-            answer.extend_from_slice(data);
-        } else if let Some(trailers) = frame.trailers_ref() {
-            is_over = trailers.contains_key(GRPC_STATUS);
-            grpc_status(trailers)?;
-        }
-    }
-    if !is_over {
-        return Err(Failure::NoHealth("it ends without a status"));
-    }
-    match unframed(&answer)?.status {
-        SERVING => Ok(()),
-        0 => Err(Failure::NotServing("UNKNOWN")),
-        2 => Err(Failure::NotServing("NOT_SERVING")),
-        3 => Err(Failure::NotServing("SERVICE_UNKNOWN")),
-        _ => Err(Failure::NotServing("a status that is not known")),
-    }
-}
-
-const GRPC_STATUS: &str = "grpc-status";
-
-/// An error where there is a status other than 0.
-fn grpc_status(fields: &http::HeaderMap) -> Result<(), Failure> {
-    match fields.get(GRPC_STATUS) {
-        None => Ok(()),
-        Some(status) if status == "0" => Ok(()),
-        Some(status) => Err(Failure::GrpcStatus(String::from_utf8_lossy(status.as_bytes()).into_owned())),
-    }
-}
-
-/// One message as gRPC has them: not compressed, its length, itself.
-fn framed(message: &impl Message) -> Bytes {
-    let bytes = message.encode_to_vec();
-    let mut framed = vec![0];
-    // A service's name is short.
-    framed.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
-    framed.extend_from_slice(&bytes);
-    framed.into()
-}
-
-fn unframed(mut bytes: &[u8]) -> Result<HealthResponse, Failure> {
-    let wrong = || Failure::NoHealth("it is no single message");
-    if bytes.len() < 5 || bytes.get_u8() != 0 {
-        return Err(wrong());
-    }
-    let len = usize::try_from(bytes.get_u32()).unwrap_or(usize::MAX);
-    if bytes.len() != len {
-        return Err(wrong());
-    }
-    HealthResponse::decode(bytes).map_err(|_| wrong())
-}
-
-/// `grpc.health.v1.HealthCheckRequest`.
-#[derive(Clone, PartialEq, Message)]
-struct HealthRequest {
-    #[prost(string, tag = "1")]
-    service: String,
-}
-
-/// `grpc.health.v1.HealthCheckResponse`.
-#[derive(Clone, PartialEq, Message)]
-struct HealthResponse {
-    #[prost(int32, tag = "1")]
-    status: i32,
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::{HealthResponse, framed, unframed};
-
-    #[test]
-    fn a_message_is_framed_and_found_again() {
-        let bytes = framed(&HealthResponse { status: 1 });
-        assert_eq!(&bytes[..], [0, 0, 0, 0, 2, 8, 1]);
-        assert_eq!(unframed(&bytes).unwrap().status, 1);
-        assert_eq!(unframed(&[0, 0, 0, 0, 0]).unwrap().status, 0);
-        for bad in [&[][..], &[0, 0, 0, 0], &[1, 0, 0, 0, 0], &[0, 0, 0, 0, 9, 8, 1], &[0, 0, 0, 0, 1, 255]] {
-            assert!(unframed(bad).is_err(), "{bad:?}");
-        }
-    }
 }

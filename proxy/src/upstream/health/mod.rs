@@ -6,9 +6,11 @@
 //! [`MOST_AT_ONCE`] endpoints are asked at one time.
 
 mod ask;
+mod grpc;
 mod probe;
 mod standing;
 
+pub use grpc::grpc_health;
 pub use probe::HealthSnapshot;
 pub(super) use probe::Probe;
 pub use standing::HealthState;

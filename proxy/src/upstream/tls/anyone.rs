@@ -9,12 +9,13 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 /// Believes whoever answers.
 #[derive(Debug)]
-pub(super) struct Anyone {
+pub struct Anyone {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Anyone {
-    pub(super) fn new(provider: &CryptoProvider) -> Self {
+    /// With what a provider can check signatures.
+    pub fn new(provider: &CryptoProvider) -> Self {
         Self { algorithms: provider.signature_verification_algorithms }
     }
 }

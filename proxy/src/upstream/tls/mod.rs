@@ -18,6 +18,7 @@ mod http2;
 mod names;
 mod stream;
 
+pub use anyone::Anyone;
 pub use config::ClientError;
 pub(crate) use connector::TlsConnector;
 pub(crate) use dial::TlsDial;
