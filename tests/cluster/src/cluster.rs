@@ -2,8 +2,9 @@
 
 use crate::assets::Assets;
 use crate::certificates::Certificates;
+use crate::hosts::Hosts;
 use crate::install::{Channel, install};
-use crate::kubelet::{Addresses, Kubelet, Logs, Processes};
+use crate::kubelet::{Addresses, Entries, Kubelet, Logs, Processes};
 use crate::network::Network;
 use crate::servers::{Server, api_server, controller_manager, etcd};
 use crate::services::Services;
@@ -40,6 +41,7 @@ struct Parts {
     directory: TempDir,
     logs: Logs,
     processes: Processes,
+    entries: Entries,
     servers: Mutex<Servers>,
 }
 
@@ -66,6 +68,7 @@ impl Cluster {
             directory,
             logs: Logs::default(),
             processes: Processes::default(),
+            entries: Entries::default(),
             servers: Mutex::default(),
         });
         let started = (parts.clone(), network.clone());
@@ -119,9 +122,23 @@ impl Cluster {
         self.parts.logs.of_pod(namespace, pod)
     }
 
-    /// The process of the first container of a pod, by the pod's uid.
-    pub fn process(&self, uid: &str) -> Option<u32> {
-        self.parts.processes.of(uid)
+    /// Runs a command in a container and returns its exit code and what it printed. As `kubectl exec`, but for the API
+    /// server's part.
+    pub async fn exec(
+        &self,
+        (namespace, pod, container): (&str, &str, &str),
+        command: &[&str],
+    ) -> Result<(i32, String)> {
+        let entry = self.parts.entries.of(namespace, pod, container).context("no such container")?;
+        let output = entry.output(command).await?;
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        Ok((output.status.code().unwrap_or(-1), said))
+    }
+
+    /// The process of a container, by its pod's uid.
+    pub fn process(&self, uid: &str, container: &str) -> Option<u32> {
+        self.parts.processes.of(uid, container)
     }
 
     /// Runs a future on the cluster's own threads. Processes that have to outlive the calling thread start here.
@@ -180,7 +197,7 @@ impl Parts {
         self.start_api_server().await?;
         let manager = controller_manager(&self.assets, &self.certificates, self.directory.path())?;
         self.servers.lock().await.controller_manager = Some(manager);
-        let hosts = self.directory.path().join("hosts");
+        let hosts = Hosts::create(self.directory.path().join("hosts"))?;
         Services::start(self.client()?, hosts.clone())?;
         let kubelet = Kubelet {
             client: self.client()?,
@@ -192,6 +209,7 @@ impl Parts {
             addresses: Addresses::default(),
             turn: AtomicU16::default(),
             processes: self.processes.clone(),
+            entries: self.entries.clone(),
         };
         Arc::new(kubelet).start(&self.certificates).await
     }

@@ -59,9 +59,11 @@ impl Space {
         pods.iter().map(|pod| self.cluster.log(SYSTEM, &pod.name_any())).collect()
     }
 
-    /// Sends a signal to the process of a pod's only container.
+    /// Sends a signal to the process of a pod's first container.
     pub fn signal(&self, pod: &Pod, signal: Signal) -> Result<()> {
-        let process = self.cluster.process(&pod.uid().context("a uid")?).context("a running process")?;
+        let container = pod.spec.as_ref().and_then(|it| it.containers.first()).context("a container")?;
+        let process = self.cluster.process(&pod.uid().context("a uid")?, &container.name);
+        let process = process.context("a running process")?;
         kill(Pid::from_raw(i32::try_from(process)?), signal)?;
         Ok(())
     }

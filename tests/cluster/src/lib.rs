@@ -14,6 +14,7 @@ mod assets;
 mod certificates;
 mod cluster;
 mod directory;
+mod hosts;
 mod install;
 mod installed;
 mod istio;

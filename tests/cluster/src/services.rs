@@ -2,10 +2,11 @@
 //! network whose connections go to a ready endpoint, taken from the EndpointSlices that the real controller writes.
 //!
 //! A Service of type LoadBalancer gets an address of 10.97.0.0/16, or the one it asks for there. Names of Services are
-//! kept in a file that is `/etc/hosts` of every pod.
+//! kept in `/etc/hosts` of every pod.
 
 mod forward;
 
+use crate::hosts::Hosts;
 use crate::network::HOST;
 use anyhow::Result;
 use forward::Forward;
@@ -18,9 +19,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::pin::pin;
 
 const POOL: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 0);
@@ -32,7 +31,7 @@ type Key = (String, String);
 /// Follows Services and EndpointSlices until the runtime ends.
 pub(crate) struct Services {
     client: Client,
-    hosts: PathBuf,
+    hosts: Hosts,
     services: BTreeMap<Key, Service>,
     slices: BTreeMap<Key, EndpointSlice>,
     forwards: HashMap<(SocketAddr, bool), Forward>,
@@ -41,8 +40,7 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    pub(crate) fn start(client: Client, hosts: PathBuf) -> Result<()> {
-        std::fs::write(&hosts, "127.0.0.1 localhost\n")?;
+    pub(crate) fn start(client: Client, hosts: Hosts) -> Result<()> {
         let services = Self {
             client,
             hosts,
@@ -79,14 +77,12 @@ impl Services {
     async fn settle(&mut self) {
         self.balancers.retain(|key, _| self.services.contains_key(key));
         let mut wanted: HashMap<(SocketAddr, bool), Vec<SocketAddr>> = HashMap::new();
-        let mut hosts = "127.0.0.1 localhost\n".to_owned();
+        let mut named = BTreeMap::new();
         for (key, service) in self.services.clone() {
             let balancer = self.balancer(&key, &service).await;
             let cluster = cluster_address(&service);
             if let Some(address) = cluster {
-                let (namespace, name) = &key;
-                let _ =
-                    writeln!(hosts, "{address} {name}.{namespace}.svc {name}.{namespace}.svc.cluster.local");
+                named.insert(key.clone(), address);
             }
             for port in service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()) {
                 let targets = self.targets(&key, port);
@@ -112,7 +108,7 @@ impl Services {
                 .targets()
                 .set(targets);
         }
-        let _ = rewrite(&self.hosts, &hosts);
+        self.hosts.set(named);
     }
 
     /// The address of a load balancer, written into the Service's status when it is new.
@@ -197,12 +193,4 @@ where
         Event::Delete(object) => return kept.remove(&key(&object)).is_some(),
     }
     false
-}
-
-/// Writes a file in place: it is mounted into pods.
-fn rewrite(path: &PathBuf, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut file = std::fs::File::options().write(true).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.set_len(text.len() as u64)
 }

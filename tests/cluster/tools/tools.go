@@ -6,6 +6,7 @@ package tools
 
 import (
 	_ "go.etcd.io/etcd/server/v3"
+	_ "k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	_ "k8s.io/kubernetes/cmd/kube-apiserver"
 	_ "k8s.io/kubernetes/cmd/kube-controller-manager"
 )

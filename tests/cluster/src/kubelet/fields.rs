@@ -40,7 +40,7 @@ pub(crate) async fn environment(
     address: Ipv4Addr,
 ) -> Result<BTreeMap<String, String>> {
     let mut variables: BTreeMap<String, String> = [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"),
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/"),
         ("HOSTNAME", &pod.name_any()),
         ("KUBERNETES_SERVICE_HOST", "10.96.0.1"),
         ("KUBERNETES_SERVICE_PORT", "443"),

@@ -15,6 +15,8 @@ pub(crate) struct Image {
     pub(crate) program: PathBuf,
     /// The user it runs as when the pod names none.
     pub(crate) user: i64,
+    /// Where the program stands a second time, under the name of the client that it is too.
+    pub(crate) client: Option<&'static str>,
 }
 
 /// Finds an image's program. An unknown one reads like an image that cannot be pulled.
@@ -22,12 +24,15 @@ pub(crate) fn find(assets: &Assets, image: &str) -> Result<Image> {
     let name = image.split('@').next().unwrap_or(image).rsplit('/').next().unwrap_or(image);
     let name = name.split(':').next().unwrap_or(name);
     match name {
-        "sluice" | "sluice-gateway" | "sluice-controller" => {
+        "sluice" | "sluice-gateway" | "sluice-controller" | "sluice-sidecar" => {
             let program = binary(name)?;
-            Ok(Image { program, user: NONROOT })
+            Ok(Image { program, user: NONROOT, client: None })
         }
-        "echo-basic" => Ok(Image { program: assets.backend("echo-basic"), user: 0 }),
-        "coredns" => Ok(Image { program: assets.backend("dns"), user: 0 }),
+        "echo-basic" => Ok(Image { program: assets.backend("echo-basic"), user: 0, client: None }),
+        "echo-advanced" => Ok(Image { program: assets.backend("echo"), user: 0, client: Some("/client") }),
+        // Of the machine, with a user of its own as in curlimages/curl.
+        "curl" => Ok(Image { program: "/usr/bin/curl".into(), user: 100, client: None }),
+        "coredns" => Ok(Image { program: assets.backend("dns"), user: 0, client: None }),
         _ => bail!("no program is known for the image {image}"),
     }
 }

@@ -1,27 +1,14 @@
-//! What containers write, kept with the time of each line, and served to the API server as a kubelet does
+//! What containers write, kept with the time of each line, and given to the API server
 //! (`/containerLogs/NAMESPACE/POD/CONTAINER`), which makes `pods/log` work.
 
-use crate::network::HOST;
-use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
 use k8s_openapi::jiff::Timestamp;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::{HashMap, VecDeque};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
-/// The port that a Node names as its kubelet's.
-pub(crate) const PORT: u16 = 10_250;
 /// More lines than any test reads.
 const LINES: usize = 50_000;
 
@@ -45,7 +32,8 @@ impl Log {
         });
     }
 
-    fn push(&self, line: String) {
+    /// Adds one line.
+    pub(crate) fn push(&self, line: String) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == LINES {
             lines.pop_front();
@@ -84,7 +72,8 @@ impl Logs {
         of_pod.map(|(_, log)| log.text(&Wanted::default())).collect()
     }
 
-    fn answer(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
+    /// Answers a request for a log.
+    pub(crate) fn answer(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
         let parts: Vec<_> = path.trim_matches('/').split('/').collect();
         let found = match parts.as_slice() {
             ["containerLogs", namespace, pod, container] => {
@@ -128,30 +117,4 @@ impl Wanted {
         }
         wanted
     }
-}
-
-/// Serves the logs to the API server.
-pub(crate) async fn serve(logs: Logs, certificate: &str, key: &str) -> Result<()> {
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
-    let key = PrivateKeyDer::from_pem_file(key)?;
-    let configuration =
-        rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(certificates, key)?;
-    let acceptor = TlsAcceptor::from(Arc::new(configuration));
-    let listener = TcpListener::bind((HOST, PORT)).await.context("the kubelet's port")?;
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, logs) = (acceptor.clone(), logs.clone());
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = service_fn(|request: Request<Incoming>| {
-                    let answer = logs.answer(request.uri().path(), request.uri().query().unwrap_or_default());
-                    async move { Ok::<_, Infallible>(answer) }
-                });
-                let _ = auto::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    });
-    Ok(())
 }

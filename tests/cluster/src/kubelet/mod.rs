@@ -1,24 +1,29 @@
 //! A kubelet without containers: it registers two nodes in two zones, takes the part of the scheduler, and runs the
 //! pods of known images as real processes, each pod in a network namespace with an address of its own.
 //!
-//! It does what pods in tests need: probes, restarts, graceful ends, volumes and bound tokens, users and rights,
-//! statuses, logs. It pulls no image, mounts no storage, sets no resource limits and runs no init containers.
+//! It does what pods in tests need: init containers and native sidecars, probes, hooks, restarts, graceful ends, volumes
+//! and bound tokens, users and rights, statuses, logs. It pulls no image, mounts no storage and sets no resource limits.
 
 mod container;
+mod exec;
 mod fields;
 mod images;
 mod logs;
 mod pod;
 mod probe;
+mod roles;
 mod sandbox;
+mod server;
 mod status;
 mod volumes;
 
+pub(crate) use exec::Entries;
 pub(crate) use images::binary;
 pub(crate) use logs::Logs;
 
 use crate::assets::Assets;
 use crate::certificates::Certificates;
+use crate::hosts::Hosts;
 use crate::network::{HOST, Network};
 use anyhow::Result;
 use futures::StreamExt;
@@ -47,12 +52,13 @@ pub(crate) struct Kubelet {
     pub(crate) network: Network,
     /// Files of pods.
     pub(crate) folder: PathBuf,
-    /// `/etc/hosts` of every pod.
-    pub(crate) hosts: PathBuf,
+    /// `/etc/hosts` of pods.
+    pub(crate) hosts: Hosts,
     pub(crate) logs: Logs,
     pub(crate) addresses: Addresses,
     pub(crate) turn: AtomicU16,
     pub(crate) processes: Processes,
+    pub(crate) entries: Entries,
 }
 
 /// Addresses of pods in 10.244.0.0/16. None is used twice before 65,000 pods.
@@ -71,21 +77,25 @@ impl Addresses {
     }
 }
 
-/// The processes that run, by their pods' uids: those of the first container.
+/// The processes that run, by the uid of their pod and the name of their container.
 #[derive(Clone, Default)]
-pub(crate) struct Processes(Arc<Mutex<HashMap<String, u32>>>);
+pub(crate) struct Processes(Arc<Mutex<HashMap<String, Vec<(String, u32)>>>>);
 
 impl Processes {
-    pub(crate) fn of(&self, pod: &str) -> Option<u32> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(pod).copied()
+    /// The process of a container.
+    pub(crate) fn of(&self, pod: &str, container: &str) -> Option<u32> {
+        let processes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        processes.get(pod)?.iter().find(|(name, _)| name == container).map(|(_, process)| *process)
     }
 
-    pub(crate) fn note(&self, pod: &str, process: Option<u32>) {
+    pub(crate) fn note(&self, pod: &str, container: &str, process: Option<u32>) {
         let mut processes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match process {
-            Some(process) => processes.insert(pod.to_owned(), process),
-            None => processes.remove(pod),
-        };
+        let of_pod = processes.entry(pod.to_owned()).or_default();
+        of_pod.retain(|(name, _)| name != container);
+        of_pod.extend(process.map(|process| (container.to_owned(), process)));
+        if of_pod.is_empty() {
+            processes.remove(pod);
+        }
     }
 }
 
@@ -95,8 +105,9 @@ type Stop = watch::Sender<Option<Duration>>;
 impl Kubelet {
     /// Registers the nodes and runs pods until the runtime ends.
     pub(crate) async fn start(self: Arc<Self>, certificates: &Certificates) -> Result<()> {
-        logs::serve(self.logs.clone(), &certificates.file("server.crt"), &certificates.file("server.key"))
-            .await?;
+        let (certificate, key) = (certificates.file("server.crt"), certificates.file("server.key"));
+        server::serve(self.logs.clone(), self.entries.clone(), &certificate, &key).await?;
+        tokio::spawn(exec::serve(self.assets.backend("exec")));
         for (name, zone) in NODES {
             self.register(name, zone).await?;
         }
@@ -115,7 +126,7 @@ impl Kubelet {
         let status = json!({"status": {
             "capacity": capacity, "allocatable": capacity,
             "addresses": [{"type": "InternalIP", "address": HOST}, {"type": "Hostname", "address": name}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": logs::PORT}},
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": server::PORT}},
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
         }});
         api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;

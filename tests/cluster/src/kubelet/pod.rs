@@ -2,11 +2,12 @@
 
 use super::Kubelet;
 use super::container::{State, Supervisor};
+use super::roles::{self, Role};
 use super::sandbox::Sandbox;
 use super::status::status;
 use super::volumes;
 use anyhow::Result;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
@@ -74,25 +75,17 @@ impl Life {
         let folder = self.folder.clone();
         let volumes = volumes::make(&self.kubelet.client, &self.pod, &folder.join("volumes")).await?;
         let network = self.kubelet.network.of_pod(address)?;
-        Ok(Sandbox { network, address, folder, volumes, hosts: self.kubelet.hosts.clone() })
+        let hosts = self.kubelet.hosts.of(&self.pod.namespace().unwrap_or_default())?;
+        Ok(Sandbox { network, address, folder, volumes, hosts })
     }
 
     /// Runs all containers and writes how they are, until the last is over.
     async fn run(&self, sandbox: Arc<Sandbox>, stop: &watch::Receiver<Option<Duration>>) {
         let started = Timestamp::now();
         let (sender, mut changes) = mpsc::unbounded_channel();
-        let mut supervisors = JoinSet::new();
-        for index in 0..self.containers() {
-            let supervisor = Supervisor {
-                kubelet: self.kubelet.clone(),
-                pod: self.pod.clone(),
-                sandbox: sandbox.clone(),
-                index,
-                states: sender.clone(),
-                stop: stop.clone(),
-            };
-            supervisors.spawn(supervisor.run());
-        }
+        let (over, app_over) = watch::channel(false);
+        let starting =
+            tokio::spawn(start_in_order(self.supervisors(&sandbox, stop, &sender, &app_over), over));
         drop(sender);
         let mut states = vec![State::default(); self.containers()];
         let mut refresh = interval(REFRESH);
@@ -116,11 +109,34 @@ impl Life {
                     self.write(&status(&self.pod, Some(sandbox.address), started, &states)).await.is_err();
             }
         }
+        let _ = starting.await;
         let _ = self.write(&status(&self.pod, Some(sandbox.address), started, &states)).await;
     }
 
+    /// One for each container, in the order of their start.
+    fn supervisors(
+        &self,
+        sandbox: &Arc<Sandbox>,
+        stop: &watch::Receiver<Option<Duration>>,
+        states: &mpsc::UnboundedSender<(usize, State)>,
+        app_over: &watch::Receiver<bool>,
+    ) -> Vec<Supervisor> {
+        let supervisor = |(index, (role, container)): (usize, (Role, &Container))| Supervisor {
+            kubelet: self.kubelet.clone(),
+            pod: self.pod.clone(),
+            sandbox: sandbox.clone(),
+            role,
+            container: Arc::new(container.clone()),
+            index,
+            states: states.clone(),
+            stop: stop.clone(),
+            app_over: app_over.clone(),
+        };
+        roles::of(&self.pod).into_iter().enumerate().map(supervisor).collect()
+    }
+
     fn containers(&self) -> usize {
-        self.pod.spec.as_ref().map_or(0, |spec| spec.containers.len())
+        roles::of(&self.pod).len()
     }
 
     fn api(&self) -> Api<Pod> {
@@ -154,4 +170,33 @@ impl Life {
             }
         }
     }
+}
+
+/// Starts containers as their roles say, and waits until all are over. `over` is told when the app has ended, or will
+/// never begin.
+async fn start_in_order(supervisors: Vec<Supervisor>, over: watch::Sender<bool>) {
+    let (mut sidecars, mut apps) = (JoinSet::new(), JoinSet::new());
+    let mut may_go_on = true;
+    for supervisor in supervisors {
+        // The pod's own end is looked at by each supervisor.
+        if !may_go_on {
+            break;
+        }
+        match supervisor.role {
+            Role::Init => may_go_on = supervisor.run().await.exit == Some(0),
+            Role::Sidecar => {
+                let (started, mut is_started) = watch::channel(false);
+                let mut stop = supervisor.stop.clone();
+                sidecars.spawn(supervisor.announcing(started));
+                tokio::select! {
+                    _ = is_started.wait_for(|it| *it) => {}
+                    _ = stop.wait_for(Option::is_some) => may_go_on = false,
+                }
+            }
+            Role::App => drop(apps.spawn(supervisor.run())),
+        }
+    }
+    while apps.join_next().await.is_some() {}
+    over.send_replace(true);
+    while sidecars.join_next().await.is_some() {}
 }

@@ -6,13 +6,13 @@
 //! under the restricted pod security standard.
 
 use super::fields::{environment, expand};
-use super::images;
+use super::images::{self, Image};
 use crate::assets::Assets;
 use crate::network::Network;
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::Client;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ impl Sandbox {
         let variables = environment(client, pod, container, self.address).await?;
         let user = User::of(pod, container, image.user)?;
         let root = self.folder.join("root").join(&container.name);
-        let mut script = self.lay_out(&root, container, &image.program, &name)?;
+        let mut script = self.lay_out(&root, pod, container, &image, &name)?;
         script.push_str(&user.command(&root));
         let command = match container.command.as_deref() {
             Some([]) | None => vec![format!("/{name}")],
@@ -71,20 +71,30 @@ impl Sandbox {
     }
 
     /// Makes the root folder and returns the commands that mount it.
-    fn lay_out(&self, root: &Path, container: &Container, program: &Path, name: &str) -> Result<String> {
+    fn lay_out(
+        &self,
+        root: &Path,
+        pod: &Pod,
+        container: &Container,
+        image: &Image,
+        name: &str,
+    ) -> Result<String> {
         for folder in ["usr", "proc", "dev", "etc"] {
             fs::create_dir_all(root.join(folder))?;
         }
         for link in ["bin", "sbin", "lib", "lib64"] {
             let _ = std::os::unix::fs::symlink(format!("usr/{link}"), root.join(link));
         }
-        fs::write(root.join("etc/nsswitch.conf"), "hosts: files\n")?;
+        self.name_lookup(root, pod)?;
         let mut mounts = Mounts::new(root);
         mounts.bind(Path::new("/usr"), "/usr", true)?;
         mounts.bind(Path::new("/proc"), "/proc", false)?;
         mounts.bind(Path::new("/dev"), "/dev", false)?;
         mounts.bind(&self.hosts, "/etc/hosts", true)?;
-        mounts.bind(program, &format!("/{name}"), true)?;
+        mounts.bind(&image.program, &format!("/{name}"), true)?;
+        if let Some(client) = image.client {
+            mounts.bind(&image.program, client, true)?;
+        }
         for mount in container.volume_mounts.iter().flatten() {
             let volume =
                 self.volumes.get(&mount.name).with_context(|| format!("no volume {}", mount.name))?;
@@ -96,6 +106,29 @@ impl Sandbox {
         Ok(mounts.script(read_only))
     }
 }
+
+impl Sandbox {
+    /// How names are looked up: in `/etc/hosts`, and in pods of the mesh also by DNS, which the sidecar answers. Nobody
+    /// else does: the cluster has no DNS server.
+    fn name_lookup(&self, root: &Path, pod: &Pod) -> Result<()> {
+        let containers = pod.spec.iter().flat_map(|it| it.init_containers.iter().flatten());
+        if !containers.into_iter().any(|it| it.name == "sluice-proxy") {
+            fs::write(root.join("etc/nsswitch.conf"), "hosts: files\n")?;
+            return Ok(());
+        }
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let domain = "cluster.local";
+        fs::write(root.join("etc/nsswitch.conf"), "hosts: files dns\n")?;
+        let resolver = format!(
+            "search {namespace}.svc.{domain} svc.{domain} {domain}\nnameserver {DNS}\noptions ndots:5\n"
+        );
+        fs::write(root.join("etc/resolv.conf"), resolver)?;
+        Ok(())
+    }
+}
+
+/// Where a cluster's DNS is.
+const DNS: &str = "10.96.0.10";
 
 /// Commands of a shell that mount folders and files below a root.
 struct Mounts<'a> {
@@ -134,14 +167,34 @@ impl<'a> Mounts<'a> {
     }
 }
 
-/// Who a container runs as.
-struct User {
+/// Who a container runs as, and with which rights.
+pub(crate) struct User {
     user: i64,
     group: i64,
+    /// Rights of root; other users have none.
+    capabilities: BTreeSet<String>,
 }
 
+/// What containers of root have when they ask for nothing else, as with containerd.
+const CAPABILITIES: [&str; 14] = [
+    "audit_write",
+    "chown",
+    "dac_override",
+    "fowner",
+    "fsetid",
+    "kill",
+    "mknod",
+    "net_bind_service",
+    "net_raw",
+    "setfcap",
+    "setgid",
+    "setpcap",
+    "setuid",
+    "sys_chroot",
+];
+
 impl User {
-    fn of(pod: &Pod, container: &Container, of_image: i64) -> Result<Self> {
+    pub(crate) fn of(pod: &Pod, container: &Container, of_image: i64) -> Result<Self> {
         let spec = pod.spec.as_ref().context("a spec")?;
         let (of_pod, own) = (spec.security_context.as_ref(), container.security_context.as_ref());
         let user = own
@@ -154,22 +207,43 @@ impl User {
         if non_root == Some(true) && user == 0 {
             bail!("container has runAsNonRoot and image will run as root");
         }
-        Ok(Self { user, group })
+        let mut capabilities: BTreeSet<String> = CAPABILITIES.map(str::to_owned).into();
+        if let Some(asked) = own.and_then(|own| own.capabilities.as_ref()) {
+            for name in asked.drop.iter().flatten().map(|it| it.to_lowercase()) {
+                if name == "all" {
+                    capabilities.clear();
+                }
+                capabilities.remove(&name);
+            }
+            capabilities.extend(asked.add.iter().flatten().map(|it| it.to_lowercase()));
+        }
+        Ok(Self { user, group, capabilities })
     }
 
     /// The end of the script: changes the root, gives up rights, and becomes the container's command.
     fn command(&self, root: &Path) -> String {
-        let rights = match self.user {
-            0 => String::new(),
-            // A user namespace with one user has nobody else to become.
-            _ if !many_users() => "--inh-caps=-all --bounding-set=-all".to_owned(),
-            user => {
-                let group = self.group;
-                format!("--reuid={user} --regid={group} --clear-groups --inh-caps=-all --bounding-set=-all")
-            }
-        };
         let root = quoted(&root.to_string_lossy());
+        let rights = self.rights().join(" ");
         format!("exec chroot {root} /usr/bin/setpriv {rights} --no-new-privs --pdeathsig KILL --")
+    }
+
+    /// Words of `setpriv` that take rights away.
+    pub(crate) fn rights(&self) -> Vec<String> {
+        let none = ["--inh-caps=-all".to_owned(), "--bounding-set=-all".to_owned()];
+        match self.user {
+            0 => {
+                let kept: String = self.capabilities.iter().map(|it| format!(",+{it}")).collect();
+                vec!["--inh-caps=-all".to_owned(), format!("--bounding-set=-all{kept}")]
+            }
+            // A user namespace with one user has nobody else to become.
+            _ if !many_users() => none.into(),
+            user => {
+                let mut words = vec![format!("--reuid={user}"), format!("--regid={}", self.group)];
+                words.push("--clear-groups".to_owned());
+                words.extend(none);
+                words
+            }
+        }
     }
 }
 

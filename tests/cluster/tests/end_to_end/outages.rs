@@ -32,12 +32,12 @@ fn a_controller_that_is_killed_again_and_again_costs_no_request_and_no_change() 
         let load = Load::start(address, 4, REQUEST.to_vec(), |_| Ok(()));
         for round in 0..5 {
             let pod = space.controllers().await.unwrap().pop().unwrap();
-            let process = space.cluster.process(&pod.uid().unwrap());
+            let process = space.cluster.process(&pod.uid().unwrap(), "controller");
             space.signal(&pod, Signal::SIGKILL).unwrap();
             // Made while nobody looks.
             space.apply(&route(&format!("r{round}"), &format!("r{round}.example"), "web")).await;
             eventually("a new process", async || {
-                let now = space.cluster.process(&pod.uid().unwrap());
+                let now = space.cluster.process(&pod.uid().unwrap(), "controller");
                 if now.is_some() && now != process { Ok(()) } else { bail!("{now:?}") }
             })
             .await;
