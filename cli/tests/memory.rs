@@ -60,7 +60,12 @@ spec:
 }
 
 fn compile(project: &Project) -> (Compiler, Compiled) {
-    let plan = BindPlan { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port_offset: 0, cluster_ports: false };
+    let plan = BindPlan {
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port_offset: 0,
+        cluster_ports: false,
+        is_captured: false,
+    };
     let mut compiler = Compiler::new(plan, Upstreams::new(Resolver::system()), Metrics::new());
     let compiled = compiler.apply(&Snapshot::default().delta_to(project.snapshot()));
     (compiler, compiled)

@@ -64,9 +64,14 @@ impl Gateway {
     /// The same with further pages of the admin server.
     pub async fn start_with(options: GatewayOptions, pages: Vec<(String, Page)>) -> Result<Self> {
         let GatewayOptions { bind, port_offset, cluster_ports, .. } = options;
-        let plan = BindPlan { bind, port_offset, cluster_ports };
-        let proxy =
-            Proxy::new(ProxyOptions { plan, log: AccessLogger::stdout(), resolver: Resolver::system() })?;
+        let plan = BindPlan { bind, port_offset, cluster_ports, is_captured: false };
+        let proxy = Proxy::new(ProxyOptions {
+            plan,
+            log: AccessLogger::stdout(),
+            resolver: Resolver::system(),
+            identity: None,
+            mesh: None,
+        })?;
         proxy.set_locality(options.locality.clone());
         proxy.trace_to(TraceOptions::from_env());
         let readiness = Readiness::new("no configuration yet");

@@ -97,6 +97,10 @@ pub struct AskedHosts {
     /// Port at whatever was named; 0: the one that the client named with it, and addresses and names of this machine are
     /// nobody's.
     pub port: u16,
+    /// Connections go where the client sent them before they were captured, whatever it said, and nothing else here counts
+    /// (a sidecar's ServiceEntry of resolution `NONE`). Nobody's where connections are not captured.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub original: bool,
 }
 
 /// One endpoint.

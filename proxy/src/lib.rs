@@ -14,6 +14,7 @@ mod hosts;
 pub mod http;
 pub mod identity;
 pub mod listen;
+pub mod mesh;
 pub mod policy;
 pub mod process;
 mod proxy;

@@ -2,7 +2,9 @@
 
 use crate::acme::Challenges;
 use crate::http::{Engine, Handler, handler};
-use crate::listen::{PortConfig, Ports};
+use crate::identity::Identity;
+use crate::listen::{Direction, OriginalDestination, PortConfig, Ports};
+use crate::mesh::{Destinations, Finder, INBOUND, MeshSettings, MeshState, Own, Synthesizer};
 use crate::policy::BufferRoom;
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
 use crate::stream::{StreamEngine, UdpPortConfig, UdpPorts, Ways};
@@ -20,7 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// Tries that Pingora may make for one request; our own rules end them far earlier.
 const MOST_TRIES: usize = 128;
@@ -39,6 +41,10 @@ pub struct ProxyOptions {
     pub resolver: Resolver,
     /// Where access log lines go.
     pub log: AccessLogger,
+    /// Who it is in the mesh, for backends that are spoken to in the mesh's TLS; `None`: nobody.
+    pub identity: Option<watch::Receiver<Option<Arc<Identity>>>>,
+    /// Whose sidecar it is: connections are captured, and nothing of the plan is bound. `None`: nobody's.
+    pub mesh: Option<MeshSettings>,
 }
 
 /// The proxy. Dropping it closes its ports.
@@ -51,6 +57,9 @@ pub struct Proxy {
     datagrams: UdpPorts,
     upstreams: Arc<Upstreams>,
     on_demand: OnDemand,
+    streams: Arc<StreamEngine>,
+    /// What a sidecar has besides.
+    mesh: Option<(Arc<MeshState>, Duration)>,
     metrics: Arc<Metrics>,
     tracer: Arc<Tracer>,
     log: AccessLogger,
@@ -77,6 +86,13 @@ impl Proxy {
             ca_file: Some("/dev/null".to_owned()),
             ..ServerConf::default()
         });
+        let own = options.identity.map_or_else(Own::nobody, Own::follow);
+        let state = || MeshState { finder: Finder::default(), own: own.clone(), runtime: runtime.clone() };
+        let mesh = options.mesh.as_ref().map(|settings| (Arc::new(state()), settings.detection));
+        let (plan, synthesizer) = match options.mesh {
+            None => (options.plan, None),
+            Some(it) => (BindPlan::captured(), Some(Synthesizer::new(it.namespace, it.labels))),
+        };
         let buffers = Arc::<BufferRoom>::default();
         metrics.set_buffers(&buffers);
         let engine = Engine {
@@ -86,6 +102,7 @@ impl Proxy {
             mirrors,
             buffers,
             calls: Calls::default(),
+            mesh: mesh.as_ref().map(|(state, _)| state.clone()),
         };
         let observer = Arc::new(Watcher {
             runtime: runtime.clone(),
@@ -97,17 +114,23 @@ impl Proxy {
         let streams = StreamEngine::new(runtime.clone(), metrics.clone(), options.log.clone());
         let tracer = Arc::<Tracer>::default();
         metrics.set_spans(tracer.counts().clone());
-        let mut compiler = Compiler::new(options.plan, upstreams.clone(), metrics.clone());
+        let mut compiler = Compiler::new(plan, upstreams.clone(), metrics.clone()).in_mesh(own, synthesizer);
         compiler.trace_by(tracer.clone());
+        let mut ports = Ports::new(handler, observer)
+            .with_streams(Arc::new(Ways(streams.clone())))
+            .with_on_demand(on_demand.clone());
+        if let Some((state, _)) = &mesh {
+            ports = ports.captured_by(state.clone());
+        }
         Ok(Arc::new(Self {
             compiler: parking_lot::Mutex::new(compiler),
             planned: Mutex::default(),
             runtime,
-            ports: Ports::new(handler, observer)
-                .with_streams(Arc::new(Ways(streams.clone())))
-                .with_on_demand(on_demand.clone()),
+            ports,
             on_demand,
-            datagrams: UdpPorts::new(streams),
+            datagrams: UdpPorts::new(streams.clone()),
+            streams,
+            mesh,
             upstreams,
             metrics,
             tracer,
@@ -122,7 +145,8 @@ impl Proxy {
         let mut planned = self.planned.lock().await;
         let Compiled { runtime, ports, datagrams, mut failures } = self.compiler.lock().apply(delta);
         self.runtime.store(runtime);
-        let wanted = port_configs(&ports, &planned);
+        self.streams.changed();
+        let wanted = port_configs(&ports, &planned, self.mesh.as_ref().map(|it| it.1));
         if !same(&wanted, &planned) {
             let refused = self.ports.apply(wanted.clone()).await;
             let bound = self.ports.bound();
@@ -141,6 +165,39 @@ impl Proxy {
         }
         self.metrics.config_applied(self.compiler.lock().snapshot(), started.elapsed(), failures.len());
         failures
+    }
+
+    /// The labels of the sidecar's pod are these now: policies are selected by them anew.
+    pub async fn set_labels(&self, labels: BTreeMap<String, String>) {
+        self.compiler.lock().set_labels(labels);
+        let _ = self.apply(&ir::Delta::default()).await;
+    }
+
+    /// Whom a sidecar asks for destinations that it does not know. Only the first word counts.
+    pub(crate) fn find_destinations_by(&self, source: Arc<dyn Destinations>, wait: Duration) {
+        if let Some((state, _)) = &self.mesh {
+            state.finder.set(source, wait);
+        }
+    }
+
+    /// Opens an address by which captured connections come.
+    pub(crate) async fn open_entry(
+        &self,
+        address: SocketAddr,
+        direction: Direction,
+        original: OriginalDestination,
+    ) -> io::Result<SocketAddr> {
+        self.ports.open_entry(address, direction, original).await
+    }
+
+    /// Connections that are open now.
+    pub(crate) fn connections(&self) -> usize {
+        self.ports.connections()
+    }
+
+    /// See [`Mesh::announce_end`](crate::mesh::Mesh::announce_end).
+    pub(crate) async fn announce_inbound_end(&self) {
+        self.ports.announce_end(INBOUND).await;
     }
 
     /// Says who has certificates ordered that clients ask for at handshakes; until then such names are refused. Only the
@@ -230,6 +287,7 @@ impl Proxy {
 fn port_configs(
     ports: &BTreeMap<SocketAddr, PlannedPort>,
     before: &BTreeMap<SocketAddr, Arc<PortConfig>>,
+    detection: Option<Duration>,
 ) -> BTreeMap<SocketAddr, Arc<PortConfig>> {
     let config = |address: &SocketAddr, port: &PlannedPort| {
         let settings = &port.gateway.settings;
@@ -249,6 +307,7 @@ fn port_configs(
                 challenges: port.challenges.clone(),
                 carried: port.carried,
                 gateway: Some(port.gateway.key.clone()),
+                detection,
             })
         })
     };

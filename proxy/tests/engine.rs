@@ -170,9 +170,16 @@ async fn get(stream: &mut TcpStream, host: &str, path: &str) -> String {
 async fn a_proxy_serves_what_the_ir_says() {
     let endpoint = backend().await;
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let plan = BindPlan { bind: "127.0.0.1".parse().unwrap(), port_offset: 0, cluster_ports: false };
+    let plan = BindPlan {
+        bind: "127.0.0.1".parse().unwrap(),
+        port_offset: 0,
+        cluster_ports: false,
+        is_captured: false,
+    };
     let log = AccessLogger::to_writer(Box::new(std::io::sink()));
-    let proxy = Proxy::new(ProxyOptions { plan, log, resolver: Resolver::system() }).unwrap();
+    let proxy =
+        Proxy::new(ProxyOptions { plan, log, resolver: Resolver::system(), identity: None, mesh: None })
+            .unwrap();
     let failures = proxy.apply(&configuration(endpoint, free)).await;
     assert!(failures.is_empty(), "{failures:?}");
 

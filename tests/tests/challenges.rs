@@ -88,9 +88,16 @@ async fn start(listeners: impl FnOnce(u16, u16) -> Vec<Resource>) -> (Arc<Proxy>
     let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [plain, secure] = [0, 1].map(|it: usize| free[it].local_addr().unwrap().port());
     drop(free);
-    let plan = BindPlan { bind: "127.0.0.1".parse().unwrap(), port_offset: 0, cluster_ports: false };
+    let plan = BindPlan {
+        bind: "127.0.0.1".parse().unwrap(),
+        port_offset: 0,
+        cluster_ports: false,
+        is_captured: false,
+    };
     let log = AccessLogger::to_writer(Box::new(std::io::sink()));
-    let proxy = Proxy::new(ProxyOptions { plan, log, resolver: Resolver::system() }).unwrap();
+    let proxy =
+        Proxy::new(ProxyOptions { plan, log, resolver: Resolver::system(), identity: None, mesh: None })
+            .unwrap();
     let mut upserts = vec![Resource::Gateway(Arc::new(ir::Gateway {
         key: gateway(),
         origin: origin(),

@@ -110,7 +110,12 @@ fn apply(snapshot: &mut ir::Snapshot, edit: &Edit) {
 }
 
 fn compiler() -> Compiler {
-    let plan = BindPlan { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port_offset: 0, cluster_ports: false };
+    let plan = BindPlan {
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port_offset: 0,
+        cluster_ports: false,
+        is_captured: false,
+    };
     Compiler::new(plan, Upstreams::new(Resolver::system()), Metrics::new())
 }
 

@@ -156,7 +156,10 @@ pub(super) fn protocol(it: BackendProtocol) -> &'static str {
 
 /// Endpoints that only clients name.
 pub(super) fn asked(asked: &AskedHosts) -> String {
-    let AskedHosts { names, networks, port } = asked;
+    let AskedHosts { names, networks, port, original } = asked;
+    if *original {
+        return "where the client's connection was captured: where it was going".to_owned();
+    }
     let port = if *port == 0 { "the one that is named".to_owned() } else { port.to_string() };
     let mut ways = Vec::new();
     if let Some(names) = names {

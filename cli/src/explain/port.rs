@@ -15,7 +15,7 @@ pub(super) const DEFAULT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The configuration as requests would read it. Nothing is bound and no name is asked for.
 pub(super) fn compile(snapshot: &Snapshot, port_offset: u16) -> Arc<Runtime> {
-    let plan = BindPlan { bind: DEFAULT, port_offset, cluster_ports: false };
+    let plan = BindPlan { bind: DEFAULT, port_offset, cluster_ports: false, is_captured: false };
     // Outside of a tokio runtime the registry asks for no names.
     let mut compiler = Compiler::new(plan, Upstreams::new(Resolver::system()), Metrics::new());
     compiler.apply(&Snapshot::default().delta_to(snapshot)).runtime

@@ -69,7 +69,12 @@ async fn exchange(
         let Some(picked) = backend.pool.pick_by(choice, &tried, None) else {
             return Err(Failure::Unreachable("no endpoint takes requests".to_owned()));
         };
-        let peer = Peer { address: picked.address, tls: tls.clone() };
+        if let Some(mesh) = &backend.mesh {
+            // Whoever still has no identity then is told so.
+            let _ = timeout_at(deadline, mesh.wait()).await;
+        }
+        let of_mesh = backend.mesh_client(&picked).map_err(|reason| Failure::Unusable(reason.to_string()))?;
+        let peer = Peer { address: picked.address, tls: of_mesh.or_else(|| tls.clone()) };
         let sent = calls.send(&peer, backend.backend.protocol, request.clone(), most_bytes);
         let error = match timeout_at(deadline, sent).await {
             Ok(Ok(answer)) => {

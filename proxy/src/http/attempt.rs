@@ -5,24 +5,30 @@ use super::context::RequestContext;
 use super::failure::failure;
 use super::{forwarded, hedging};
 use crate::listen::ConnInfo;
+use crate::mesh::Unfit;
 use crate::snapshot::{BackendRuntime, RuleHandle};
 use crate::telemetry::Outcome;
 use crate::upstream::{
-    Affinity, Choice, EjectPolicy, Key, Picked, TlsClient, Verdict, announced, for_upgrade, peer, shape,
+    Affinity, Choice, EjectPolicy, EndpointPool, Key, Picked, SessionId, TlsClient, Verdict, announced,
+    for_upgrade, peer, shape,
 };
+use pingora_core::connectors::l4::BindTo;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use sluice_ir::{self as ir, BackendProtocol};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Tries that a request without a retry policy may make in all: to find an endpoint that accepts a connection, and after
 /// connections that ended without an answer.
 const TRIES: u32 = 3;
+
+/// How long a request waits for the first identity of a workload.
+const IDENTITY_WAIT: Duration = Duration::from_secs(5);
 
 /// Waits before a further try: the backoff is the least time between two tries (GEP-1731).
 pub(super) async fn back_off(context: &RequestContext) -> Result<()> {
@@ -60,6 +66,34 @@ pub(super) async fn wait_for_connection(context: &mut RequestContext) -> Result<
     }
 }
 
+/// Waits for the identity that endpoints in the mesh are spoken to with, in its first moments. Costs a comparison elsewhere.
+pub(super) async fn wait_for_identity(context: &RequestContext) {
+    let Some(mesh) = context.target().and_then(|target| target.mesh.as_ref()) else { return };
+    let left = RequestContext::remaining(context.deadline, Instant::now());
+    let limit = left.map_or(IDENTITY_WAIT, |left| left.min(IDENTITY_WAIT));
+    // Whoever still has none then is told so.
+    let _ = tokio::time::timeout(limit, mesh.wait()).await;
+}
+
+/// An endpoint for the try, and who speaks the mesh's TLS to it; nobody where it takes none.
+fn pick(
+    spoken: &BackendRuntime,
+    pool: &EndpointPool,
+    choice: Choice<'_>,
+    tried: &mut Vec<SocketAddr>,
+    sticky: Option<&SessionId>,
+) -> std::result::Result<(Picked, Option<Arc<TlsClient>>), Outcome> {
+    loop {
+        let picked = pool.pick_by(choice, tried, sticky).ok_or(Outcome::NoEndpoint)?;
+        match spoken.mesh_client(&picked) {
+            Ok(client) => return Ok((picked, client)),
+            Err(Unfit::Endpoint) if !tried.contains(&picked.address) => tried.push(picked.address),
+            Err(Unfit::NoIdentity) => return Err(Outcome::NoIdentity),
+            Err(Unfit::Endpoint | Unfit::Client) => return Err(Outcome::UpstreamTls),
+        }
+    }
+}
+
 /// Chooses an endpoint and describes the connection to it.
 pub(super) fn begin(
     session: &mut Session,
@@ -90,7 +124,6 @@ pub(super) fn begin(
         (Ok(client), _) => client.cloned(),
         (Err(_), _) => return Err(failure(context, Outcome::UpstreamTls)),
     };
-    let client = client.as_ref();
     let settings = &port.gateway.settings;
     context.try_deadline = context.timeouts().backend_request.and_then(|timeout| now.checked_add(timeout));
     let given = context.given.as_ref().map(|it| it.0);
@@ -109,24 +142,35 @@ pub(super) fn begin(
     };
     let choice = Choice { key, ..target.choice(settings) };
     let pool = context.asked.as_ref().map_or(&target.pool, |name| name.pool());
-    let Some(picked) = pool.pick_by(choice, &context.tried, context.session.as_ref()) else {
-        return Err(failure(context, Outcome::NoEndpoint));
+    // Of a Service without an address of its own, clients choose the endpoint.
+    let captured = context.connection.as_ref().and_then(|it| it.captured).filter(|it| it.by_host);
+    let own = captured.map(|it| SessionId::of(pool.key(), it.original));
+    let sticky = context.session.as_ref().or(own.as_ref());
+    let (picked, of_mesh) = match pick(spoken, pool, choice, &mut context.tried, sticky) {
+        Ok(picked) => picked,
+        Err(outcome) => return Err(failure(context, outcome)),
     };
+    context.clients.extend(of_mesh.clone());
+    let client = of_mesh.or(client);
+    let client = client.as_ref();
     let left = [context.deadline, context.try_deadline]
         .into_iter()
         .filter_map(|deadline| RequestContext::remaining(deadline, now))
         .min();
     let preface = context.connection.as_ref().and_then(|it| target.preface(it.peer, it.local));
+    let source = context.connection.as_ref().and_then(|it| it.source());
     let tunnel = target.tunnel();
     let is_upgrade = session.is_upgrade_req() && spoken.backend.protocol == BackendProtocol::Http1;
     context.is_custom = false;
     let peer = if preface.is_none() && tunnel.is_none() && !is_upgrade {
-        let peer = peer_of(spoken, client, &picked, settings, left);
+        let mut peer = peer_of(spoken, client, &picked, settings, left);
+        peer.options.bind_to = source.map(bound_to);
         // Of HTTP/1.1 Pingora gets the stream.
         context.is_custom = client.is_some() && spoken.backend.protocol == BackendProtocol::H2c;
         hedging::prepare(session, context, peer, picked.address)
     } else {
         let mut peer = peer(picked.address, spoken.backend.protocol, &settings.limits, spoken.group);
+        peer.options.bind_to = source.map(bound_to);
         if preface.is_some() || tunnel.is_some() {
             announced(&mut peer, client.map(Arc::as_ref), preface.unwrap_or_default(), tunnel.cloned());
         } else {
@@ -195,6 +239,12 @@ fn key(affinity: &Affinity, session: &Session, connection: Option<&ConnInfo>, tr
     let header = session.req_header();
     let client = || forwarded::client(header, connection.peer.ip(), trusted_hops);
     affinity.of_request(&header.headers, header.uri.query(), client)
+}
+
+fn bound_to(source: IpAddr) -> BindTo {
+    let mut bound = BindTo::default();
+    bound.addr = Some(SocketAddr::new(source, 0));
+    bound
 }
 
 /// Nothing of the try may take longer than what is left of the request's and the try's time.

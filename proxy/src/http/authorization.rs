@@ -92,7 +92,8 @@ fn with_facts<T>(
         source: connection.direct_peer.ip(),
         remote: forwarded::client(header, connection.peer.ip(), settings.trusted_hops),
         destination: local.ip(),
-        port: port.port,
+        // Of a workload it is the workload's port.
+        port: connection.captured.map_or(port.port, |it| it.original.port()),
         server_name: connection.tls.as_ref().and_then(|it| it.server_name.as_deref()),
         request: Some(RequestFacts {
             method: header.method.as_str(),

@@ -1,8 +1,8 @@
 //! `x-forwarded-client-cert`: what the backend learns of the client's certificate.
 
-use crate::listen::ClientCertificate;
-use http::HeaderName;
-use pingora_error::Result;
+use crate::listen::{ClientCertificate, ConnInfo};
+use http::{HeaderName, HeaderValue};
+use pingora_error::{ErrorType, OrErr, Result};
 use pingora_http::RequestHeader;
 use sluice_ir::ClientCertificateField;
 
@@ -25,6 +25,30 @@ pub(super) fn set(
         Some(value) => header.insert_header(HEADER, value),
         None => Ok(()),
     }
+}
+
+/// In a mesh: what a peer that has proven who it is says of the way of the request is believed, and it is added to it. Of
+/// anybody else nothing is believed, and an application's own words go no further than its sidecar.
+pub(super) fn set_of_mesh(header: &mut RequestHeader, connection: &ConnInfo) -> Result<()> {
+    let before = match (&connection.told_of_peer, header.headers.get(&HEADER)) {
+        (None, None) => return Ok(()),
+        (None, Some(_)) => {
+            header.remove_header(&HEADER);
+            return Ok(());
+        }
+        (Some(told), None) => return header.insert_header(HEADER, told.clone()),
+        (Some(_), Some(_)) => header.headers.get_all(&HEADER).iter(),
+    };
+    let told = connection.told_of_peer.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+    let mut all: Vec<u8> = Vec::with_capacity(2 * told.len());
+    for value in before {
+        all.extend_from_slice(value.as_bytes());
+        all.push(b',');
+    }
+    all.extend_from_slice(told);
+    let value =
+        HeaderValue::from_bytes(&all).or_err(ErrorType::InvalidHTTPHeader, "x-forwarded-client-cert")?;
+    header.insert_header(HEADER, value)
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use crate::listen::ConnInfo;
 use crate::policy::{Admitted, Compressing, Judged, PolicyRuntime, Told, Whole};
 use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
 use crate::telemetry::{Metrics, Outcome};
-use crate::upstream::{Admission, AskedName, EndpointPool, MirrorBody, Permit, Picked, SessionId, Slot};
+use crate::upstream::{
+    Admission, AskedName, EndpointPool, MirrorBody, Permit, Picked, SessionId, Slot, TlsClient,
+};
 use bytes::Bytes;
 use http::HeaderValue;
 use pingora_core::protocols::http::server::Session as Downstream;
@@ -77,6 +79,12 @@ pub struct RequestContext {
     pub(super) attempts: u32,
     /// The host that the client named, where the backend knows none itself.
     pub(super) asked: Option<Arc<AskedName>>,
+    /// The host as listeners know it, where the client has left its namespace out.
+    pub(super) full_host: Option<Arc<str>>,
+    /// Whether the control plane was asked for the host.
+    pub(super) has_asked: bool,
+    /// Who speaks TLS to the endpoints of this request: connections last as long as their clients.
+    pub(super) clients: Vec<Arc<TlsClient>>,
     /// Endpoints that failed this request.
     pub(super) tried: Vec<SocketAddr>,
     /// Endpoint of the current try; its load counts while this is held.
@@ -163,6 +171,9 @@ impl RequestContext {
             try_deadline: None,
             attempts: 0,
             asked: None,
+            full_host: None,
+            has_asked: false,
+            clients: Vec::new(),
             tried: Vec::new(),
             picked: None,
             upstream_local: None,

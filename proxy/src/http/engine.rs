@@ -6,6 +6,7 @@ use super::{
     answer, asked, attempt, authorization, buffer, cache, compression, failure, guard, observe, policy,
     record, request, response,
 };
+use crate::mesh::MeshState;
 use crate::policy::BufferRoom;
 use crate::snapshot::Runtime;
 use crate::telemetry::{AccessLogger, Metrics, Outcome};
@@ -42,6 +43,8 @@ pub struct Engine {
     pub buffers: Arc<BufferRoom>,
     /// Asks authorisers.
     pub calls: Calls,
+    /// What a sidecar knows besides; `None` at the edge.
+    pub(crate) mesh: Option<Arc<MeshState>>,
 }
 
 #[async_trait]
@@ -57,6 +60,13 @@ impl ProxyHttp for Engine {
 
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
         let mut next = guard::contained("request", || request::filter(&self.runtime, session, context))?;
+        if let request::Next::Learn(destination) = next {
+            if let Some(mesh) = &self.mesh {
+                mesh.finder.learn(destination).await;
+            }
+            context.has_asked = true;
+            next = guard::contained("request", || request::filter(&self.runtime, session, context))?;
+        }
         if matches!(next, request::Next::Ask) {
             next = match authorization::ask(&self.calls, session, context).await? {
                 Some(refused) => refused,
@@ -71,7 +81,9 @@ impl ProxyHttp for Engine {
         }
         match next {
             request::Next::Forward => Ok(false),
-            request::Next::Ask | request::Next::Wait => Err(failure::failure(context, Outcome::Internal)),
+            request::Next::Ask | request::Next::Wait | request::Next::Learn(_) => {
+                Err(failure::failure(context, Outcome::Internal))
+            }
             request::Next::Refuse { outcome, status, grpc_status, fields } => {
                 context.outcome = Some(outcome);
                 if context.grpc {
@@ -192,6 +204,7 @@ impl ProxyHttp for Engine {
         attempt::back_off(context).await?;
         asked::find(session, context).await?;
         attempt::wait_for_connection(context).await?;
+        attempt::wait_for_identity(context).await;
         guard::contained("endpoint", || attempt::begin(session, context, Instant::now()))
     }
 

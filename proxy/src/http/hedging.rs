@@ -5,7 +5,7 @@ use super::context::RequestContext;
 use crate::policy::Hedging;
 use crate::snapshot::{BackendRuntime, Port, RuleHandle};
 use crate::telemetry::metrics::RouteMetrics;
-use crate::upstream::{Admission, Course, EjectPolicy, Heat, Picked, Runner, Verdict};
+use crate::upstream::{Admission, Course, EjectPolicy, Heat, Picked, Runner, TlsClient, Verdict};
 use parking_lot::Mutex;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::Session;
@@ -33,6 +33,8 @@ struct State {
     started: u32,
     has_won: bool,
     winner: Option<(Picked, Option<Admission>)>,
+    /// Held as long as their connections may be in use.
+    clients: Vec<Arc<TlsClient>>,
 }
 
 /// Makes the try a hedged one, if the policy says so and the request can be sent twice: it has no body, or one that was
@@ -77,6 +79,7 @@ pub(super) fn settle(context: &mut RequestContext) {
     let Some(hedge) = context.hedge.take() else { return };
     let mut state = hedge.state.lock();
     context.further_tries += state.started;
+    context.clients.append(&mut state.clients);
     if let Some((picked, admission)) = state.winner.take() {
         context.picked = Some(picked);
         context.further_admission = admission;
@@ -113,10 +116,13 @@ impl Course for Hedge {
             },
         };
         let spoken = self.target.spoken(self.is_http2);
-        let client = spoken.client(&self.port.gateway).ok()?;
+        let of_mesh = spoken.mesh_client(&picked).ok()?;
+        let client =
+            of_mesh.as_ref().map_or_else(|| spoken.client(&self.port.gateway), |it| Ok(Some(it))).ok()?;
         let now = Instant::now();
         let left = self.ends.iter().filter_map(|end| RequestContext::remaining(*end, now)).min();
         let peer = attempt::peer_of(spoken, client, &picked, settings, left);
+        state.clients.extend(of_mesh);
         state.started += 1;
         state.tried.push(picked.address);
         Some(Runner { peer, picked, admission })

@@ -7,11 +7,11 @@ use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
 use super::{
-    Cors, authorization, cache, client_certificate, concurrency, cookies, decompression, forwarded, observe,
-    policy,
+    Cors, authorization, cache, client_certificate, concurrency, cookies, decompression, forwarded, mesh,
+    observe, policy,
 };
 use crate::auth::Denied;
-use crate::listen::ConnInfo;
+use crate::listen::{ConnInfo, Destination};
 use crate::snapshot::{MirrorRuntime, Port, RuleHandle, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
 use crate::telemetry::mesh::metadata::{METADATA, METADATA_ID};
@@ -35,6 +35,8 @@ pub(super) enum Next {
     Ask,
     /// First [`policy::wait`], then [`go_on`].
     Wait,
+    /// First the control plane is asked for this, then the same again.
+    Learn(Destination),
     /// Answered with the outcome's own status.
     Answer(Outcome),
     /// Denied by an authoriser, with its answer.
@@ -57,11 +59,20 @@ pub(super) fn filter(
         cookies::join(session.req_header_mut())?;
     }
     context.connection = Some(connection.clone());
-    let Some(port) = runtime.load().ports.get(&connection.port).cloned() else {
-        return Ok(Next::Answer(Outcome::NoListener));
+    let port = match connection.captured {
+        None => runtime.load().ports.get(&connection.port).cloned(),
+        Some(captured) => match mesh::port(&runtime.load(), captured, session.req_header(), context) {
+            mesh::Found::Port(port) => port,
+            mesh::Found::Elsewhere(next) => return Ok(next),
+        },
     };
+    let Some(port) = port else { return Ok(Next::Answer(Outcome::NoListener)) };
     context.port = Some(port.clone());
     observe::begin(session, context)?;
+    if let Some(refused) = mesh::refusal(runtime, &connection) {
+        session.set_keepalive(None);
+        return Ok(Next::Answer(refused));
+    }
     bound_times(session, &port.gateway.settings.limits);
     if let Some(body) = challenge(&port, session.req_header()) {
         return Ok(Next::Text { outcome: Outcome::Challenge, status: 200, fields: Vec::new(), body });
@@ -155,9 +166,10 @@ fn route(
     header: &mut RequestHeader,
     context: &mut RequestContext,
 ) -> Result<std::result::Result<RuleHandle, Outcome>> {
+    let full_host = context.full_host.clone();
     let view = RequestView {
         method: header.method.as_str(),
-        authority: authority(header),
+        authority: full_host.as_deref().unwrap_or_else(|| authority(header)),
         path: header.uri.path(),
         query: header.uri.query(),
         headers: &header.headers,
@@ -303,6 +315,10 @@ pub(super) fn introduce(
     let (Some(port), Some(connection)) = (&context.port, &context.connection) else {
         return Err(Error::explain(ErrorType::InternalError, "a request without a connection"));
     };
+    if connection.captured.is_some() {
+        // A sidecar is no hop that anybody knows of: what the application says of its clients stays.
+        return client_certificate::set_of_mesh(header, connection);
+    }
     if is_forward_proxy(context) {
         // Who asks is nobody's affair out there; the proxy's own fields end here (RFC 9110 §7.6.1, §11.7.1).
         for name in [header::PROXY_AUTHORIZATION.as_str(), "proxy-connection"] {
@@ -364,9 +380,12 @@ fn start_mirror(
     if policy.is_some_and(|it| it.proxy_header.is_some() || it.tunnel.is_some()) {
         return None;
     }
-    // A backend that can't be spoken to gets no copies; the log has said why.
-    let tls = mirror.backend.client(gateway).ok()?.cloned();
     let picked = mirror.backend.pool.pick_by(mirror.backend.choice(&gateway.settings), &[], None)?;
+    // A backend that can't be spoken to gets no copies; the log has said why.
+    let tls = match mirror.backend.mesh_client(&picked).ok()? {
+        Some(client) => Some(client),
+        None => mirror.backend.client(gateway).ok()?.cloned(),
+    };
     let mut headers = header.headers.clone();
     // Who gets a copy may be outside the mesh.
     for name in [METADATA, METADATA_ID] {

@@ -51,6 +51,17 @@ pub(super) async fn run<A>(
     A: HttpServerApp + Send + Sync + 'static,
 {
     let farewells = Arc::new(Semaphore::new(FAREWELLS));
+    let admitted = |socket, peer| admit(&port, socket, peer, &cut, &tasks, &farewells);
+    all(port.key, &listener, &stop, admitted).await;
+}
+
+/// Accepts until `stop`, then what the kernel had already accepted.
+pub(super) async fn all(
+    key: SocketAddr,
+    listener: &TcpListener,
+    stop: &CancellationToken,
+    mut admit: impl FnMut(TcpStream, SocketAddr),
+) {
     let mut pause = PAUSE_FIRST;
     loop {
         let accepted = tokio::select! {
@@ -61,11 +72,11 @@ pub(super) async fn run<A>(
         match accepted {
             Ok((socket, peer)) => {
                 pause = PAUSE_FIRST;
-                admit(&port, socket, peer, &cut, &tasks, &farewells);
+                admit(socket, peer);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(port = %port.key, %error, pause_ms = pause.as_millis(), "can't accept connections");
+                tracing::warn!(port = %key, %error, pause_ms = pause.as_millis(), "can't accept connections");
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep(pause) => {}
@@ -75,7 +86,7 @@ pub(super) async fn run<A>(
         }
     }
     while let Some(Ok((socket, peer))) = listener.accept().now_or_never() {
-        admit(&port, socket, peer, &cut, &tasks, &farewells);
+        admit(socket, peer);
     }
 }
 
@@ -115,7 +126,7 @@ fn admit<A>(
     };
     prepare(&socket);
     port.observer.opened(port.key);
-    let accepted = Accepted { socket, direct_peer, slot, config };
+    let accepted = Accepted { socket, direct_peer, slot, config, lookup: port.key, captured: None };
     tasks.spawn(guarded(port.clone(), accepted, cut.clone()));
 }
 
@@ -125,7 +136,7 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// Small packets at once, and an end for peers that vanished. Failing changes nothing that matters.
-fn prepare(socket: &TcpStream) {
+pub(super) fn prepare(socket: &TcpStream) {
     let _ = socket.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     let _ = SockRef::from(socket).set_tcp_keepalive(&keepalive);

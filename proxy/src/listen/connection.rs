@@ -5,6 +5,8 @@
 //! memory.
 
 use super::accept::canonical;
+use super::captured::{self, Captured, Direction};
+use super::detect::{self, First};
 use super::forward;
 use super::head::Refusal;
 use super::hello::{self, Hello};
@@ -15,10 +17,12 @@ use super::proxy_header::{self, Parsed};
 use super::secure::{self, Later, NoTls};
 use super::stream::{Carried, Chosen, ClientSide, Stream, StreamConnection, Streams};
 use super::transport::Transport;
-use super::{ConnInfo, PortConfig, TlsInfo, answer, challenge, http1, http2};
+use super::{ClientCertificate, ConnInfo, PortConfig, TlsInfo, answer, challenge, http1, http2, inbound};
+use crate::mesh::MeshState;
 use crate::telemetry::Outcome;
 use crate::tls::OnDemand;
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -26,6 +30,7 @@ use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{SocketDigest, TimingDigest};
 use pingora_core::server::ShutdownWatch;
 use pingora_http::ResponseHeader;
+use sluice_ir::SpiffeId;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,6 +52,8 @@ pub(super) struct Port<A> {
     /// Names that certificates are obtained for at handshakes.
     pub(super) on_demand: OnDemand,
     pub(super) slots: Arc<Slots>,
+    /// What a sidecar knows besides; `None` at the edge.
+    pub(super) mesh: Option<Arc<MeshState>>,
     /// Turns true when the port is going away.
     pub(super) shutdown: ShutdownWatch,
 }
@@ -117,6 +124,10 @@ pub(super) struct Accepted {
     pub(super) direct_peer: SocketAddr,
     pub(super) slot: PortSlot,
     pub(super) config: Arc<PortConfig>,
+    /// What the configuration of its requests and streams is found by: the port's key, unless it was captured.
+    pub(super) lookup: SocketAddr,
+    /// How it was captured.
+    pub(super) captured: Option<Captured>,
 }
 
 /// A connection before its HTTP loop.
@@ -153,8 +164,8 @@ where
 }
 
 async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
-    let Accepted { mut socket, direct_peer, slot, config } = accepted;
-    let local = canonical(socket.local_addr().ok()?);
+    let Accepted { mut socket, direct_peer, slot, config, lookup, captured } = accepted;
+    let local = captured.map_or_else(|| socket.local_addr().ok().map(canonical), |it| Some(it.original))?;
     let started = Instant::now();
     let deadline = started + config.limits.tls_handshake_timeout;
 
@@ -163,16 +174,20 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
     } else {
         direct_peer
     };
-    let Some(client) = port.slots.client(peer.ip(), config.limits.connections_per_client) else {
+    // All that goes out of a sidecar is of one client.
+    let is_outbound = captured.is_some_and(|it| it.direction == Direction::Outbound);
+    let per_client = if is_outbound { u32::MAX } else { config.limits.connections_per_client };
+    let Some(client) = port.slots.client(peer.ip(), per_client) else {
         overloaded(port, socket, peer, &config, slot).await;
         return None;
     };
 
-    let (chosen, server_name) = match config.carried {
-        Carried::Requests => (Chosen::Requests, None),
-        Carried::Whole => (port.streams.choose(port.key, None), None),
+    let mut secured = None;
+    let (socket, chosen, server_name) = match config.carried {
+        Carried::Requests => (Some(socket), Chosen::Requests, None),
+        Carried::Whole => (Some(socket), port.streams.choose(lookup, None), None),
         Carried::ByServerName => {
-            let Hello { server_name, asks_proof } = hello(port, &socket, peer, deadline).await?;
+            let Hello { server_name, asks_proof, .. } = hello(port, &socket, peer, deadline).await?;
             let name = server_name.as_deref();
             if let Some(proof) = name.filter(|_| asks_proof).and_then(|name| config.challenges.proof(name)) {
                 let answered = challenge::answer(socket, proof.clone(), name.unwrap_or_default().to_owned());
@@ -181,13 +196,34 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
                 tls_failed(port, peer, ended).await;
                 return None;
             }
-            (port.streams.choose(port.key, name), server_name)
+            (Some(socket), port.streams.choose(lookup, name), server_name)
         }
         Carried::Forward => {
-            let (given_back, chosen) = forward::choose(port, socket, peer, &config).await?;
-            socket = given_back;
-            (chosen, None)
+            let (socket, chosen) = forward::choose(port, socket, peer, &config).await?;
+            (Some(socket), chosen, None)
         }
+        Carried::Detect => match detect::first(&socket, config.detection(), deadline).await {
+            Ok(First::Left) => return None,
+            Ok(First::Requests) => (Some(socket), Chosen::Requests, None),
+            Ok(First::Other) => (Some(socket), captured::choose(port, lookup, captured, None).await, None),
+            Ok(First::Tls(Hello { server_name, .. })) => {
+                let name = server_name.as_deref().unwrap_or_default();
+                let chosen = captured::choose(port, lookup, captured, Some(name)).await;
+                (Some(socket), chosen, server_name)
+            }
+            Err(failure) => {
+                tls_failed(port, peer, failure).await;
+                return None;
+            }
+        },
+        Carried::Inbound => match Box::pin(inbound::open(port, socket, peer, captured, &config)).await? {
+            inbound::Opened::Plain(socket, chosen) => (Some(socket), chosen, None),
+            inbound::Opened::Secured(of_mesh, chosen) => {
+                let name = of_mesh.info.server_name.clone();
+                secured = Some(of_mesh);
+                (None, chosen, name)
+            }
+        },
     };
     let stream = match chosen {
         Chosen::Requests => None,
@@ -195,26 +231,43 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
         Chosen::Stream(stream)
             if stream.has_route()
                 || stream.ends_tls()
-                || matches!(config.carried, Carried::Whole | Carried::Forward) =>
+                || !matches!(config.carried, Carried::ByServerName | Carried::Requests) =>
         {
             Some(stream)
         }
         // The port is going away, and its client may speak anything.
-        Chosen::Nobody if config.carried == Carried::Whole => return None,
+        Chosen::Nobody if matches!(config.carried, Carried::Whole | Carried::Inbound) => return None,
         Chosen::Stream(_) | Chosen::Nobody => {
-            refuse(port, socket, peer, server_name).await;
+            if let Some(socket) = socket {
+                refuse(port, socket, peer, server_name, captured).await;
+            }
             return None;
         }
     };
     let ends_tls = stream.as_ref().is_none_or(|stream| stream.ends_tls());
-    let (transport, tls, client_certificate) = match config.tls.as_deref().filter(|_| ends_tls) {
-        None => (Transport::Plain(socket), None, None),
-        Some(tls) => {
+    let mut known = Known::default();
+    let transport = match (socket, secured, config.tls.as_deref().filter(|_| ends_tls)) {
+        (_, Some(of_mesh), _) => {
+            let inbound::Secured { stream, info, certificate, peer_id, told } = *of_mesh;
+            known = Known {
+                tls: Some(info),
+                certificate: Some(certificate),
+                peer_id: Some(peer_id),
+                told_of_peer: told,
+            };
+            Transport::Tls(stream)
+        }
+        (None, None, _) => return None,
+        (Some(socket), None, None) => Transport::Plain(socket),
+        (Some(socket), None, Some(tls)) => {
             let later = Later { config: &port.config, on_demand: &port.on_demand };
             let handshake = secure::handshake(socket, &config, tls, stream.is_none(), later);
             let shaken = timeout_at(deadline, handshake).await;
             match shaken.unwrap_or_else(|_| Err(NoTls::Failed("handshake timed out".to_owned()))) {
-                Ok(secure::Shaken { stream, info, client }) => (Transport::Tls(stream), Some(info), client),
+                Ok(secure::Shaken { stream, info, client }) => {
+                    known = Known { tls: Some(info), certificate: client, ..Known::default() };
+                    Transport::Tls(stream)
+                }
                 Err(failure) => {
                     tls_failed(port, peer, failure).await;
                     return None;
@@ -222,17 +275,20 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
             }
         }
     };
-    let handshake = tls.is_some().then(|| started.elapsed());
-    let peer_field = ConnInfo::field_of(peer.ip());
+    let handshake = known.tls.is_some().then(|| started.elapsed());
+    let Known { tls, certificate, peer_id, told_of_peer } = known;
     let info = ConnInfo {
-        port: port.key,
+        port: lookup,
         peer,
-        peer_field,
+        peer_field: ConnInfo::field_of(peer.ip()),
         direct_peer,
         local,
         tls,
-        client_certificate,
+        client_certificate: certificate,
         limits: config,
+        captured,
+        peer_id,
+        told_of_peer,
     };
     let slots = (slot, client);
     Some(match stream {
@@ -250,6 +306,15 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
     })
 }
 
+/// What a handshake has shown.
+#[derive(Default)]
+struct Known {
+    tls: Option<TlsInfo>,
+    certificate: Option<ClientCertificate>,
+    peer_id: Option<Arc<SpiffeId>>,
+    told_of_peer: Option<HeaderValue>,
+}
+
 /// The ClientHello of the connection, which stays in the socket.
 async fn hello<A>(port: &Port<A>, socket: &TcpStream, peer: SocketAddr, deadline: Instant) -> Option<Hello> {
     let looked = timeout_at(deadline, hello::wait_for(socket)).await;
@@ -262,27 +327,28 @@ async fn hello<A>(port: &Port<A>, socket: &TcpStream, peer: SocketAddr, deadline
     }
 }
 
-/// Ends the connection of a TLS client whose name nobody answers for, without a word: where connections are passed
-/// through, this side is no end of TLS (GEP-2643: the client meets an end or a reset).
-async fn refuse<A>(port: &Port<A>, mut socket: TcpStream, peer: SocketAddr, server_name: Option<String>) {
+/// Ends the connection of a client that nobody answers for, without a word: where connections are passed through, this side
+/// is no end of TLS (GEP-2643: the client meets an end or a reset).
+async fn refuse<A>(
+    port: &Port<A>,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    server_name: Option<String>,
+    captured: Option<Captured>,
+) {
     // What is unread would make a reset of the close.
     let mut seen = [0; 4096];
     while socket.try_read(&mut seen).is_ok_and(|len| len > 0) {}
-    let reason = match server_name {
-        Some(_) => "no listener and route for the server name",
-        None => "no server name, and no listener and route for every name",
+    let unknown = captured.map(|it| format!("{} is no destination of the mesh (REGISTRY_ONLY)", it.original));
+    let reason = match (&unknown, &server_name) {
+        (Some(unknown), _) => unknown.as_str(),
+        (None, Some(_)) => "no listener and route for the server name",
+        (None, None) => "no server name, and no listener and route for every name",
     };
-    let outcome = Outcome::NoRoute;
+    let outcome = if captured.is_some() { Outcome::EgressRefused } else { Outcome::NoRoute };
+    let tls = captured.is_none() || server_name.is_some();
     let server_name = server_name.as_deref();
-    port.observer.refused(&Refused {
-        port: port.key,
-        peer,
-        tls: true,
-        outcome,
-        reason,
-        server_name,
-        head: None,
-    });
+    port.observer.refused(&Refused { port: port.key, peer, tls, outcome, reason, server_name, head: None });
     let _ = socket.shutdown().await;
     linger(socket).await;
 }
@@ -350,7 +416,7 @@ pub(super) fn overloaded_silently<A>(port: &Port<A>, peer: SocketAddr, config: &
     });
 }
 
-async fn tls_failed<A>(port: &Port<A>, peer: SocketAddr, failure: NoTls) {
+pub(super) async fn tls_failed<A>(port: &Port<A>, peer: SocketAddr, failure: NoTls) {
     match failure {
         NoTls::Left => {}
         NoTls::Challenge(name) => {

@@ -23,6 +23,35 @@ pub(super) struct Hello {
     pub(super) server_name: Option<String>,
     /// A certificate authority wants to see a proof, and nothing else (RFC 8737 §3).
     pub(super) asks_proof: bool,
+    /// What is within, where a sidecar of the mesh speaks.
+    pub(super) within: Option<Within>,
+}
+
+/// What is within the mesh's TLS. Its clients say it by ALPN, and so is nothing guessed there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// `istio-http/1.1`, `istio-http/1.0`
+    Http1,
+    /// `istio-h2`
+    Http2,
+    /// `istio`, `istio-peer-exchange`: anything.
+    Whole,
+}
+
+impl Within {
+    /// `None`: no client of the mesh.
+    fn of<'a>(offered: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut within = None;
+        for protocol in offered {
+            match protocol {
+                b"istio-h2" => return Some(Self::Http2),
+                b"istio-http/1.1" | b"istio-http/1.0" => return Some(Self::Http1),
+                b"istio" | b"istio-peer-exchange" => within = Some(Self::Whole),
+                _ => {}
+            }
+        }
+        within
+    }
 }
 
 /// The hello that waits in the socket. Give the connection up when the deadline passes.
@@ -85,7 +114,8 @@ fn read(bytes: &[u8]) -> Option<Result<Hello, String>> {
             Ok(Some(accepted)) => {
                 let hello = accepted.client_hello();
                 let (server_name, asks_proof) = (secure::server_name(&hello), is_asked(&hello));
-                return Some(Ok(Hello { server_name, asks_proof }));
+                let within = hello.alpn().and_then(Within::of);
+                return Some(Ok(Hello { server_name, asks_proof, within }));
             }
             Ok(None) => {}
             Err((error, _)) => return Some(Err(error.to_string())),
@@ -98,7 +128,7 @@ fn read(bytes: &[u8]) -> Option<Result<Hello, String>> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-    use super::{Hello, MOST_LOOKS, NoTls, read, wait_for};
+    use super::{Hello, MOST_LOOKS, NoTls, Within, read, wait_for};
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, ClientConnection, RootCertStore};
     use std::sync::Arc;
@@ -141,10 +171,20 @@ mod tests {
         for end in 0..hello.len() {
             assert!(read(&hello[..end]).is_none(), "{end}");
         }
-        let expected = Hello { server_name: Some("www.example.com".to_owned()), asks_proof: false };
+        let server_name = Some("www.example.com".to_owned());
+        let expected = Hello { server_name, asks_proof: false, within: None };
         assert_eq!(read(&hello), Some(Ok(expected.clone())));
         assert_eq!(read(&in_records(&hello, 100)), Some(Ok(expected)));
         assert!(read(b"GET / HTTP/1.1\r\n\r\n").unwrap().is_err());
+    }
+
+    #[test]
+    fn what_is_within_the_tls_of_the_mesh_is_said_by_its_names() {
+        let within = |offered: &[&'static str]| Within::of(offered.iter().map(|it| it.as_bytes()));
+        assert_eq!(within(&["istio-h2", "istio", "h2"]), Some(Within::Http2));
+        assert_eq!(within(&["istio", "istio-http/1.1", "http/1.1"]), Some(Within::Http1));
+        assert_eq!(within(&["istio-peer-exchange", "istio", "h2"]), Some(Within::Whole));
+        assert_eq!(within(&["h2", "http/1.1"]), None);
     }
 
     #[tokio::test]

@@ -8,15 +8,18 @@
 
 mod accept;
 mod answer;
+mod captured;
 mod challenge;
 mod client_certificate;
 mod connection;
+mod detect;
 pub(crate) mod forward;
 mod framing;
 mod head;
 mod hello;
 mod http1;
 mod http2;
+mod inbound;
 mod io;
 mod limit;
 mod observer;
@@ -29,10 +32,13 @@ mod secure;
 mod stream;
 mod transport;
 
+pub use captured::{Captured, Direction, OriginalDestination};
 pub use client_certificate::ClientCertificate;
+pub use detect::DETECTION;
 pub use forward::Destination;
 pub use framing::Body;
 pub use head::{HeadEnd, Refusal, check as check_head};
+pub use hello::Within;
 pub use observer::{Observer, Refused};
 pub use original::original_destination;
 pub use ports::Ports;
@@ -46,9 +52,10 @@ pub(crate) use limit::{ClientSlot, PortSlot, Slots};
 use crate::acme::Challenges;
 use crate::tls::PortTls;
 use http::HeaderValue;
-use sluice_ir::{GatewayKey, Limits, ProxyProtocol};
+use sluice_ir::{GatewayKey, Limits, ProxyProtocol, SpiffeId};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What can change on a port without binding it again. New connections use the new one; those that are open keep
 /// theirs.
@@ -66,6 +73,15 @@ pub struct PortConfig {
     pub carried: Carried,
     /// Whose port it is; `None` in tests of this module alone.
     pub gateway: Option<GatewayKey>,
+    /// How long first bytes are waited for where they say what the connection is; `None`: [`DETECTION`].
+    pub detection: Option<Duration>,
+}
+
+impl PortConfig {
+    /// How long first bytes are waited for.
+    pub(crate) fn detection(&self) -> Duration {
+        self.detection.unwrap_or(DETECTION)
+    }
 }
 
 /// What is known of a connection; every request finds it with [`ConnInfo::of`].
@@ -87,9 +103,28 @@ pub struct ConnInfo {
     pub client_certificate: Option<ClientCertificate>,
     /// The port's configuration when the connection was accepted.
     pub limits: Arc<PortConfig>,
+    /// How it was captured; `None`: its client has come here by itself.
+    pub captured: Option<Captured>,
+    /// Who the client is in the mesh, as it has proven; `None`: it has not.
+    pub peer_id: Option<Arc<SpiffeId>>,
+    /// What the application is told of that client's certificate (`x-forwarded-client-cert`).
+    pub told_of_peer: Option<HeaderValue>,
 }
 
 impl ConnInfo {
+    /// Where the client wanted to go: of a captured connection what it had dialled, else this socket's own address.
+    pub fn destination(&self) -> SocketAddr {
+        self.captured.map_or(self.local, |it| it.original)
+    }
+
+    /// The own address of connections that go on from here: what is handed to an application beside a sidecar must not be
+    /// captured again, which this address says. `None`: what the system chooses.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        self.captured
+            .filter(|it| it.direction == Direction::Inbound)
+            .map(|it| captured::source(it.original.ip()))
+    }
+
     /// The address as a header field has it.
     pub(crate) fn field_of(address: IpAddr) -> HeaderValue {
         // An address holds no byte that a field may not.
@@ -98,7 +133,10 @@ impl ConnInfo {
 
     /// Who the peer has proven to be, as a SPIFFE ID; `None`: nobody.
     pub fn peer_identity(&self) -> Option<&str> {
-        self.client_certificate.as_ref()?.spiffe_id()
+        match &self.peer_id {
+            Some(id) => Some(id.as_str()),
+            None => self.client_certificate.as_ref()?.spiffe_id(),
+        }
     }
 
     /// The connection of a request, from the digest of its session. `None` only for sessions not made by [`Ports`].

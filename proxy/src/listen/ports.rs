@@ -1,11 +1,14 @@
-//! The ports of the data plane: bound, released and reconfigured at run time.
+//! The ports of the data plane: bound, released and reconfigured at run time. Those of a sidecar are virtual: they are found
+//! by the original destination of connections that come by its entries.
 
 use super::PortConfig;
 use super::accept;
+use super::captured::{self, Direction, Entry, OriginalDestination, Virtual};
 use super::connection::{Current, Port};
 use super::limit::Slots;
 use super::observer::Observer;
 use super::stream::Streams;
+use crate::mesh::MeshState;
 use crate::tls::OnDemand;
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerApp;
@@ -34,14 +37,26 @@ pub struct Ports<A> {
     shown: ArcSwap<Vec<(SocketAddr, SocketAddr)>>,
     connections: TaskTracker,
     cut: CancellationToken,
+    /// How ports are found that are not bound; `None`: all are.
+    virtual_ports: Option<(Arc<Virtual<A>>, Arc<MeshState>)>,
+    /// Held while entries come or go.
+    entries: Mutex<Vec<OpenEntry>>,
 }
 
-/// One bound port.
+/// One bound port, or a virtual one.
 struct Bound<A> {
     port: Arc<Port<A>>,
     actual: SocketAddr,
     stop: CancellationToken,
     shutdown: watch::Sender<bool>,
+    /// `None`: nothing is bound.
+    accepting: Option<JoinHandle<()>>,
+}
+
+/// An address by which captured connections come.
+struct OpenEntry {
+    actual: SocketAddr,
+    stop: CancellationToken,
     accepting: JoinHandle<()>,
 }
 
@@ -60,7 +75,50 @@ where
             shown: ArcSwap::default(),
             connections: TaskTracker::new(),
             cut: CancellationToken::new(),
+            virtual_ports: None,
+            entries: Mutex::default(),
         }
+    }
+
+    /// Binds none of the ports: connections find theirs by their original destination.
+    #[must_use]
+    pub(crate) fn captured_by(mut self, mesh: Arc<MeshState>) -> Self {
+        self.virtual_ports = Some((Arc::new(Virtual::new()), mesh));
+        self
+    }
+
+    /// Binds an address by which captured connections come; returns it as the system gave it.
+    ///
+    /// # Errors
+    /// When it can't be bound, or ports are not found by original destinations.
+    pub(crate) async fn open_entry(
+        &self,
+        address: SocketAddr,
+        direction: Direction,
+        original: OriginalDestination,
+    ) -> io::Result<SocketAddr> {
+        let Some((ports, mesh)) = &self.virtual_ports else {
+            return Err(io::Error::other("the ports of this proxy are bound"));
+        };
+        let mut entries = self.entries.lock().await;
+        let listener = accept::bind(address, false)?;
+        let actual = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let entry = Arc::new(Entry {
+            address: actual,
+            direction,
+            original,
+            ports: ports.clone(),
+            mesh: mesh.clone(),
+            observer: self.observer.clone(),
+        });
+        let run = captured::run(entry, listener, stop.clone(), self.cut.clone(), self.connections.clone());
+        entries.push(OpenEntry { actual, stop, accepting: tokio::spawn(run) });
+        ports.set_entries(entries.iter().map(|it| it.actual).collect());
+        tracing::info!(%address, %actual, ?direction, "captured connections are taken");
+        drop(entries);
+        self.show(&*self.bound.lock().await);
+        Ok(actual)
     }
 
     /// Gives connections that are carried whole to `streams`; without, all bring requests.
@@ -99,7 +157,9 @@ where
             }
             match self.bind(key, config, is_dual_stack(key, &keys)) {
                 Ok(port) => {
-                    tracing::info!(port = %key, actual = %port.actual, "port bound");
+                    if port.accepting.is_some() {
+                        tracing::info!(port = %key, actual = %port.actual, "port bound");
+                    }
                     bound.insert(key, port);
                 }
                 Err(error) => failed.push((key, error)),
@@ -114,6 +174,14 @@ where
         self.shown.load().to_vec()
     }
 
+    /// Tells the connections of a port to finish, and those that still come that they are the last: nothing is closed while
+    /// it is used, and nothing is refused.
+    pub(crate) async fn announce_end(&self, key: SocketAddr) {
+        if let Some(port) = self.bound.lock().await.get(&key) {
+            port.shutdown.send_replace(true);
+        }
+    }
+
     /// Connections that are open now.
     pub fn connections(&self) -> usize {
         self.connections.len()
@@ -123,6 +191,11 @@ where
     /// away, requests in flight are answered and their connections closed. What is left at the deadline is cut;
     /// returns how many that were.
     pub async fn drain(&self, deadline: Duration) -> usize {
+        for entry in std::mem::take(&mut *self.entries.lock().await) {
+            entry.stop.cancel();
+            // The task ends as soon as it sees the token; an error would mean that it is gone already.
+            let _ = entry.accepting.await;
+        }
         let ports = std::mem::take(&mut *self.bound.lock().await);
         self.shown.store(Arc::default());
         for port in ports.into_values() {
@@ -141,8 +214,11 @@ where
     }
 
     fn bind(&self, key: SocketAddr, config: Arc<PortConfig>, dual_stack: bool) -> io::Result<Bound<A>> {
-        let listener = accept::bind(key, dual_stack)?;
-        let actual = listener.local_addr()?;
+        let listener = match self.virtual_ports {
+            None => Some(accept::bind(key, dual_stack)?),
+            Some(_) => None,
+        };
+        let actual = listener.as_ref().map_or(Ok(key), |it| it.local_addr())?;
         let (shutdown, watch) = watch::channel(false);
         let port = Arc::new(Port {
             key,
@@ -152,16 +228,24 @@ where
             config: Arc::new(Current::new(config)),
             on_demand: self.on_demand.clone(),
             slots: Slots::new(),
+            mesh: self.virtual_ports.as_ref().map(|(_, mesh)| mesh.clone()),
             shutdown: watch,
         });
         let stop = CancellationToken::new();
-        let run =
-            accept::run(port.clone(), listener, stop.clone(), self.cut.clone(), self.connections.clone());
-        Ok(Bound { port, actual, stop, shutdown, accepting: tokio::spawn(run) })
+        let accepting = listener.map(|listener| {
+            let (stop, cut, tasks) = (stop.clone(), self.cut.clone(), self.connections.clone());
+            tokio::spawn(accept::run(port.clone(), listener, stop, cut, tasks))
+        });
+        Ok(Bound { port, actual, stop, shutdown, accepting })
     }
 
     fn show(&self, bound: &BTreeMap<SocketAddr, Bound<A>>) {
-        self.shown.store(Arc::new(bound.iter().map(|(key, port)| (*key, port.actual)).collect()));
+        if let Some((ports, _)) = &self.virtual_ports {
+            ports.set(bound.iter().map(|(key, it)| (*key, it.port.clone())).collect());
+        }
+        let entries = self.virtual_ports.as_ref().map(|(ports, _)| ports.entries()).unwrap_or_default();
+        let bound = bound.iter().map(|(key, port)| (*key, port.actual));
+        self.shown.store(Arc::new(bound.chain(entries.iter().map(|it| (*it, *it))).collect()));
     }
 }
 
@@ -170,8 +254,10 @@ impl<A> Bound<A> {
     /// that comes again must not be let in for nothing.
     async fn release(self) {
         self.stop.cancel();
-        // The task ends as soon as it sees the token; an error would mean that it is gone already.
-        let _ = self.accepting.await;
+        if let Some(accepting) = self.accepting {
+            // The task ends as soon as it sees the token; an error would mean that it is gone already.
+            let _ = accepting.await;
+        }
         self.shutdown.send_replace(true);
     }
 }

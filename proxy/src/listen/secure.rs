@@ -95,7 +95,7 @@ pub(super) async fn handshake(
     Ok(Shaken { stream: Box::new(stream), info, client })
 }
 
-fn version(negotiated: Option<ProtocolVersion>) -> &'static str {
+pub(super) fn version(negotiated: Option<ProtocolVersion>) -> &'static str {
     match negotiated {
         Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
         Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",

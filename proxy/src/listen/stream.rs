@@ -21,6 +21,10 @@ pub enum Carried {
     Whole,
     /// The first request of each says whether it is a tunnel.
     Forward,
+    /// The first bytes of each say what it brings.
+    Detect,
+    /// The same, and the mesh's TLS, which ends here; plaintext where the workload takes it.
+    Inbound,
 }
 
 /// What a connection is.
@@ -38,6 +42,12 @@ pub trait Streams: Send + Sync + 'static {
     /// What a connection of a port is, by the name that its client asks for. One look at the configuration: what is
     /// chosen stays, whatever changes meanwhile.
     fn choose(&self, port: SocketAddr, server_name: Option<&str>) -> Chosen;
+
+    /// Where a captured connection goes that no port and no name leads anywhere: where it was going, if it may.
+    fn pass(&self, original: SocketAddr) -> Chosen {
+        let _ = original;
+        Chosen::Nobody
+    }
 
     /// Where a tunnel of a forward proxy goes.
     ///

@@ -28,7 +28,8 @@ pub(super) fn place(
     }
     let mut chosen: AHashMap<&ir::EndpointSetKey, &Arc<ir::Backend>> = AHashMap::new();
     let all = backends.values().map(|it| &it.backend);
-    for backend in all.filter(|it| it.health.is_some() && sets.contains(&it.endpoints)) {
+    // Endpoints in the mesh are not asked in the clear: what takes its TLS alone would be found unwell.
+    for backend in all.filter(|it| it.health.is_some() && it.mesh.is_off() && sets.contains(&it.endpoints)) {
         let rank = |it: &ir::Backend| (it.tls.is_none(), it.key.clone());
         let best = chosen.entry(&backend.endpoints).or_insert(backend);
         if rank(backend) < rank(best) {

@@ -4,6 +4,7 @@
 use super::authorizations::Authorizations;
 use super::checks;
 use super::levels::Levels;
+use super::mesh::MeshRuntime;
 use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::{self, Backends};
 use super::runtime::{BackendRuntime, ListenerRuntime, Port, RouteRuntime, Runtime};
@@ -14,6 +15,7 @@ use super::touched::{Touched, names, names_any, removed_and_changed_routes};
 use crate::acme::{self, ByGateway};
 use crate::hosts::HostTable;
 use crate::listen::Carried;
+use crate::mesh::{MeshPeers, Own, Synthesizer};
 use crate::policy::{Kept, RateServers};
 use crate::telemetry::Metrics;
 use crate::telemetry::mesh::Mesh;
@@ -59,6 +61,10 @@ pub struct Compiler {
     authorizations: Authorizations,
     /// Whether it was told that the place of this data plane is not known.
     said_lost: AtomicBool,
+    /// Who this data plane is in the mesh.
+    own: Arc<Own>,
+    /// What a sidecar adds to deltas.
+    synthesizer: Option<Synthesizer>,
     runtime: Arc<Runtime>,
     hasher: RandomState,
 }
@@ -91,6 +97,8 @@ impl Compiler {
             policies: Mutex::new(Kept::new(rate_servers)),
             authorizations: Authorizations::default(),
             said_lost: AtomicBool::new(false),
+            own: Own::nobody(),
+            synthesizer: None,
             runtime: Arc::default(),
             hasher: RandomState::new(),
         }
@@ -106,6 +114,21 @@ impl Compiler {
         self.telemetry.tracer = tracer;
     }
 
+    /// Speaks the mesh's TLS to backends as this one; a sidecar also adds what it serves besides what it is sent.
+    #[must_use]
+    pub(crate) fn in_mesh(mut self, own: Arc<Own>, synthesizer: Option<Synthesizer>) -> Self {
+        self.own = own;
+        self.synthesizer = synthesizer;
+        self
+    }
+
+    /// The labels of a sidecar's pod are these now; the next delta makes them count.
+    pub(crate) fn set_labels(&mut self, labels: BTreeMap<String, String>) {
+        if let Some(synthesizer) = &mut self.synthesizer {
+            synthesizer.set_labels(labels);
+        }
+    }
+
     /// The configuration as the control plane sent it.
     pub fn snapshot(&self) -> &ir::Snapshot {
         &self.snapshot
@@ -113,6 +136,18 @@ impl Compiler {
 
     /// Applies a delta and compiles what it touches.
     pub fn apply(&mut self, delta: &ir::Delta) -> Compiled {
+        match &mut self.synthesizer {
+            None => self.apply_all(delta),
+            Some(synthesizer) => {
+                let extended = synthesizer.extend(delta);
+                let domains = synthesizer.workloads().map(|it| it.trust_domains.as_slice());
+                self.own.set_domains(domains.unwrap_or_default());
+                self.apply_all(&extended)
+            }
+        }
+    }
+
+    fn apply_all(&mut self, delta: &ir::Delta) -> Compiled {
         let before: Vec<_> = removed_and_changed_routes(delta)
             .filter_map(|key| self.snapshot.routes.get(key).cloned().map(|route| (key.clone(), route)))
             .collect();
@@ -308,6 +343,7 @@ impl Compiler {
             permits: self.upstreams.permits(&backend.key, self.pending_requests()),
             group: self.hasher.hash_one(backend.key.as_str()),
             tls: BackendTls::compile(backend, &self.snapshot, before),
+            mesh: MeshPeers::of(&self.own, backend, before.and_then(|it| it.mesh.as_ref())),
             circuit: self.upstreams.circuit(backend),
             affinity: affinity.and_then(|it| Affinity::new(&it.key)).map(Box::new),
             backend: backend.clone(),
@@ -335,6 +371,7 @@ impl Compiler {
             permits: of.permits.clone(),
             group: of.group,
             tls: BackendTls::compile(&backend, &self.snapshot, before),
+            mesh: MeshPeers::of(&self.own, &backend, before.and_then(|it| it.mesh.as_ref())),
             circuit: of.circuit.clone(),
             affinity: None,
             backend: Arc::new(backend),
@@ -471,29 +508,22 @@ impl Compiler {
                 let port = self.streams.port(planned.gateway.clone(), &planned.listeners, beside);
                 runtime.streams.insert(*address, Arc::new(port));
             }
-            let all = planned.listeners.iter().filter_map(|key| self.listeners.get(key)).cloned();
-            let (listeners, whole): (Vec<_>, Vec<_>) = all.partition(|it| brings_requests(&it.listener));
-            let Some(first) = listeners.first() else { continue };
-            let before = self.runtime.ports.get(address);
-            let hosts = match before {
-                Some(before) if whole.is_empty() && same_hosts(&before.listeners, &listeners) => {
-                    before.hosts.clone()
+            if let Some(port) = self.port(planned, self.runtime.ports.get(address)) {
+                runtime.ports.insert(*address, Arc::new(port));
+            }
+        }
+        if let Some(synthesizer) = &self.synthesizer {
+            let mut mesh = MeshRuntime::default();
+            for (address, planned) in &self.ports.shared {
+                for planned in planned {
+                    let telemetry = self.telemetry(&planned.gateway);
+                    let beside = (self.authorizations.watch(&planned.gateway.key), telemetry);
+                    let streams = self.streams.port(planned.gateway.clone(), &planned.listeners, beside);
+                    mesh.share(*address, self.port(planned, None), streams);
                 }
-                _ => Arc::new(hosts(&listeners, &whole)),
-            };
-            let port = Port {
-                gateway: planned.gateway.clone(),
-                port: first.listener.port,
-                port_field: first.listener.port.into(),
-                tls: planned.tls.is_some(),
-                authorization: self.authorizations.of(&planned.gateway.key),
-                challenges: planned.challenges.clone(),
-                hosts,
-                listeners,
-                telemetry: self.telemetry(&planned.gateway),
-                metrics: self.metrics.route(planned.gateway.key.as_str(), NONE),
-            };
-            runtime.ports.insert(*address, Arc::new(port));
+            }
+            mesh.set_terms(synthesizer);
+            runtime.mesh = Some(Arc::new(mesh));
         }
         for (address, planned) in &self.ports.datagrams {
             let port = self.streams.port(planned.gateway.clone(), &planned.listeners, (None, None));
@@ -505,6 +535,31 @@ impl Compiler {
     fn telemetry(&self, gateway: &ir::Gateway) -> Option<Arc<PortTelemetry>> {
         self.telemetry.port(gateway, &self.snapshot)
     }
+
+    /// What requests of a planned port read; `None`: none of its listeners brings any.
+    fn port(&self, planned: &PlannedPort, before: Option<&Arc<Port>>) -> Option<Port> {
+        let all = planned.listeners.iter().filter_map(|key| self.listeners.get(key)).cloned();
+        let (listeners, whole): (Vec<_>, Vec<_>) = all.partition(|it| brings_requests(&it.listener));
+        let first = listeners.first()?;
+        let hosts = match before {
+            Some(before) if whole.is_empty() && same_hosts(&before.listeners, &listeners) => {
+                before.hosts.clone()
+            }
+            _ => Arc::new(hosts(&listeners, &whole)),
+        };
+        Some(Port {
+            gateway: planned.gateway.clone(),
+            port: first.listener.port,
+            port_field: first.listener.port.into(),
+            tls: planned.tls.is_some(),
+            authorization: self.authorizations.of(&planned.gateway.key),
+            challenges: planned.challenges.clone(),
+            hosts,
+            listeners,
+            telemetry: self.telemetry(&planned.gateway),
+            metrics: self.metrics.route(planned.gateway.key.as_str(), NONE),
+        })
+    }
 }
 
 #[derive(Default)]
@@ -515,7 +570,7 @@ struct Edits {
 
 fn brings_requests(listener: &ir::Listener) -> bool {
     use ir::ListenerProtocol as P;
-    matches!(listener.protocol, P::Http | P::Https(_) | P::ForwardProxy)
+    matches!(listener.protocol, P::Http | P::Https(_) | P::ForwardProxy | P::Detect)
 }
 
 /// Positions of `listeners`. The hosts of those whose connections are carried `whole` are theirs alone: nobody answers

@@ -8,6 +8,7 @@ mod authorizations;
 mod checks;
 mod compiler;
 mod levels;
+mod mesh;
 mod ports;
 mod rule;
 mod runtime;
@@ -17,6 +18,7 @@ mod tls;
 mod touched;
 
 pub use compiler::{Compiled, Compiler};
+pub use mesh::{ByHost, MeshRuntime};
 pub use ports::{BindPlan, PlannedPort};
 pub use runtime::{
     BackendRuntime, ListenerRuntime, MirrorRuntime, Port, RouteRuntime, RuleBackend, RuleHandle, RuleRuntime,

@@ -6,11 +6,12 @@
 use super::asked;
 use crate::acme::Challenges;
 use crate::listen::Carried;
+use crate::mesh::INBOUND;
 use crate::tls::{Certificates, Keyring, PortTls};
 use ahash::AHashMap;
 use sluice_ir as ir;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Where listeners are bound.
@@ -22,6 +23,17 @@ pub struct BindPlan {
     pub port_offset: u16,
     /// Ports that need a privilege are moved up by [`ir::cluster_port`], as the Service of a Gateway expects.
     pub cluster_ports: bool,
+    /// Nothing is bound: connections were captured on their way to these addresses, and find their port by them. Several
+    /// Gateways, and protocols, may then share one.
+    pub is_captured: bool,
+}
+
+impl BindPlan {
+    /// That of a sidecar. Listeners without an address are for whoever names their host, whatever the address.
+    pub fn captured() -> Self {
+        let bind = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self { bind, port_offset: 0, cluster_ports: false, is_captured: true }
+    }
 }
 
 /// One address to bind.
@@ -46,6 +58,8 @@ pub(super) struct Ports {
     pub(super) planned: BTreeMap<SocketAddr, PlannedPort>,
     /// Those of protocol UDP.
     pub(super) datagrams: BTreeMap<SocketAddr, PlannedPort>,
+    /// Those that several Gateways or protocols share, and those of no address, where connections are captured.
+    pub(super) shared: BTreeMap<SocketAddr, Vec<PlannedPort>>,
     /// Listeners that can't be served, and why.
     pub(super) failures: Vec<(ir::ListenerKey, String)>,
     /// Which hosts show a certificate.
@@ -98,11 +112,54 @@ impl Ports {
             }
         }
         for ((is_udp, address), listeners) in by_address {
+            if plan.is_captured {
+                if !is_udp {
+                    ports.captured(snapshot, address, listeners);
+                }
+                continue;
+            }
             let previous = before.planned.get(&address).and_then(|port| port.tls.as_deref());
             let port = ports.port(snapshot, address, listeners, certificates, previous);
             let Some(port) = port else { continue };
             let planned = if is_udp { &mut ports.datagrams } else { &mut ports.planned };
             planned.insert(address, port);
+        }
+    }
+
+    /// A port that connections are captured for: of one Gateway and protocol where the address belongs to them alone, else
+    /// one of several. TLS is not ended there.
+    fn captured(&mut self, snapshot: &ir::Snapshot, address: SocketAddr, listeners: Vec<Arc<ir::Listener>>) {
+        let mut groups: BTreeMap<(ir::GatewayKey, ir::Sharing), Vec<Arc<ir::Listener>>> = BTreeMap::new();
+        for listener in listeners {
+            if listener.protocol.tls().is_some() {
+                let reason = format!("{address}: captured connections are not ended in TLS");
+                self.failures.push((listener.key.clone(), reason));
+                continue;
+            }
+            groups.entry((listener.gateway.clone(), listener.protocol.sharing())).or_default().push(listener);
+        }
+        let is_alone = groups.len() == 1 && !address.ip().is_unspecified();
+        let planned = groups.into_iter().filter_map(|((gateway, _), listeners)| {
+            let carried = match address == INBOUND {
+                true => Carried::Inbound,
+                false => carried(&listeners)?,
+            };
+            Some(PlannedPort {
+                gateway: snapshot.gateways.get(&gateway)?.clone(),
+                tls: None,
+                challenges: Arc::default(),
+                carried,
+                listeners: listeners.iter().map(|it| it.key.clone()).collect(),
+            })
+        });
+        let mut planned: Vec<_> = planned.collect();
+        match planned.pop() {
+            Some(only) if is_alone => drop(self.planned.insert(address, only)),
+            Some(last) => {
+                planned.push(last);
+                self.shared.insert(address, planned);
+            }
+            None => {}
         }
     }
 
@@ -187,7 +244,8 @@ fn carried(listeners: &[Arc<ir::Listener>]) -> Option<Carried> {
         ir::Sharing::Http => Carried::Requests,
         ir::Sharing::Tls if listeners.iter().all(brings_requests) => Carried::Requests,
         ir::Sharing::Tls => Carried::ByServerName,
-        ir::Sharing::Tcp | ir::Sharing::Udp | ir::Sharing::Detect => Carried::Whole,
+        ir::Sharing::Detect => Carried::Detect,
+        ir::Sharing::Tcp | ir::Sharing::Udp => Carried::Whole,
         ir::Sharing::Forward => Carried::Forward,
     })
 }

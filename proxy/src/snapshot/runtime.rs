@@ -1,6 +1,7 @@
 //! The shapes of a compiled configuration.
 
 use super::levels::ByListener;
+use super::mesh::MeshRuntime;
 use super::streams::StreamPort;
 use super::telemetry::PortTelemetry;
 use super::tls::BackendTls;
@@ -8,11 +9,13 @@ use crate::acme::Challenges;
 use crate::auth::Authorizer;
 use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
+use crate::mesh::{MeshPeers, Unfit};
 use crate::policy::{AuthorizationRuntime, PolicyRuntime};
 use crate::telemetry::mesh::ServiceName;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::upstream::{
-    Affinity, Choice, Circuit, EndpointPool, Permits, Sampler, Sessions, TlsClient, Uses, Weights, preface,
+    Affinity, Choice, Circuit, EndpointPool, Permits, Picked, Sampler, Sessions, TlsClient, Uses, Weights,
+    preface,
 };
 use ::http::HeaderValue;
 use ahash::AHashMap;
@@ -32,6 +35,8 @@ pub struct Runtime {
     pub streams: AHashMap<SocketAddr, Arc<StreamPort>>,
     /// Ports of protocol UDP.
     pub datagrams: AHashMap<SocketAddr, Arc<StreamPort>>,
+    /// What a sidecar has besides; `None` at the edge.
+    pub mesh: Option<Arc<MeshRuntime>>,
 }
 
 /// One bound address and the listeners behind it.
@@ -297,6 +302,8 @@ pub struct BackendRuntime {
     pub group: u64,
     /// TLS towards its endpoints; `None`: plain.
     pub tls: Option<BackendTls>,
+    /// The mesh's TLS towards those of its endpoints that take it; `None`: none does.
+    pub mesh: Option<Arc<MeshPeers>>,
     /// Circuit breakers of its rule; `None`: none.
     pub circuit: Option<Arc<Circuit>>,
     /// What of a request decides where it goes; `None`: nothing.
@@ -377,6 +384,18 @@ impl BackendRuntime {
     /// Time to connect.
     pub fn connect_timeout(&self, settings: &ir::Settings) -> Duration {
         self.connections().and_then(|it| it.connect_timeout).unwrap_or(settings.limits.connect_timeout)
+    }
+
+    /// Who speaks the mesh's TLS to an endpoint; `Ok(None)`: nobody, it is spoken to as if there were no mesh. Costs a
+    /// comparison where there is none.
+    ///
+    /// # Errors
+    /// Why the endpoint is not spoken to at all.
+    pub fn mesh_client(&self, picked: &Picked) -> Result<Option<Arc<TlsClient>>, Unfit> {
+        match &self.mesh {
+            None => Ok(None),
+            Some(mesh) => mesh.client(picked.workload().map(Arc::as_ref)),
+        }
     }
 
     /// Who speaks TLS to it for that Gateway; `Ok(None)`: it is spoken to plainly.

@@ -80,7 +80,8 @@ fn facts<'a>(info: &'a ConnInfo, server_name: Option<&'a str>, listener: &Stream
         source: info.direct_peer.ip(),
         remote: info.peer.ip(),
         destination: info.local.ip(),
-        port: listener.listener.port,
+        // Of a workload it is the workload's port.
+        port: info.captured.map_or(listener.listener.port, |it| it.original.port()),
         server_name: server_name.or_else(|| info.tls.as_ref()?.server_name.as_deref()),
         request: None,
     }

@@ -3,15 +3,17 @@
 use super::record::Record;
 use super::relay::EndpointSide;
 use super::{StreamEngine, Way};
+use crate::listen::Captured;
+use crate::mesh::Unfit;
 use crate::snapshot::BackendRuntime;
 use crate::telemetry::Outcome;
 use crate::upstream::{
-    AskedName, Choice, EjectPolicy, Picked, TlsClient, Verdict, connect_after, open_tunnel,
+    AskedName, Choice, EjectPolicy, Picked, SessionId, TlsClient, Verdict, connect_from, open_tunnel,
 };
 use sluice_ir::{ConnectionTerms, Tunnel};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -30,6 +32,8 @@ pub(super) struct Said<'a> {
     /// Of a tunnel; else 0.
     pub(super) port: u16,
     pub(super) may_be_address: bool,
+    /// Where it was going before it was captured.
+    pub(super) original: Option<SocketAddr>,
 }
 
 /// The host that the client named, where the backend's endpoints are not all known; costs one load where they are.
@@ -41,12 +45,27 @@ pub(super) async fn asked(
     said: Said<'_>,
 ) -> Result<Option<Arc<AskedName>>, Outcome> {
     let Some(asked) = backend.pool.asked() else { return Ok(None) };
+    if asked.is_original() {
+        return said.original.map(|original| Some(asked.original(original))).ok_or(Outcome::EgressRefused);
+    }
     let host = said.host.unwrap_or_default();
     let found = match asked.wants_port() {
         false => asked.find(host, said.may_be_address).await,
         true => asked.find(&format!("{host}:{}", said.port), said.may_be_address).await,
     };
     found.map_err(crate::http::unreachable)
+}
+
+/// What a try needs besides the backend.
+pub(super) struct To<'a> {
+    /// The host that the client named.
+    pub(super) asked: Option<&'a AskedName>,
+    /// Who speaks TLS to endpoints that are not of the mesh.
+    pub(super) tls: Option<&'a Arc<TlsClient>>,
+    /// How the client was captured.
+    pub(super) captured: Option<Captured>,
+    /// The own address.
+    pub(super) source: Option<IpAddr>,
 }
 
 /// Connects to an endpoint of the backend. The endpoint counts as busy as long as the pick is held.
@@ -57,7 +76,7 @@ pub(super) async fn connect(
     engine: &StreamEngine,
     way: &Way,
     backend: &BackendRuntime,
-    (asked, tls): (Option<&AskedName>, Option<&Arc<TlsClient>>),
+    To { asked, tls, captured, source }: To<'_>,
     record: &mut Record,
 ) -> Result<(EndpointSide, Picked), Outcome> {
     let settings = way.settings();
@@ -69,12 +88,27 @@ pub(super) async fn connect(
     let choice = Choice { key, ..backend.choice(settings) };
     let pool = asked.map_or(&backend.pool, |name| name.pool());
     let mut tried: Vec<SocketAddr> = Vec::new();
+    if let Some(mesh) = &backend.mesh {
+        // Whoever still has no identity then is told so.
+        let _ = tokio::time::timeout(backend.connect_timeout(settings), mesh.wait()).await;
+    }
+    // Of a Service without an address of its own, clients choose the endpoint.
+    let own = captured.filter(|it| it.by_host).map(|it| SessionId::of(pool.key(), it.original));
     loop {
-        let picked = pool.pick_by(choice, &tried, None).ok_or(Outcome::NoEndpoint)?;
+        let picked = pool.pick_by(choice, &tried, own.as_ref()).ok_or(Outcome::NoEndpoint)?;
+        let of_mesh = match backend.mesh_client(&picked) {
+            Ok(client) => client,
+            Err(Unfit::Endpoint) if !tried.contains(&picked.address) => {
+                tried.push(picked.address);
+                continue;
+            }
+            Err(Unfit::NoIdentity) => return Err(Outcome::NoIdentity),
+            Err(Unfit::Endpoint | Unfit::Client) => return Err(Outcome::UpstreamTls),
+        };
         let begun = Instant::now();
         record.attempts += 1;
         record.endpoint = Some(picked.address);
-        let opening = open(picked.address, tls, &preface, backend);
+        let opening = open(picked.address, of_mesh.as_ref().or(tls), (&preface, source), backend);
         let opened = tokio::time::timeout(backend.connect_timeout(settings), opening).await;
         match opened.unwrap_or(Err(Outcome::ConnectFailed)) {
             Ok(side) => {
@@ -97,7 +131,7 @@ pub(super) async fn connect(
 async fn open(
     address: SocketAddr,
     tls: Option<&Arc<TlsClient>>,
-    preface: &[u8],
+    (preface, source): (&[u8], Option<IpAddr>),
     backend: &BackendRuntime,
 ) -> Result<EndpointSide, Outcome> {
     let (terms, tunnel) = (backend.connections(), backend.tunnel());
@@ -106,7 +140,8 @@ async fn open(
     }
     match tls {
         None => {
-            let mut socket = connect_after(address, preface).await.map_err(|_| Outcome::ConnectFailed)?;
+            let connected = connect_from(source, address, preface).await;
+            let mut socket = connected.map_err(|_| Outcome::ConnectFailed)?;
             prepare(&socket, terms).map_err(|_| Outcome::ConnectFailed)?;
             if let Some(tunnel) = tunnel {
                 open_tunnel(&mut socket, address, tunnel).await.map_err(|_| Outcome::ConnectFailed)?;

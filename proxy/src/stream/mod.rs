@@ -21,15 +21,16 @@ mod udp;
 
 pub(crate) use udp::{UdpPortConfig, UdpPorts};
 
-use crate::listen::{Chosen, Destination, Stream, Streams};
+use crate::listen::{Chosen, ConnInfo, Destination, Direction, Stream, Streams};
 use crate::snapshot::{Runtime, StreamListener, StreamPort, StreamRuntime};
-use crate::telemetry::{AccessLogger, Metrics};
+use crate::telemetry::{AccessLogger, Metrics, Outcome};
 use arc_swap::ArcSwap;
 use pipes::Pipes;
 use serve::Carrying;
 use sluice_ir::{AccessLog, ListenerProtocol, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Why a tunnel is refused while its listener goes.
 const GONE: &str = "the forward proxy is going away";
@@ -40,11 +41,34 @@ pub(crate) struct StreamEngine {
     metrics: Arc<Metrics>,
     log: AccessLogger,
     pipes: Pipes,
+    /// Counts changes of the configuration that streams may be cut by.
+    changes: watch::Sender<u64>,
 }
 
 impl StreamEngine {
     pub(crate) fn new(runtime: Arc<ArcSwap<Runtime>>, metrics: Arc<Metrics>, log: AccessLogger) -> Arc<Self> {
-        Arc::new(Self { runtime, metrics, log, pipes: Pipes::default() })
+        Arc::new(Self { runtime, metrics, log, pipes: Pipes::default(), changes: watch::Sender::new(0) })
+    }
+
+    /// The configuration is another one: what it forbids is cut.
+    pub(crate) fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Ready with the outcome when a stream to a workload becomes forbidden. Cancel safe.
+    async fn refusal(&self, info: &ConnInfo) -> Outcome {
+        let inbound = info.captured.filter(|it| it.direction == Direction::Inbound);
+        let Some(inbound) = inbound else { return std::future::pending().await };
+        let mut changes = self.changes.subscribe();
+        loop {
+            let takes = || self.runtime.load().takes_plaintext(inbound.original.port());
+            if info.peer_id.is_none() && !takes() {
+                return Outcome::PlaintextRefused;
+            }
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 }
 
@@ -74,7 +98,33 @@ pub(crate) struct Ways(pub(crate) Arc<StreamEngine>);
 impl Streams for Ways {
     fn choose(&self, port: SocketAddr, server_name: Option<&str>) -> Chosen {
         let runtime = self.0.runtime.load();
-        let Some(port) = runtime.streams.get(&port) else { return Chosen::Nobody };
+        let found = runtime.streams.get(&port);
+        match found.or_else(|| runtime.stream_by_name(port, server_name)) {
+            None => Chosen::Nobody,
+            Some(port) => self.choose_of(port, server_name),
+        }
+    }
+
+    fn pass(&self, original: SocketAddr) -> Chosen {
+        match self.0.runtime.load().passing(original) {
+            None => Chosen::Nobody,
+            Some(port) => self.choose_of(port, None),
+        }
+    }
+
+    fn tunnel(&self, port: SocketAddr, to: &Destination) -> Result<Box<dyn Stream>, &'static str> {
+        let runtime = self.0.runtime.load();
+        let port = runtime.streams.get(&port).ok_or(GONE)?;
+        let listener = port.listener(None).ok_or(GONE)?;
+        let route = listener.tunnel(to)?;
+        let way = Way { port: port.clone(), listener: listener.clone(), route: Some(route.clone()) };
+        let tunnel = Some(to.clone());
+        Ok(Box::new(Carrying { engine: self.0.clone(), way, ends_tls: false, tunnel }))
+    }
+}
+
+impl Ways {
+    fn choose_of(&self, port: &Arc<StreamPort>, server_name: Option<&str>) -> Chosen {
         let Some(listener) = port.listener(server_name) else { return Chosen::Nobody };
         let ends_tls = match listener.listener.protocol {
             ListenerProtocol::Http | ListenerProtocol::Https(_) | ListenerProtocol::ForwardProxy => {
@@ -90,15 +140,5 @@ impl Streams for Ways {
         let way = Way { port: port.clone(), listener: listener.clone(), route };
         let carrying = Carrying { engine: self.0.clone(), way, ends_tls, tunnel: None };
         Chosen::Stream(Box::new(carrying))
-    }
-
-    fn tunnel(&self, port: SocketAddr, to: &Destination) -> Result<Box<dyn Stream>, &'static str> {
-        let runtime = self.0.runtime.load();
-        let port = runtime.streams.get(&port).ok_or(GONE)?;
-        let listener = port.listener(None).ok_or(GONE)?;
-        let route = listener.tunnel(to)?;
-        let way = Way { port: port.clone(), listener: listener.clone(), route: Some(route.clone()) };
-        let tunnel = Some(to.clone());
-        Ok(Box::new(Carrying { engine: self.0.clone(), way, ends_tls: false, tunnel }))
     }
 }

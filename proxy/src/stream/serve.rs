@@ -52,12 +52,13 @@ impl Stream for Carrying {
 }
 
 impl Carrying {
-    /// Carries until it ends, or until AuthorizationPolicies that have changed forbid it.
+    /// Carries until it ends, or until AuthorizationPolicies that have changed, or what its workload takes, forbid it.
     async fn run_while_allowed(&self, client: ClientSide, info: &ConnInfo, record: &mut Record) -> Outcome {
         let Way { port, listener, .. } = &self.way;
         let name = record.server_name().map(str::to_owned);
         let judged = tokio::select! {
-            outcome = self.run(client, record) => return outcome,
+            outcome = self.engine.refusal(info) => return outcome,
+            outcome = self.run(client, info, record) => return outcome,
             judged = port.forbidden(info, name.as_deref(), listener) => judged,
         };
         record.judged = Some(judged.to_string());
@@ -65,7 +66,7 @@ impl Carrying {
     }
 
     /// Finds the endpoint and carries; how it ended.
-    async fn run(&self, mut client: ClientSide, record: &mut Record) -> Outcome {
+    async fn run(&self, mut client: ClientSide, info: &ConnInfo, record: &mut Record) -> Outcome {
         let Some(route) = &self.way.route else { return self.refuse(client, Outcome::NoRoute).await };
         let backend = match route.next() {
             Ok(backend) => backend.clone(),
@@ -86,7 +87,7 @@ impl Carrying {
             false => backend.client(&self.way.port.gateway),
         };
         let Ok(tls) = tls else { return self.refuse(client, Outcome::UpstreamTls).await };
-        let asked = match connect::asked(&backend, self.said(record)).await {
+        let asked = match connect::asked(&backend, self.said(record, info)).await {
             Ok(asked) => asked,
             Err(outcome) => return self.refuse(client, outcome).await,
         };
@@ -95,7 +96,12 @@ impl Carrying {
             (Some(_), None) => return self.refuse(client, Outcome::UpstreamTls).await,
             (None, _) => tls.cloned(),
         };
-        let to = (asked.as_deref(), named.as_ref());
+        let to = connect::To {
+            asked: asked.as_deref(),
+            tls: named.as_ref(),
+            captured: info.captured,
+            source: info.source(),
+        };
         let connected = connect::connect(&self.engine, &self.way, &backend, to, record).await;
         let (endpoint, picked) = match connected {
             Ok(connected) => connected,
@@ -145,10 +151,11 @@ impl Carrying {
     }
 
     /// What the client named.
-    fn said<'a>(&'a self, record: &'a Record) -> connect::Said<'a> {
+    fn said<'a>(&'a self, record: &'a Record, info: &ConnInfo) -> connect::Said<'a> {
+        let original = info.captured.map(|it| it.original);
         match &self.tunnel {
-            Some(to) => connect::Said { host: Some(&to.host), port: to.port, may_be_address: true },
-            None => connect::Said { host: record.server_name(), port: 0, may_be_address: false },
+            Some(to) => connect::Said { host: Some(&to.host), port: to.port, may_be_address: true, original },
+            None => connect::Said { host: record.server_name(), port: 0, may_be_address: false, original },
         }
     }
 

@@ -89,6 +89,14 @@ outcomes! {
         "The host has no rule that matches.";
     EgressRefused "egress_refused" Some(502), 14,
         "A destination was asked for that no ServiceEntry lets be reached, or whose name leads inside.";
+    PlaintextRefused "plaintext_refused" Some(403), 7,
+        "The workload takes nothing but the mesh's TLS (PeerAuthentication STRICT), and the client spoke something else.";
+    NotCaptured "not_captured" None, 14,
+        "A connection came to a sidecar's own port and not by capture, or would have come back to it.";
+    NotConfigured "not_configured" None, 14,
+        "A sidecar had no configuration for the connection in time.";
+    NoIdentity "no_identity" Some(503), 14,
+        "The endpoint takes the mesh's TLS, and this workload has no certificate yet.";
     ServerNameMismatch "server_name_mismatch" Some(502), 14,
         "The TLS within a tunnel asked for another server than the tunnel did, or for none.";
     Misdirected "misdirected" Some(421), 12,

@@ -37,6 +37,12 @@ pub(crate) fn of(chain: &[CertificateDer<'_>], fields: &[Field]) -> Option<Strin
     (!text.is_empty() && text.len() <= MOST_BYTES).then_some(text)
 }
 
+/// What a workload is told of a peer of the mesh, as Istio's sidecars do: whose certificate it is, and to whom it was shown.
+pub(crate) fn of_peer(chain: &[CertificateDer<'_>], own: &str, peer: &str) -> Option<String> {
+    let hash = hex(&Sha256::digest(chain.first()?));
+    Some(format!("By={};Hash={hash};Subject=\"\";URI={}", value(own), value(peer)))
+}
+
 /// The subject of a chain's leaf; `None` when it has none.
 pub(crate) fn subject(chain: &[CertificateDer<'_>]) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(chain.first()?).ok()?;

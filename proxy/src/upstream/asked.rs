@@ -109,6 +109,24 @@ impl Asked {
         self.hosts.port == 0
     }
 
+    /// Whether connections go where they were going before they were captured.
+    pub fn is_original(&self) -> bool {
+        self.hosts.original
+    }
+
+    /// The endpoint of a connection that was captured on its way to `address`. Costs a look into a table.
+    pub fn original(&self, address: SocketAddr) -> Arc<AskedName> {
+        let now_ms = millis(Instant::now());
+        let said = address.to_string();
+        let known = self.names.load().get(&said).map(|kept| kept.0.clone());
+        let name = known.unwrap_or_else(|| {
+            let host = address.ip().to_string();
+            self.keep(&said, (&host, address.port()), Some(address.ip()), now_ms)
+        });
+        name.used_ms.store(now_ms, Ordering::Relaxed);
+        name
+    }
+
     /// What `said` leads to: a host without port, lower case, or `HOST:PORT` where the [port is
     /// wanted](Self::wants_port). `may_be_address` where clients choose their destination
     /// themselves (forward proxies). `Ok(None)`: to the endpoints that the set lists.

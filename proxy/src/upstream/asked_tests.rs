@@ -37,6 +37,7 @@ fn set(names: Option<&str>, networks: &[&str]) -> EndpointSet {
             names: names.map(HostPattern::parse),
             networks: networks.iter().map(|it| it.parse().unwrap()).collect(),
             port: 443,
+            original: false,
         })),
     }
 }

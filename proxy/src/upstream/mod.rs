@@ -60,7 +60,7 @@ pub use weights::{Sampler, Weights};
 pub(crate) use calls::{Answer as CallAnswer, CallError};
 pub(crate) use connections::Peer;
 pub(crate) use hedge::{Course, Heat, HedgingConnector, Runner};
-pub(crate) use patient::connect_after;
+pub(crate) use patient::{connect_after, connect_from};
 pub(crate) use random::{below as random_below, number as random_number};
 pub(crate) use tls::{TlsConnector, TlsDial, TlsStream};
 pub(crate) use tunnel::open as open_tunnel;

@@ -18,12 +18,13 @@ use pingora_error::{Error, ErrorType, Result};
 use sluice_ir::Tunnel;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Polls of the task before the first byte is given. Two would do.
 const POLLS: u8 = 4;
@@ -31,7 +32,8 @@ const POLLS: u8 = 4;
 /// How long Pingora keeps a connection whose upgrade was refused; it is not used again.
 const KEPT: Duration = Duration::from_millis(100);
 
-/// Makes the peer one for a request that asks for an upgrade; `tls`: over TLS.
+/// Makes the peer one for a request that asks for an upgrade; `tls`: over TLS. From the address that the peer's options
+/// bind to.
 pub fn for_upgrade(peer: &mut HttpPeer, tls: Option<&TlsClient>) {
     announced(peer, tls, Vec::new(), None);
 }
@@ -43,8 +45,9 @@ pub fn announced(peer: &mut HttpPeer, tls: Option<&TlsClient>, preface: Vec<u8>,
     peer.options.second_keyshare = false;
     peer.group_key = new_key();
     peer.options.idle_timeout = Some(KEPT);
-    peer.options.custom_l4 =
-        Some(Arc::new(Connector { tls: tls.map(|client| client.dialer().clone()), preface, tunnel }));
+    let source = peer.options.bind_to.as_ref().and_then(|it| it.addr).map(|it| it.ip());
+    let tls = tls.map(|client| client.dialer().clone());
+    peer.options.custom_l4 = Some(Arc::new(Connector { tls, preface, tunnel, source }));
 }
 
 #[derive(Debug)]
@@ -52,6 +55,8 @@ struct Connector {
     tls: Option<Arc<Dialer>>,
     preface: Vec<u8>,
     tunnel: Option<Tunnel>,
+    /// Own address of the connection; `None`: what the system chooses.
+    source: Option<IpAddr>,
 }
 
 #[async_trait]
@@ -74,7 +79,7 @@ impl Connect for Connector {
 
 impl Connector {
     async fn plain(&self, address: std::net::SocketAddr) -> io::Result<TcpStream> {
-        let mut socket = connect_after(address, &self.preface).await?;
+        let mut socket = connect_from(self.source, address, &self.preface).await?;
         if let Some(tunnel) = &self.tunnel {
             open_tunnel(&mut socket, address, tunnel).await?;
         }
@@ -92,7 +97,26 @@ impl Connector {
 
 /// A connection that begins with these bytes.
 pub(crate) async fn connect_after(address: std::net::SocketAddr, preface: &[u8]) -> io::Result<TcpStream> {
-    let mut socket = TcpStream::connect(address).await?;
+    connect_from(None, address, preface).await
+}
+
+/// The same from an address of our own.
+pub(crate) async fn connect_from(
+    source: Option<IpAddr>,
+    address: std::net::SocketAddr,
+    preface: &[u8],
+) -> io::Result<TcpStream> {
+    let mut socket = match source {
+        None => TcpStream::connect(address).await?,
+        Some(source) => {
+            let socket = match source {
+                IpAddr::V4(_) => TcpSocket::new_v4()?,
+                IpAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            socket.bind(std::net::SocketAddr::new(source, 0))?;
+            socket.connect(address).await?
+        }
+    };
     if !preface.is_empty() {
         socket.write_all(preface).await?;
     }

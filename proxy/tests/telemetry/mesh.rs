@@ -110,10 +110,22 @@ impl<'a> Wanted<'a> {
 
     /// Starts it.
     pub(crate) async fn start(self) -> DataPlane {
-        let plan = BindPlan { bind: "127.0.0.1".parse().unwrap(), port_offset: 0, cluster_ports: false };
+        let plan = BindPlan {
+            bind: "127.0.0.1".parse().unwrap(),
+            port_offset: 0,
+            cluster_ports: false,
+            is_captured: false,
+        };
         let log = Log::default();
         let logger = AccessLogger::to_writer(Box::new(log.clone()));
-        let proxy = Proxy::new(ProxyOptions { plan, log: logger, resolver: Resolver::system() }).unwrap();
+        let proxy = Proxy::new(ProxyOptions {
+            plan,
+            log: logger,
+            resolver: Resolver::system(),
+            identity: None,
+            mesh: None,
+        })
+        .unwrap();
         proxy.join_mesh(own(self.namespace, self.workload));
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let failures = proxy.apply(&self.configuration(free)).await;

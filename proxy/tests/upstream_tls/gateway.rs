@@ -162,9 +162,16 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) async fn start(wanted: &Wanted) -> Self {
-        let plan = BindPlan { bind: "127.0.0.1".parse().unwrap(), port_offset: 0, cluster_ports: false };
+        let plan = BindPlan {
+            bind: "127.0.0.1".parse().unwrap(),
+            port_offset: 0,
+            cluster_ports: false,
+            is_captured: false,
+        };
         let log = AccessLogger::to_writer(Box::new(std::io::sink()));
-        let proxy = Proxy::new(ProxyOptions { plan, log, resolver: Resolver::system() }).unwrap();
+        let proxy =
+            Proxy::new(ProxyOptions { plan, log, resolver: Resolver::system(), identity: None, mesh: None })
+                .unwrap();
         // The planned address has port 0: the system chooses, and planning it again changes nothing.
         let failures = proxy.apply(&wanted.delta(0)).await;
         assert!(failures.is_empty(), "{failures:?}");

@@ -212,6 +212,7 @@ async fn each_host_below_a_wildcard_is_verified_by_its_own_name() {
         names: Some(ir::HostPattern::parse("*.shop.localhost")),
         networks: Vec::new(),
         port: backend.address.port(),
+        original: false,
     });
     let gateway = Gateway::start(&wanted).await;
     let get = async |host: &str| {

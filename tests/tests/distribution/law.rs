@@ -177,10 +177,16 @@ async fn follow(steps: &[Step]) {
     let mut proxies = Vec::new();
     let stop = CancellationToken::new();
     for gateway in GATEWAYS {
-        let plan = BindPlan { bind: loopback(), port_offset: PORT_OFFSET, cluster_ports: false };
-        let proxy =
-            Proxy::new(ProxyOptions { plan, resolver: Resolver::system(), log: AccessLogger::stdout() })
-                .unwrap();
+        let plan =
+            BindPlan { bind: loopback(), port_offset: PORT_OFFSET, cluster_ports: false, is_captured: false };
+        let proxy = Proxy::new(ProxyOptions {
+            plan,
+            resolver: Resolver::system(),
+            log: AccessLogger::stdout(),
+            identity: None,
+            mesh: None,
+        })
+        .unwrap();
         let client = SyncClient::start(proxy.clone(), trust.options(relay.address, gateway)).await;
         tokio::spawn(client.run(stop.clone()));
         proxies.push((gateway, proxy));

@@ -83,9 +83,15 @@ impl Sidecar {
     }
 
     async fn start(options: SyncOptions) -> Self {
-        let plan = BindPlan { bind: loopback(), port_offset: PORT_OFFSET, cluster_ports: false };
-        let options_of_proxy =
-            ProxyOptions { plan, resolver: Resolver::system(), log: AccessLogger::stdout() };
+        let plan =
+            BindPlan { bind: loopback(), port_offset: PORT_OFFSET, cluster_ports: false, is_captured: false };
+        let options_of_proxy = ProxyOptions {
+            plan,
+            resolver: Resolver::system(),
+            log: AccessLogger::stdout(),
+            identity: None,
+            mesh: None,
+        };
         let proxy = Proxy::new(options_of_proxy).unwrap();
         let client = SyncClient::start(proxy.clone(), options).await;
         let (on_demand, state, stop) = (client.on_demand(), client.state(), CancellationToken::new());

@@ -17,9 +17,16 @@ fn place(text: &str) -> ir::Locality {
 
 /// A data plane that has its first configuration.
 async fn connected(options: SyncOptions, stop: &CancellationToken) -> Arc<Proxy> {
-    let plan = BindPlan { bind: loopback(), port_offset: PORT_OFFSET, cluster_ports: false };
-    let proxy =
-        Proxy::new(ProxyOptions { plan, resolver: Resolver::system(), log: AccessLogger::stdout() }).unwrap();
+    let plan =
+        BindPlan { bind: loopback(), port_offset: PORT_OFFSET, cluster_ports: false, is_captured: false };
+    let proxy = Proxy::new(ProxyOptions {
+        plan,
+        resolver: Resolver::system(),
+        log: AccessLogger::stdout(),
+        identity: None,
+        mesh: None,
+    })
+    .unwrap();
     let client = SyncClient::start(proxy.clone(), options).await;
     let mut state = client.state();
     tokio::spawn(client.run(stop.clone()));

@@ -44,7 +44,7 @@ pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) ->
 
 /// Whatever name a client says, with the port that it says, as long as it leads outside.
 fn anything(key: &EndpointSetKey, sidecar: &ObjectRef) -> EndpointSet {
-    let asked = AskedHosts { names: Some(HostPattern::Any), networks: Vec::new(), port: 0 };
+    let asked = AskedHosts { names: Some(HostPattern::Any), networks: Vec::new(), port: 0, original: false };
     EndpointSet {
         key: key.clone(),
         origin: Origin::new("Sidecar", sidecar.namespace.clone(), sidecar.name.clone()),

@@ -167,7 +167,7 @@ fn by_name(wanted: &Wanted<'_>, target: u16, set: &mut EndpointSet) {
         _ => Vec::new(),
     };
     if names.is_some() || !networks.is_empty() {
-        set.asked = Some(Box::new(AskedHosts { names, networks, port: target }));
+        set.asked = Some(Box::new(AskedHosts { names, networks, port: target, original: false }));
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Dialer {
     connector: TlsConnector,
     server_name: ServerName<'static>,
     protocol: BackendProtocol,
+    /// Whether the names that the mesh has for protocols are understood.
+    is_mesh: bool,
     /// Ends with the client.
     end: CancellationToken,
     /// When a failure was said last.
@@ -66,7 +68,13 @@ impl Dialer {
         protocol: BackendProtocol,
         end: CancellationToken,
     ) -> Self {
-        Self { backend, connector: config.into(), server_name, protocol, end, said: Mutex::default() }
+        let (connector, said, is_mesh) = (config.into(), Mutex::default(), false);
+        Self { backend, connector, server_name, protocol, is_mesh, end, said }
+    }
+
+    /// The same to endpoints of the mesh.
+    pub(super) fn in_mesh(self) -> Self {
+        Self { is_mesh: true, ..self }
     }
 
     /// The same for another server.
@@ -77,6 +85,7 @@ impl Dialer {
             connector: connector.clone(),
             server_name,
             protocol: *protocol,
+            is_mesh: self.is_mesh,
             end,
             said: Mutex::default(),
         }
@@ -115,6 +124,9 @@ impl Dialer {
             // HTTP/1.1 is what a server speaks that knows no ALPN; HTTP/2 is never guessed (RFC 9113 §3.2).
             (BackendProtocol::Http1, None) => Ok(stream),
             (protocol, chosen) if chosen == alpn(protocol) => Ok(stream),
+            (BackendProtocol::H2c, Some(b"istio-h2")) if self.is_mesh => Ok(stream),
+            // What was offered has said what is within.
+            (BackendProtocol::Http1, Some(b"istio-http/1.1" | b"istio")) if self.is_mesh => Ok(stream),
             (BackendProtocol::Http1, Some(_)) => Err(DialError::Protocol("http/1.1")),
             (BackendProtocol::H2c, _) => Err(DialError::Protocol("h2")),
             // None was offered, and rustls takes none then.

@@ -29,7 +29,9 @@ pub(super) use http2::{Http2, in_http2};
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::tls::CustomALPN;
 use pingora_core::upstreams::peer::{HttpPeer, ProxyDigestUserDataHook};
-use sluice_ir::{Backend, Certificate, UpstreamTls};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use sluice_ir::{Backend, BackendKey, BackendProtocol, Certificate, UpstreamTls};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,6 +74,18 @@ impl TlsClient {
             end.clone(),
         ));
         Ok(Self::with(dialer, config::is_wildcard(policy), end))
+    }
+
+    /// The same for endpoints of the mesh: whom they must be, and who speaks, is the configuration's affair.
+    pub(crate) fn of_mesh(
+        backend: BackendKey,
+        config: Arc<ClientConfig>,
+        server_name: ServerName<'static>,
+        protocol: BackendProtocol,
+    ) -> Arc<Self> {
+        let end = CancellationToken::new();
+        let dialer = Dialer::new(backend, config, server_name, protocol, end.clone()).in_mesh();
+        Self::with(Arc::new(dialer), false, end)
     }
 
     fn with(dialer: Arc<Dialer>, is_template: bool, end: CancellationToken) -> Arc<Self> {

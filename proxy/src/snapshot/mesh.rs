@@ -1,0 +1,161 @@
+//! What a sidecar's connections read besides ports: addresses that several Gateways share, what the workload takes, and
+//! what becomes of destinations that nobody knows.
+
+use super::runtime::{Port, Runtime};
+use super::streams::StreamPort;
+use crate::hosts::HostTable;
+use crate::mesh::{INBOUND, OUTBOUND, Synthesizer};
+use ahash::AHashMap;
+use ipnet::IpNet;
+use sluice_ir::{self as ir, ListenerProtocol, MutualTlsMode};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Default)]
+pub struct MeshRuntime {
+    /// By address; those of no address by `0.0.0.0`.
+    shared: AHashMap<SocketAddr, Shared>,
+    /// `None`: nobody has said yet what governs the workload.
+    terms: Option<Terms>,
+    /// That of the pod: names without a dot are within.
+    namespace: Box<str>,
+}
+
+/// What governs the workload.
+struct Terms {
+    outbound: ir::Outbound,
+    always_allowed: Vec<IpNet>,
+    /// What is taken on ports that are not in `ports`.
+    mode: MutualTlsMode,
+    ports: BTreeMap<u16, MutualTlsMode>,
+}
+
+/// An address that several Gateways, or protocols, share.
+#[derive(Default)]
+struct Shared {
+    requests: HostTable<Arc<Port>>,
+    names: HostTable<Arc<StreamPort>>,
+    whole: Option<Arc<StreamPort>>,
+}
+
+/// Where a request goes by its host.
+pub enum ByHost<'a> {
+    /// Somebody answers for the host.
+    Known(&'a Arc<Port>),
+    /// Nobody does: it goes where the connection was going.
+    Passed(&'a Arc<Port>),
+    /// Nobody does, and so it must not go on; told by this port.
+    Refused(&'a Arc<Port>),
+    /// There is no configuration.
+    Nothing,
+}
+
+impl MeshRuntime {
+    /// What the workload takes on a port.
+    pub(crate) fn mode(&self, port: u16) -> Option<MutualTlsMode> {
+        let terms = self.terms.as_ref()?;
+        Some(terms.ports.get(&port).copied().unwrap_or(terms.mode))
+    }
+
+    fn may_pass(&self, address: IpAddr) -> bool {
+        self.terms.as_ref().is_some_and(|terms| {
+            terms.outbound == ir::Outbound::AllowAny
+                || terms.always_allowed.iter().any(|it| it.contains(&address))
+        })
+    }
+
+    /// The address itself, then all of its port that have no address.
+    fn shared(&self, original: SocketAddr) -> impl Iterator<Item = &Shared> {
+        let of_none = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), original.port());
+        [original, of_none].into_iter().filter_map(|it| self.shared.get(&it))
+    }
+
+    pub(super) fn share(&mut self, address: SocketAddr, requests: Option<Port>, streams: StreamPort) {
+        let shared = self.shared.entry(address).or_default();
+        if let Some(port) = requests.map(Arc::new) {
+            for listener in &port.listeners {
+                shared.requests.insert(&listener.listener.hostname, port.clone());
+            }
+        }
+        let streams = Arc::new(streams);
+        for listener in streams.listeners() {
+            match listener.listener.protocol {
+                ListenerProtocol::TlsPassthrough => {
+                    shared.names.insert(&listener.listener.hostname, streams.clone());
+                }
+                ListenerProtocol::Detect => {
+                    shared.names.insert(&listener.listener.hostname, streams.clone());
+                    shared.whole.get_or_insert_with(|| streams.clone());
+                }
+                ListenerProtocol::Tcp => {
+                    shared.whole.get_or_insert_with(|| streams.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn set_terms(&mut self, by: &Synthesizer) {
+        self.namespace = by.namespace().into();
+        self.terms = by.workloads().map(|workloads| {
+            let ports = workloads.mutual_tls.iter().flat_map(|it| it.ports.keys().copied());
+            Terms {
+                outbound: workloads.outbound,
+                always_allowed: workloads.always_allowed.clone(),
+                // No workload has a port 0.
+                mode: by.mode(workloads, 0),
+                ports: ports.map(|port| (port, by.mode(workloads, port))).collect(),
+            }
+        });
+    }
+}
+
+impl Runtime {
+    /// The port of a request whose connection belongs to whoever answers for its host, by its [full
+    /// name](Self::full_name).
+    pub(crate) fn by_host(&self, original: SocketAddr, host: &str) -> ByHost<'_> {
+        let (Some(mesh), Some(unknown)) = (&self.mesh, self.ports.get(&OUTBOUND)) else {
+            return ByHost::Nothing;
+        };
+        match mesh.shared(original).find_map(|it| it.requests.find(Some(host))) {
+            Some(port) => ByHost::Known(port),
+            None if mesh.may_pass(original.ip()) => ByHost::Passed(unknown),
+            None => ByHost::Refused(unknown),
+        }
+    }
+
+    /// A host's name as it is known: one without a dot is of the pod's own namespace, as the pod's resolver takes it.
+    pub(crate) fn full_name(&self, host: &str) -> Arc<str> {
+        match &self.mesh {
+            Some(mesh) if !host.contains(['.', ':']) => format!("{host}.{}", mesh.namespace).into(),
+            _ => host.into(),
+        }
+    }
+
+    /// The port of a connection that is carried whole, by the name of its ClientHello; `None`: it is no TLS.
+    pub(crate) fn stream_by_name(
+        &self,
+        original: SocketAddr,
+        name: Option<&str>,
+    ) -> Option<&Arc<StreamPort>> {
+        let mut shared = self.mesh.as_ref()?.shared(original);
+        match name {
+            Some(_) => shared.find_map(|it| it.names.find(name)),
+            None => shared.find_map(|it| it.whole.as_ref()),
+        }
+    }
+
+    /// The port of what goes where it was going, if it may.
+    pub(crate) fn passing(&self, original: SocketAddr) -> Option<&Arc<StreamPort>> {
+        let mesh = self.mesh.as_ref()?;
+        self.streams.get(&OUTBOUND).filter(|_| mesh.may_pass(original.ip()))
+    }
+
+    /// Whether what came in the clear may go on to the workload.
+    pub(crate) fn takes_plaintext(&self, port: u16) -> bool {
+        let mode = self.mesh.as_ref().and_then(|it| it.mode(port));
+        mode.is_some_and(|it| it != MutualTlsMode::Strict) && self.streams.contains_key(&INBOUND)
+    }
+}

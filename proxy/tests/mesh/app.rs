@@ -1,0 +1,143 @@
+//! Applications: servers that say what they saw, and clients.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) const TIME: Duration = Duration::from_secs(10);
+
+/// Answers requests of HTTP/1.1 and HTTP/2 with what it saw of them; `/echo` becomes a WebSocket's stream.
+pub(crate) async fn http() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, peer)) = listener.accept().await {
+            tokio::spawn(async move {
+                let service = service_fn(move |request| answer(request, peer));
+                let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection_with_upgrades(TokioIo::new(socket), service).await;
+            });
+        }
+    });
+    address
+}
+
+async fn answer(
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
+    if request.headers().contains_key("upgrade") {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut stream = TokioIo::new(upgrade.await.unwrap());
+            let (mut read, mut write) = tokio::io::split(&mut stream);
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+        });
+        let answer = Response::builder()
+            .status(StatusCode::SWITCHING_PROTOCOLS)
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .body(Full::default().boxed());
+        return Ok(answer.unwrap());
+    }
+    let xfcc = request.headers().get("x-forwarded-client-cert").map(|it| it.to_str().unwrap().to_owned());
+    let host = request.uri().authority().map(ToString::to_string);
+    let host = host.or_else(|| Some(request.headers().get("host")?.to_str().unwrap().to_owned()));
+    let seen = format!(
+        "{} {:?} host={} from={} xfcc={} body=",
+        request.uri().path(),
+        request.version(),
+        host.unwrap_or_default(),
+        peer.ip(),
+        xfcc.unwrap_or_default(),
+    );
+    let (version, mut text) = (request.version(), seen.into_bytes());
+    text.extend(request.into_body().collect().await.unwrap().to_bytes());
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    let frames = [Ok(Frame::data(Bytes::from(text.clone()))), Ok(Frame::trailers(trailers))];
+    Ok(Response::new(match version {
+        http::Version::HTTP_2 => StreamBody::new(tokio_stream::iter(frames)).boxed(),
+        _ => Full::new(Bytes::from(text)).boxed(),
+    }))
+}
+
+/// Sends back whatever comes, after a word of its own where it speaks first.
+pub(crate) async fn tcp(first: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                socket.write_all(first.as_bytes()).await.unwrap();
+                let (mut read, mut write) = socket.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+    address
+}
+
+/// Status, body and trailers of one request on a connection of its own.
+pub(crate) async fn get(to: SocketAddr, host: &str, path: &str) -> (u16, String) {
+    let mut client = Http1::connect(to).await;
+    let request = Request::get(path).header("host", host).body(Full::default()).unwrap();
+    let (status, body, _) = client.ask(request).await.unwrap();
+    (status, body)
+}
+
+/// A client's connection.
+pub(crate) struct Http1(hyper::client::conn::http1::SendRequest<Full<Bytes>>);
+
+impl Http1 {
+    pub(crate) async fn connect(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).await.unwrap();
+        let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(driver);
+        Self(sender)
+    }
+
+    pub(crate) async fn ask(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(u16, String, HeaderMap), hyper::Error> {
+        self.0.ready().await?;
+        read(tokio::time::timeout(TIME, self.0.send_request(request)).await.unwrap()?).await
+    }
+}
+
+/// The same in HTTP/2.
+pub(crate) async fn http2(to: SocketAddr, request: Request<Full<Bytes>>) -> (u16, String, HeaderMap) {
+    let stream = TcpStream::connect(to).await.unwrap();
+    let (mut sender, driver) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(driver);
+    read(tokio::time::timeout(TIME, sender.send_request(request)).await.unwrap().unwrap()).await.unwrap()
+}
+
+async fn read(answer: Response<Incoming>) -> Result<(u16, String, HeaderMap), hyper::Error> {
+    let status = answer.status().as_u16();
+    let whole = tokio::time::timeout(TIME, answer.into_body().collect()).await.unwrap()?;
+    let trailers = whole.trailers().cloned().unwrap_or_default();
+    Ok((status, String::from_utf8(whole.to_bytes().to_vec()).unwrap(), trailers))
+}
+
+/// What comes back for some bytes; empty: the connection was closed or reset without a word.
+pub(crate) async fn exchange(to: SocketAddr, bytes: &[u8], len: usize) -> Vec<u8> {
+    let mut socket = TcpStream::connect(to).await.unwrap();
+    socket.write_all(bytes).await.unwrap();
+    let mut back = vec![0; len];
+    match tokio::time::timeout(TIME, socket.read_exact(&mut back)).await.unwrap() {
+        Ok(_) => back,
+        Err(_) => Vec::new(),
+    }
+}
