@@ -190,11 +190,6 @@ impl Proxy {
         self.ports.open_entry(address, direction, original).await
     }
 
-    /// Connections that are open now.
-    pub(crate) fn connections(&self) -> usize {
-        self.ports.connections()
-    }
-
     /// See [`Mesh::announce_end`](crate::mesh::Mesh::announce_end).
     pub(crate) async fn announce_inbound_end(&self) {
         self.ports.announce_end(INBOUND).await;

@@ -3,6 +3,7 @@
 //! start → last good configuration of the disk → controller and identity: it is ready as soon as it has both, and ends
 //! when it is told to, after the workload's last connection.
 
+mod pages;
 mod serve;
 
 use crate::status::{AppMetrics, Probes};
@@ -89,6 +90,9 @@ pub struct RunArgs {
     /// Where incoming connections come.
     #[arg(long, env = "SLUICE_INBOUND_PORT", value_name = "PORT", default_value_t = 15006)]
     pub inbound_port: u16,
+    /// How long the first bytes of a client that says nothing are waited for, where they say what the connection is.
+    #[arg(long, env = "SLUICE_DETECTION_TIMEOUT", value_name = "DURATION", default_value = "200ms", value_parser = duration::parse)]
+    pub detection_timeout: Duration,
     /// Whether names are answered, on loopback.
     #[arg(long, env = "SLUICE_DNS_CAPTURE", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub dns: bool,

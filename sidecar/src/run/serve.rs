@@ -1,35 +1,51 @@
 //! Starts all parts, and stops them in order.
 
 use super::RunArgs;
+use super::pages::status_servers;
 use crate::dns::{DnsOptions, DnsProxy, Table};
 use crate::life::{Life, until_quiet};
 use crate::pod::{Labels, watch_labels};
 use crate::resolv_conf::{self, ResolvConf};
-use crate::status::{ReadyPage, StatusPages};
 use anyhow::{Context as _, Result};
+use async_trait::async_trait;
 use sluice_ir::{GatewayKey, WorkloadsKey};
-use sluice_proxy::admin::{self, AdminState, Answer, Page, Readiness};
+use sluice_proxy::admin::Readiness;
+use sluice_proxy::identity::{Identity, IdentityClient, IdentityOptions};
+use sluice_proxy::listen::{Destination, original_destination};
+use sluice_proxy::mesh::{self, Destinations, Mesh, MeshOptions, MeshSettings};
 use sluice_proxy::process::{Termination, all_addresses};
 use sluice_proxy::snapshot::BindPlan;
-use sluice_proxy::sync::{SyncClient, SyncOptions, SyncState};
+use sluice_proxy::sync::{self, OnDemand, SyncClient, SyncOptions, SyncState};
 use sluice_proxy::telemetry::AccessLogger;
 use sluice_proxy::telemetry::mesh::OwnWorkload;
 use sluice_proxy::upstream::Resolver;
 use sluice_proxy::{Proxy, ProxyOptions};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+/// How long certificates are asked for (Istio's agents ask for as much).
+const VALIDITY: Duration = Duration::from_secs(24 * 3600);
 /// Serves until it is told to end.
 pub(super) async fn serve(args: RunArgs) -> Result<ExitCode> {
     let mut termination = Termination::new()?;
     let labels = watch_labels(&args.labels_file);
-    let plan = BindPlan { bind: Ipv4Addr::LOCALHOST.into(), port_offset: 0, cluster_ports: false };
-    let proxy = Proxy::new(ProxyOptions { plan, log: AccessLogger::stdout(), resolver: Resolver::system() })?;
+    let (identity_client, identity) = IdentityClient::new(identity_options(&args));
+    let proxy = Proxy::new(ProxyOptions {
+        plan: BindPlan::captured(),
+        log: AccessLogger::stdout(),
+        resolver: Resolver::system(),
+        identity: Some(identity.clone()),
+        mesh: Some(MeshSettings {
+            namespace: args.namespace.clone(),
+            labels: labels.borrow().clone(),
+            detection: args.detection_timeout,
+        }),
+    })?;
     proxy.join_mesh(own_workload(&args, &labels.borrow()));
     let readiness = Readiness::new("no configuration yet");
     let life = Life::default();
@@ -38,117 +54,127 @@ pub(super) async fn serve(args: RunArgs) -> Result<ExitCode> {
     let _names = if args.dns { Some(answer_names(&args, names.clone()).await?) } else { None };
     let sync = SyncClient::start(proxy.clone(), sync_options(&args)).await;
     let state = sync.state();
+    let captured = Mesh::start(&proxy, mesh_options(&args, sync.on_demand())).await;
+    let captured = captured.context("ports of captured connections")?;
     status_servers(&args, &proxy, &readiness, &life, &state, &servers).await?;
-    let syncing = tokio::spawn(sync.run(work.clone()));
-    let following =
-        tokio::spawn(follow(proxy.clone(), args.namespace.clone(), state, names, readiness.clone()));
+    let working = [tokio::spawn(sync.run(work.clone())), tokio::spawn(identity_client.run(work.clone()))];
+    let following = Following {
+        proxy: proxy.clone(),
+        key: WorkloadsKey::new(args.namespace.clone()),
+        state,
+        identity,
+        labels,
+        names,
+        readiness: readiness.clone(),
+    };
+    let following = tokio::spawn(following.run());
 
+    let announced = async {
+        life.near_end().await;
+        following.abort();
+        readiness.set_not_ready("draining");
+        captured.announce_end().await;
+    };
     let order = tokio::select! {
         signal = termination.received() => signal,
         () = life.ordered() => "/quitquitquit",
-        () = announced(&life, &readiness, &following) => "never",
+        () = async { announced.await; std::future::pending().await } => "never",
     };
     following.abort();
     readiness.set_not_ready("draining");
+    captured.announce_end().await;
     info!(order, duration = ?args.drain_duration, deadline = ?args.drain_deadline, "draining");
     tokio::select! {
-        () = until_quiet(|| proxy.connections(), args.drain_duration) => {}
+        () = until_quiet(|| captured.connections(), args.drain_duration) => {}
         // A second signal: somebody is in a hurry.
         _ = termination.received() => {}
     }
-    let cut = proxy.drain(args.drain_deadline).await;
-    // What is the workload's was served to the end with what belongs to it; now it is over.
+    let cut = captured.drain(args.drain_deadline).await;
+    // What was open needed its configuration and its identity; now nothing is.
     work.cancel();
-    let _ = syncing.await;
+    for task in working {
+        let _ = task.await;
+    }
     servers.cancel();
     info!(connections_cut = cut, "ended");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says that no more traffic is welcome when the end is announced; waits for ever.
-async fn announced(life: &Life, readiness: &Readiness, following: &tokio::task::JoinHandle<()>) {
-    life.near_end().await;
-    following.abort();
-    readiness.set_not_ready("draining");
-    std::future::pending().await
-}
-
-/// Keeps up with the configuration: names, and whether this is ready.
-async fn follow(
+/// What changes while it runs, and what follows from it.
+struct Following {
     proxy: Arc<Proxy>,
-    namespace: String,
-    mut state: watch::Receiver<SyncState>,
+    key: WorkloadsKey,
+    state: watch::Receiver<SyncState>,
+    identity: watch::Receiver<Option<Arc<Identity>>>,
+    labels: watch::Receiver<Labels>,
     names: Table,
     readiness: Readiness,
-) {
-    let key = WorkloadsKey::new(namespace);
-    loop {
-        if state.borrow_and_update().configured {
-            names.store(proxy.workloads(&key));
-            readiness.set_ready();
-        }
-        if state.changed().await.is_err() {
-            return;
+}
+
+impl Following {
+    /// Keeps up with the configuration, the identity and the pod's labels: names, policies that select by labels, and
+    /// whether traffic is welcome. Once it is, it stays so: what is lost later is the last good one, or fails by itself.
+    async fn run(mut self) {
+        loop {
+            let configured = self.state.borrow_and_update().configured;
+            let is_known = self.identity.borrow_and_update().is_some();
+            if configured {
+                self.names.store(self.proxy.workloads(&self.key));
+            }
+            match (configured, is_known) {
+                (true, true) => self.readiness.set_ready(),
+                _ if self.readiness.is_ready() => {}
+                (true, false) => self.readiness.set_not_ready("no identity yet"),
+                (false, _) => self.readiness.set_not_ready("no configuration yet"),
+            }
+            tokio::select! {
+                Ok(()) = self.state.changed() => {}
+                Ok(()) = self.identity.changed() => {}
+                Ok(()) = self.labels.changed() => {
+                    let labels = self.labels.borrow_and_update().clone();
+                    info!(?labels, "the pod has other labels");
+                    self.proxy.set_labels(labels).await;
+                }
+                else => return,
+            }
         }
     }
+}
+
+/// Asks the controller for destinations that somebody calls.
+struct Asked(OnDemand);
+
+#[async_trait]
+impl Destinations for Asked {
+    async fn want(&self, destination: Destination) -> mesh::Wanted {
+        match self.0.want(&destination.name()).await {
+            sync::Wanted::Known(_) => mesh::Wanted::Known,
+            sync::Wanted::Nobody => mesh::Wanted::Nobody,
+            sync::Wanted::Unavailable => mesh::Wanted::Unknown,
+        }
+    }
+}
+
+fn mesh_options(args: &RunArgs, destinations: OnDemand) -> MeshOptions {
+    MeshOptions {
+        outbound: each_family(args.outbound_port),
+        inbound: each_family(args.inbound_port),
+        original: Arc::new(original_destination),
+        destinations: Arc::new(Asked(destinations)),
+        wait: mesh::WAIT,
+    }
+}
+
+/// One socket a family: the kernel tells where a connection was going only by its own.
+fn each_family(port: u16) -> Vec<SocketAddr> {
+    let v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let all = [Some(v4), Some(all_addresses()).filter(|it| *it != v4)];
+    all.into_iter().flatten().map(|it| SocketAddr::new(it, port)).collect()
 }
 
 async fn answer_names(args: &RunArgs, names: Table) -> Result<DnsProxy> {
     let resolv_conf = ResolvConf::of_system().context(resolv_conf::PATH)?;
     DnsProxy::start(DnsOptions { port: args.dns_port, resolv_conf, names }).await
-}
-
-async fn status_servers(
-    args: &RunArgs,
-    proxy: &Arc<Proxy>,
-    readiness: &Readiness,
-    life: &Life,
-    state: &watch::Receiver<SyncState>,
-    stop: &CancellationToken,
-) -> Result<()> {
-    let status = StatusPages {
-        readiness: readiness.clone(),
-        life: life.clone(),
-        probes: args.app_probes.clone(),
-        app_metrics: args.app_metrics.clone(),
-        metrics: proxy.metrics().clone(),
-        addresses: args.addresses.clone(),
-    };
-    let admin = AdminState {
-        readiness: readiness.clone(),
-        metrics: proxy.metrics().clone(),
-        pages: pages(proxy, state),
-    };
-    let all = all_addresses();
-    start(args.admin, admin, stop).await?;
-    start(SocketAddr::new(all, args.status_port), status, stop).await?;
-    start(SocketAddr::new(all, args.readiness_port), ReadyPage(readiness.clone()), stop).await
-}
-
-async fn start(address: SocketAddr, answers: impl Answer, stop: &CancellationToken) -> Result<()> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("{address} can't be bound"))?;
-    tokio::spawn(admin::serve(listener, Arc::new(answers), stop.clone()));
-    Ok(())
-}
-
-/// What `/debug` shows, on this machine alone. Secrets are fingerprints there.
-fn pages(proxy: &Arc<Proxy>, state: &watch::Receiver<SyncState>) -> Vec<(String, Page)> {
-    let (of_snapshot, of_endpoints, state) = (Arc::downgrade(proxy), Arc::downgrade(proxy), state.clone());
-    vec![
-        (
-            "/debug/snapshot".to_owned(),
-            Box::new(move || json(&of_snapshot.upgrade().map(|it| it.snapshot()))),
-        ),
-        (
-            "/debug/endpoints".to_owned(),
-            Box::new(move || json(&of_endpoints.upgrade().map(|it| it.endpoints()))),
-        ),
-        ("/debug/sync".to_owned(), Box::new(move || json(&*state.borrow()))),
-    ]
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
 }
 
 fn own_workload(args: &RunArgs, labels: &Labels) -> OwnWorkload {
@@ -158,6 +184,17 @@ fn own_workload(args: &RunArgs, labels: &Labels) -> OwnWorkload {
     own.mesh.clone_from(&args.trust_domain);
     own.address = args.addresses.first().map(IpAddr::to_string).unwrap_or_default();
     own
+}
+
+fn identity_options(args: &RunArgs) -> IdentityOptions {
+    IdentityOptions {
+        controller: args.controller.clone(),
+        server_name: args.controller_name.clone(),
+        token_file: args.token_file.clone(),
+        ca_file: args.ca_file.clone(),
+        roots_file: Some(args.roots_file.clone()),
+        validity: VALIDITY,
+    }
 }
 
 fn sync_options(args: &RunArgs) -> SyncOptions {

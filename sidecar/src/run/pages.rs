@@ -1,0 +1,69 @@
+//! The servers that are asked about the sidecar itself.
+
+use super::RunArgs;
+use crate::life::Life;
+use crate::status::{ReadyPage, StatusPages};
+use anyhow::{Context as _, Result};
+use sluice_proxy::Proxy;
+use sluice_proxy::admin::{self, AdminState, Answer, Page, Readiness};
+use sluice_proxy::process::all_addresses;
+use sluice_proxy::sync::SyncState;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Starts all of them; they end with `stop`.
+pub(super) async fn status_servers(
+    args: &RunArgs,
+    proxy: &Arc<Proxy>,
+    readiness: &Readiness,
+    life: &Life,
+    state: &watch::Receiver<SyncState>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let status = StatusPages {
+        readiness: readiness.clone(),
+        life: life.clone(),
+        probes: args.app_probes.clone(),
+        app_metrics: args.app_metrics.clone(),
+        metrics: proxy.metrics().clone(),
+        addresses: args.addresses.clone(),
+    };
+    let admin = AdminState {
+        readiness: readiness.clone(),
+        metrics: proxy.metrics().clone(),
+        pages: pages(proxy, state),
+    };
+    let all = all_addresses();
+    start(args.admin, admin, stop).await?;
+    start(SocketAddr::new(all, args.status_port), status, stop).await?;
+    start(SocketAddr::new(all, args.readiness_port), ReadyPage(readiness.clone()), stop).await
+}
+
+async fn start(address: SocketAddr, answers: impl Answer, stop: &CancellationToken) -> Result<()> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("{address} can't be bound"))?;
+    tokio::spawn(admin::serve(listener, Arc::new(answers), stop.clone()));
+    Ok(())
+}
+
+/// What `/debug` shows, on this machine alone. Secrets are fingerprints there.
+fn pages(proxy: &Arc<Proxy>, state: &watch::Receiver<SyncState>) -> Vec<(String, Page)> {
+    let (of_snapshot, of_endpoints, state) = (Arc::downgrade(proxy), Arc::downgrade(proxy), state.clone());
+    vec![
+        (
+            "/debug/snapshot".to_owned(),
+            Box::new(move || json(&of_snapshot.upgrade().map(|it| it.snapshot()))),
+        ),
+        (
+            "/debug/endpoints".to_owned(),
+            Box::new(move || json(&of_endpoints.upgrade().map(|it| it.endpoints()))),
+        ),
+        ("/debug/sync".to_owned(), Box::new(move || json(&*state.borrow()))),
+    ]
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+}
