@@ -114,9 +114,9 @@ fn a_mesh_of_5000_services_is_there_when_a_namespace_asks_for_it() {
     assert!(translator.snapshot().is_empty(), "nobody has a sidecar");
     let namespace = object(json!({"apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}}));
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), resident_kib());
     translator.apply([Change::Upsert(namespace)]);
-    println!("a mesh of {ROUTES} services: {:?}", start.elapsed());
+    println!("a mesh of {ROUTES} services: {:?}, {} KiB more", start.elapsed(), resident_kib() - before);
     assert_eq!(translator.snapshot().gateways.len(), ROUTES);
     let start = Instant::now();
     let update = translator.apply([Change::Upsert(slice_of(7, "10.2.0.1"))]);
@@ -127,6 +127,12 @@ fn a_mesh_of_5000_services_is_there_when_a_namespace_asks_for_it() {
     translator.apply([Change::Remove(sluice_crds::ObjectRef::new(sluice_crds::Kind::Namespace, "", "shop"))]);
     println!("no mesh any more: {:?}", start.elapsed());
     assert!(translator.snapshot().is_empty());
+}
+
+/// Memory of this process; other tests may run beside.
+fn resident_kib() -> i64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<i64>().unwrap() * 4
 }
 
 fn slice_of(index: usize, address: &str) -> Object {

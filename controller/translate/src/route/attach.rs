@@ -75,7 +75,9 @@ pub(crate) fn destinations<'a>(
     parents: &'a [Arc<ParentRef>],
     namespace: &'a str,
 ) -> impl Iterator<Item = ObjectRef> + 'a {
-    parents.iter().filter_map(move |it| match named(it, namespace) {
+    // Most routes have none: a look at the word is enough.
+    let may_be = parents.iter().filter(|it| matches!(it.kind.as_deref(), Some("Service" | "ServiceEntry")));
+    may_be.filter_map(move |it| match named(it, namespace) {
         Named::Service(reference) | Named::Entry(reference) => Some(reference),
         Named::Parent(_) | Named::OtherKind(_) => None,
     })
