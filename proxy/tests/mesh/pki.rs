@@ -2,8 +2,8 @@
 
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sluice_proxy::identity::Identity;
@@ -25,6 +25,20 @@ impl Ca {
 
     /// The identity of a service account of namespace `shop`, which trusts these authorities.
     pub(crate) fn issue(&self, account: &str, roots: &[&Self]) -> Arc<Identity> {
+        let (certificate, key) = self.sign(account);
+        let roots: String = roots.iter().map(|it| it.0.pem()).collect();
+        let roots = Arc::new(Roots::from_pem(roots.as_bytes()).unwrap());
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Arc::new(Identity::new(vec![certificate.der().clone()], key, roots, SystemTime::now()).unwrap())
+    }
+
+    /// The same as files: chain, key and roots.
+    pub(crate) fn issue_pem(&self, account: &str) -> (String, String, String) {
+        let (certificate, key) = self.sign(account);
+        (certificate.pem(), key.serialize_pem(), self.0.pem())
+    }
+
+    fn sign(&self, account: &str) -> (Certificate, KeyPair) {
         let id = format!("spiffe://cluster.local/ns/shop/sa/{account}");
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -34,10 +48,6 @@ impl Ca {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
-        let chain = vec![params.signed_by(&key, &self.0).unwrap().der().clone()];
-        let roots: String = roots.iter().map(|it| it.0.pem()).collect();
-        let roots = Arc::new(Roots::from_pem(roots.as_bytes()).unwrap());
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Arc::new(Identity::new(chain, key, roots, SystemTime::now()).unwrap())
+        (params.signed_by(&key, &self.0).unwrap(), key)
     }
 }

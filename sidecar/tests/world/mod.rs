@@ -84,6 +84,47 @@ impl World {
         assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// The same at the peer.
+    pub(crate) fn capture_at_peer(&self, words: &'static str) {
+        self.at_peer(move || {
+            let mut command = Command::new(binary());
+            let output = command.arg("capture").args(words.split(' ')).output().expect("a program");
+            assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+        });
+    }
+
+    /// Makes files that everybody may read, in a folder of that name.
+    pub(crate) fn write(&self, folder: &str, files: &[(&str, &str)]) {
+        let folder = self.file(folder);
+        std::fs::create_dir(&folder).expect("a folder");
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text).expect("a file");
+        }
+        shell("chmod -R a+rX \"$0\"", &self.folder.path().display().to_string());
+    }
+
+    /// Starts this very test program, with a variable that names one of the folders.
+    pub(crate) fn own_program(&self, who: (u32, u32), variable: (&str, &str), words: &[&str]) -> Sidecar {
+        let child = own_program(who, (variable.0, self.file(variable.1)), words);
+        eventually_connects(SocketAddr::from(([127, 0, 0, 1], 15006)));
+        child
+    }
+
+    /// The same at the peer.
+    pub(crate) fn own_program_at_peer(
+        &self,
+        who: (u32, u32),
+        variable: (&'static str, &str),
+        words: &[&'static str],
+    ) -> Sidecar {
+        let (variable, words) = ((variable.0, self.file(variable.1)), words.to_vec());
+        self.at_peer(move || {
+            let child = own_program(who, variable, &words);
+            eventually_connects(SocketAddr::from(([127, 0, 0, 1], 15006)));
+            child
+        })
+    }
+
     /// Runs another command of `sluice-sidecar`: whether it succeeds, and what it says.
     pub(crate) fn order(&self, words: &str) -> (bool, String) {
         let output = Command::new(binary()).args(words.split(' ')).output().expect("a program");
@@ -225,6 +266,13 @@ fn at_peer(tell: &Sender<i32>, jobs: &Receiver<Job>) {
 fn binary() -> PathBuf {
     let own = std::env::current_exe().expect("a test");
     own.ancestors().nth(2).expect("a target folder").join("sluice-sidecar")
+}
+
+fn own_program(who: (u32, u32), variable: (&str, PathBuf), words: &[&str]) -> Sidecar {
+    let own = std::env::current_exe().expect("a test");
+    let mut command = as_user(Some(who), own.to_str().expect("a path"));
+    command.args(words).env(variable.0, variable.1).stdin(Stdio::null()).stdout(Stdio::null());
+    Sidecar(command.spawn().expect("a program"))
 }
 
 fn shell(script: &str, argument: &str) -> String {
