@@ -43,7 +43,7 @@ pub struct JwtRule {
     /// The header field that gets the payload, in base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_header: Option<String>,
-    /// Header fields and the claims that they get, by their path.
+    /// Header fields, lower case, and the claims that they get, by their path.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claim_headers: BTreeMap<String, Vec<String>>,
     /// Claims whose text is a list of words, besides `scope` and `permission`.
@@ -74,7 +74,29 @@ pub enum JwtKeys {
         /// Time for one fetch.
         #[serde(with = "duration::ms")]
         timeout: Duration,
+        /// Which addresses its host may lead to.
+        #[serde(default, skip_serializing_if = "KeyReach::is_public")]
+        reach: KeyReach,
     },
+}
+
+/// Which addresses keys may be fetched from: a rule must not become a way to what is inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyReach {
+    /// Those of the internet.
+    #[default]
+    Public,
+    /// Those of private networks too: the host is a Service's. Never this machine's, nor those of its link.
+    Cluster,
+    /// All: a ServiceEntry says that the host is inside (`location: MESH_INTERNAL`).
+    Any,
+}
+
+impl KeyReach {
+    fn is_public(&self) -> bool {
+        *self == Self::Public
+    }
 }
 
 impl Authentication {

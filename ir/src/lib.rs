@@ -45,7 +45,7 @@ pub mod wire;
 mod workload;
 
 pub use auth::{AuthProtocol, Authorizer, ExtAuth};
-pub use authentication::{Authentication, JwtKeys, JwtRule, TokenHeader};
+pub use authentication::{Authentication, JwtKeys, JwtRule, KeyReach, TokenHeader};
 pub use authorization::{
     Attribute, Authorization, AuthorizationAction, AuthorizationRule, Condition, Operation,
     PathNormalization, PathValue, Segment, Source, ValueMatch, Values,

@@ -13,6 +13,7 @@ mod auth;
 mod hosts;
 pub mod http;
 pub mod identity;
+mod jwks;
 pub mod listen;
 pub mod mesh;
 pub mod policy;

@@ -6,7 +6,7 @@ use super::hedging::Hedge;
 use super::observe::Observed;
 use crate::auth::{Authorizer, Edit};
 use crate::listen::ConnInfo;
-use crate::policy::{Admitted, Compressing, Judged, PolicyRuntime, Told, Whole};
+use crate::policy::{Admitted, Authenticator, Claims, Compressing, Judged, PolicyRuntime, Told, Whole};
 use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
 use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::{
@@ -55,6 +55,12 @@ pub struct RequestContext {
     pub(super) asked_first: Vec<Arc<Authorizer>>,
     /// What AuthorizationPolicies say, where that is worth telling.
     pub(super) judged: Option<Box<Judged>>,
+    /// Who asks, by a verified token.
+    pub(super) claims: Option<Arc<Claims>>,
+    /// Places whose tokens the backend does not get.
+    pub(super) stripped: Option<(Arc<Authenticator>, Box<[usize]>)>,
+    /// Why it was refused, where the outcome alone does not say.
+    pub(super) reason: Option<&'static str>,
     /// What policies ask for.
     pub(super) policy: Option<Arc<PolicyRuntime>>,
     /// What the answer tells of rate limits.
@@ -159,6 +165,9 @@ impl RequestContext {
             unrouted: None,
             asked_first: Vec::new(),
             judged: None,
+            claims: None,
+            stripped: None,
+            reason: None,
             policy: None,
             told: Vec::new(),
             shown: None,

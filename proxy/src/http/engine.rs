@@ -3,7 +3,7 @@
 use super::context::{InFlight, RequestContext};
 use super::failure::outcome_of;
 use super::{
-    answer, asked, attempt, authorization, buffer, cache, compression, failure, guard, observe, policy,
+    answer, asked, attempt, authorization, buffer, cache, compression, failure, guard, jwt, observe, policy,
     record, request, response,
 };
 use crate::mesh::MeshState;
@@ -67,6 +67,12 @@ impl ProxyHttp for Engine {
             context.has_asked = true;
             next = guard::contained("request", || request::filter(&self.runtime, session, context))?;
         }
+        if matches!(next, request::Next::Authenticate) {
+            next = match jwt::wait(session, context).await? {
+                Some(refused) => refused,
+                None => guard::contained("request", || request::take(session, context))?,
+            };
+        }
         if matches!(next, request::Next::Ask) {
             next = match authorization::ask(&self.calls, session, context).await? {
                 Some(refused) => refused,
@@ -81,7 +87,10 @@ impl ProxyHttp for Engine {
         }
         match next {
             request::Next::Forward => Ok(false),
-            request::Next::Ask | request::Next::Wait | request::Next::Learn(_) => {
+            request::Next::Authenticate
+            | request::Next::Ask
+            | request::Next::Wait
+            | request::Next::Learn(_) => {
                 Err(failure::failure(context, Outcome::Internal))
             }
             request::Next::Refuse { outcome, status, grpc_status, fields } => {

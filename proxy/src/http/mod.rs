@@ -28,6 +28,7 @@ mod guard;
 mod handler;
 mod headers;
 mod hedging;
+mod jwt;
 mod mesh;
 mod observe;
 mod policy;

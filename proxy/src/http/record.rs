@@ -53,7 +53,7 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
         outcome,
         reason: match &judged {
             Some(judged) => Some(judged),
-            None => (outcome == Outcome::EgressRefused).then(|| outcome.meaning()),
+            None => context.reason.or_else(|| (outcome == Outcome::EgressRefused).then(|| outcome.meaning())),
         },
         request_bytes: received,
         response_bytes: sent,

@@ -7,7 +7,7 @@ use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
 use super::{
-    Cors, authorization, cache, client_certificate, concurrency, cookies, decompression, forwarded, mesh,
+    Cors, authorization, cache, client_certificate, concurrency, cookies, decompression, forwarded, jwt, mesh,
     observe, policy,
 };
 use crate::auth::Denied;
@@ -33,6 +33,8 @@ pub(super) enum Next {
     Forward,
     /// First [`authorization::ask`], then [`admit`].
     Ask,
+    /// First [`jwt::wait`], then [`take`].
+    Authenticate,
     /// First [`policy::wait`], then [`go_on`].
     Wait,
     /// First the control plane is asked for this, then the same again.
@@ -47,7 +49,7 @@ pub(super) enum Next {
     Text { outcome: Outcome, status: u16, fields: Vec<(HeaderName, HeaderValue)>, body: String },
 }
 
-/// Routes the request and runs the filters that answer it themselves.
+/// Finds out who asks, then takes the request.
 pub(super) fn filter(
     runtime: &ArcSwap<Runtime>,
     session: &mut Session,
@@ -77,6 +79,19 @@ pub(super) fn filter(
     if let Some(body) = challenge(&port, session.req_header()) {
         return Ok(Next::Text { outcome: Outcome::Challenge, status: 200, fields: Vec::new(), body });
     }
+    if let Some(authenticator) = &port.authentication
+        && let Some(next) = jwt::check(authenticator, session.req_header_mut(), context)?
+    {
+        return Ok(next);
+    }
+    take(session, context)
+}
+
+/// Finds the rule of a request that is known, and asks whom AuthorizationPolicies want to be asked.
+pub(super) fn take(session: &mut Session, context: &mut RequestContext) -> Result<Next> {
+    let (Some(port), Some(connection)) = (context.port.clone(), context.connection.clone()) else {
+        return Ok(Next::Answer(Outcome::Internal));
+    };
     context.unrouted = route(&port, &connection, session.req_header_mut(), context)?.err();
     if context.may_be_authorized() && authorization::asks((&port, &connection), session.req_header(), context)
     {
@@ -85,7 +100,7 @@ pub(super) fn filter(
     Ok(admit(session, context))
 }
 
-/// The rest of the first phase, when whoever AuthorizationPolicies have asked has spoken.
+/// The rest of the first phase, when whoever AuthorizationPolicies have asked has spoken: runs the filters that answer.
 pub(super) fn admit(session: &mut Session, context: &mut RequestContext) -> Next {
     let (Some(port), Some(connection)) = (context.port.clone(), context.connection.clone()) else {
         return Next::Answer(Outcome::Internal);
@@ -296,6 +311,7 @@ pub(super) fn for_backend(
     context: &mut RequestContext,
 ) -> Result<()> {
     introduce(session.req_header(), header, context)?;
+    jwt::strip(header, context)?;
     let Some(rule) = &context.rule else { return Err(failure(context, Outcome::Internal)) };
     let of_backend = rule.backends.get(context.backend).and_then(|backend| backend.filters());
     for filters in rule.filters().into_iter().chain(of_backend) {

@@ -16,6 +16,7 @@ mod decompression;
 mod faults;
 mod global;
 mod hedging;
+mod jwt;
 mod kept;
 mod rates;
 mod servers;
@@ -36,6 +37,9 @@ pub(crate) use decompression::{Decompression, Plan};
 pub(crate) use faults::Faults;
 pub(crate) use global::{Answer, GlobalRates};
 pub(crate) use hedging::Hedging;
+pub(crate) use jwt::{
+    Authenticator, Claims, Identity, Json, KeySet, KeySetError, Refusal, Strip, Verdict,
+};
 pub(crate) use kept::Kept;
 pub(crate) use rates::{Asking, LocalRates};
 pub(crate) use servers::RateServers;

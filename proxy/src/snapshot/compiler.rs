@@ -2,6 +2,7 @@
 //! tables of its listeners; a moved endpoint touches its pool and nothing else.
 
 use super::authorizations::Authorizations;
+use super::authenticators::Authenticators;
 use super::checks;
 use super::levels::Levels;
 use super::mesh::MeshRuntime;
@@ -14,6 +15,7 @@ use super::tls::BackendTls;
 use super::touched::{Touched, names, names_any, removed_and_changed_routes};
 use crate::acme::{self, ByGateway};
 use crate::hosts::HostTable;
+use crate::jwks::Sources;
 use crate::listen::Carried;
 use crate::mesh::{MeshPeers, Own, Synthesizer};
 use crate::policy::{Kept, RateServers};
@@ -59,6 +61,7 @@ pub struct Compiler {
     challenges: ByGateway,
     policies: Mutex<Kept>,
     authorizations: Authorizations,
+    authenticators: Authenticators,
     /// Whether it was told that the place of this data plane is not known.
     said_lost: AtomicBool,
     /// Who this data plane is in the mesh.
@@ -83,6 +86,8 @@ impl Compiler {
     pub fn new(plan: BindPlan, upstreams: Arc<Upstreams>, metrics: Arc<Metrics>) -> Self {
         let rate_servers = RateServers::new(upstreams.resolver().clone());
         metrics.set_rate_servers(&rate_servers);
+        let key_sources = Sources::new(upstreams.resolver().clone());
+        metrics.set_key_sources(&key_sources);
         Self {
             plan,
             snapshot: ir::Snapshot::default(),
@@ -96,6 +101,7 @@ impl Compiler {
             challenges: ByGateway::new(),
             policies: Mutex::new(Kept::new(rate_servers)),
             authorizations: Authorizations::default(),
+            authenticators: Authenticators::new(key_sources),
             said_lost: AtomicBool::new(false),
             own: Own::nobody(),
             synthesizer: None,
@@ -529,6 +535,8 @@ impl Compiler {
             let port = self.streams.port(planned.gateway.clone(), &planned.listeners, (None, None));
             runtime.datagrams.insert(*address, Arc::new(port));
         }
+        let gateways = &self.snapshot.gateways;
+        self.authenticators.retain(|key| gateways.contains_key(key));
         self.runtime = Arc::new(runtime);
     }
 
@@ -557,6 +565,7 @@ impl Compiler {
             hosts,
             listeners,
             telemetry: self.telemetry(&planned.gateway),
+            authentication: self.authenticators.of(&planned.gateway),
             metrics: self.metrics.route(planned.gateway.key.as_str(), NONE),
         })
     }

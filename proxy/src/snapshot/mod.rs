@@ -5,6 +5,7 @@
 
 mod asked;
 mod authorizations;
+mod authenticators;
 mod checks;
 mod compiler;
 mod levels;

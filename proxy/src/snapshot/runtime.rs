@@ -10,7 +10,7 @@ use crate::auth::Authorizer;
 use crate::hosts::HostTable;
 use crate::http::{CompiledFilters, Cors};
 use crate::mesh::{MeshPeers, Unfit};
-use crate::policy::{AuthorizationRuntime, PolicyRuntime};
+use crate::policy::{Authenticator, AuthorizationRuntime, PolicyRuntime};
 use crate::telemetry::mesh::ServiceName;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::upstream::{
@@ -59,6 +59,8 @@ pub struct Port {
     pub listeners: Vec<Arc<ListenerRuntime>>,
     /// What is told of its requests besides; `None`: nothing.
     pub telemetry: Option<Arc<PortTelemetry>>,
+    /// Which tokens are believed; `None`: nobody looks for any.
+    pub(crate) authentication: Option<Arc<Authenticator>>,
     /// Counters of requests that no rule takes.
     pub metrics: Arc<RouteMetrics>,
 }

@@ -11,3 +11,5 @@ pub mod trace;
 pub use access_log::{AccessLogger, AccessRecord};
 pub use metrics::{AuthCounts, CacheResult, DryRunCounts, Metrics, PortMetrics, RouteMetrics, StreamMetrics};
 pub use outcome::Outcome;
+
+pub(crate) use metrics::JwtVerdict;

@@ -29,7 +29,8 @@ macro_rules! outcomes {
             }
 
             /// `grpc-status` of the answer that a gRPC client gets in place of [`Outcome::status`]: 12 UNIMPLEMENTED
-            /// for a miss (GEP-1016), 4 DEADLINE_EXCEEDED, 7 PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED, 13 INTERNAL, else 14 UNAVAILABLE.
+            /// for a miss (GEP-1016), 4 DEADLINE_EXCEEDED, 7 PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED, 13 INTERNAL,
+            /// 16 UNAUTHENTICATED, else 14 UNAVAILABLE.
             pub fn grpc_status(self) -> u8 {
                 match self { $(Self::$variant => $grpc_status,)* }
             }
@@ -81,6 +82,8 @@ outcomes! {
         "An authoriser denied the request; the answer is the authoriser's.";
     AuthFailed "auth_failed" Some(503), 14,
         "An authoriser could not be asked, or its answer not be understood.";
+    Unauthenticated "unauthenticated" Some(401), 16,
+        "A token of the request is not valid, or the keys of its issuer are not there (RequestAuthentication).";
     FaultAborted "fault_aborted" None, 14,
         "A TrafficPolicy answered with an error on purpose (faults.abort).";
     NoListener "no_listener" Some(404), 12,

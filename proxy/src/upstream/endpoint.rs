@@ -272,7 +272,7 @@ impl Drop for Picked {
 }
 
 /// Milliseconds on a clock of this process; never 0.
-pub(super) fn millis(now: Instant) -> u64 {
+pub(crate) fn millis(now: Instant) -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     let passed = now.saturating_duration_since(*START).as_millis();
     u64::try_from(passed).unwrap_or(u64::MAX).saturating_add(1)

@@ -59,9 +59,11 @@ pub use weights::{Sampler, Weights};
 
 pub(crate) use calls::{Answer as CallAnswer, CallError};
 pub(crate) use connections::Peer;
+pub(crate) use endpoint::millis as since_start_ms;
 pub(crate) use hedge::{Course, Heat, HedgingConnector, Runner};
 pub(crate) use patient::{connect_after, connect_from};
 pub(crate) use random::{below as random_below, number as random_number};
+pub(crate) use public::is_public;
 pub(crate) use tls::{TlsConnector, TlsDial, TlsStream};
 pub(crate) use tunnel::open as open_tunnel;
 

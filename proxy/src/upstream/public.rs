@@ -30,7 +30,7 @@ impl Guard<'_> {
 /// Whether the address is one of the internet: not private, loopback, link-local (where clouds keep their metadata),
 /// shared, of a benchmark, multicast or reserved (RFC 6890 and its registries). An IPv6 address that carries an IPv4
 /// one, mapped or by NAT64, is what that one is.
-fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => match carried(address) {

@@ -55,13 +55,14 @@ fn policy(context: &RequestContext) -> Option<Arc<Cache>> {
     context.policy.as_ref()?.cache.clone()
 }
 
-/// Whoever is known by a certificate, or let in by an authoriser, is named as by `Authorization`: the answer may be his own.
+/// Whoever is known by a certificate or a token, or let in by an authoriser, is named as by `Authorization`: the answer may be his own.
 fn asker(session: &Session, context: &RequestContext) -> Asker {
     let asker = Asker::of(&session.req_header().headers);
     let of_policy = context.policy.as_ref().is_some_and(|it| it.ext_auth.is_some());
     let of_rule = context.rule.as_ref().is_some_and(|it| it.authorizer().is_some());
     let by_certificate = context.connection.as_ref().is_some_and(|it| it.client_certificate.is_some());
-    Asker { is_authorized: asker.is_authorized || of_policy || of_rule || by_certificate, ..asker }
+    let is_known = of_policy || of_rule || by_certificate || context.claims.is_some();
+    Asker { is_authorized: asker.is_authorized || is_known, ..asker }
 }
 
 /// Switches the cache on for a request that it may answer.

@@ -3,6 +3,7 @@
 use super::names::{self, Kind, MetricInfo};
 use super::process::Process;
 use super::{State, StreamMetrics, histogram::Reading};
+use crate::jwks::Sources;
 use crate::policy::RateServers;
 use crate::upstream::{EndpointSnapshot, MirrorClient};
 use prometheus_client::collector::Collector;
@@ -10,6 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 use sluice_ir::EndpointState;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -36,6 +38,7 @@ impl Collector for View {
         })?;
         bodies(&self.0, &mut out)?;
         rate_limits(&self.0, &mut out)?;
+        tokens(&self.0, &mut out)?;
         events(&self.0, &mut out)?;
         config(&self.0, &mut out)?;
         access_log(&self.0, &mut out)?;
@@ -256,6 +259,23 @@ fn concurrency(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
     })?;
     out.family(&names::CONCURRENCY_REFUSED, |series| {
         limiters.iter().try_for_each(|((policy, backend), it)| series.int(&[policy, backend], it.refused()))
+    })
+}
+
+fn tokens(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
+    let sources = state.key_sources.lock().as_ref().map(Sources::all).unwrap_or_default();
+    out.family(&names::JWT_REQUESTS, |series| {
+        state.tokens.read().filter(|it| it.1 > 0).try_for_each(|(result, number)| series.int(&[result], number))
+    })?;
+    // Rules of one issuer may fetch its keys from several places.
+    let mut fetches: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for source in &sources {
+        for (result, number) in source.fetches().into_iter().filter(|it| it.1 > 0) {
+            *fetches.entry((source.issuer(), result)).or_default() += number;
+        }
+    }
+    out.family(&names::JWKS_FETCHES, |series| {
+        fetches.iter().try_for_each(|((issuer, result), number)| series.int(&[issuer, result], *number))
     })
 }
 

@@ -12,6 +12,7 @@ mod concurrency;
 mod dry_run;
 mod encode;
 mod histogram;
+mod jwt;
 pub mod names;
 mod port;
 mod process;
@@ -26,10 +27,13 @@ pub use port::PortMetrics;
 pub use route::RouteMetrics;
 pub use stream::StreamMetrics;
 
+pub(crate) use jwt::JwtVerdict;
+
 use super::access_log::{AccessLogCounts, AccessLogger};
 use super::mesh::Mesh;
 use super::stripe::StripedGauge;
 use super::trace::TraceCounts;
+use crate::jwks::Sources;
 use crate::policy::{BufferRoom, Limiter, RateServers};
 use crate::upstream::{MirrorClient, Upstreams};
 use parking_lot::{Mutex, RwLock};
@@ -71,6 +75,8 @@ struct State {
     buffers: Mutex<Weak<BufferRoom>>,
     concurrency: concurrency::Limiters,
     rate_servers: Mutex<Option<RateServers>>,
+    tokens: jwt::JwtCounts,
+    key_sources: Mutex<Option<Sources>>,
     panics: AtomicU64,
     bodies: BodyMetrics,
     cache: cache::CacheMetrics,
@@ -226,6 +232,16 @@ impl Metrics {
     /// Shows these servers of global rate limits, and what became of requests that they were asked about, from now on.
     pub(crate) fn set_rate_servers(&self, servers: &RateServers) {
         *self.state.rate_servers.lock() = Some(servers.clone());
+    }
+
+    /// Shows what these fetch, from now on.
+    pub(crate) fn set_key_sources(&self, sources: &Sources) {
+        *self.state.key_sources.lock() = Some(sources.clone());
+    }
+
+    /// What came of a request's tokens.
+    pub(crate) fn token_judged(&self, verdict: JwtVerdict) {
+        self.state.tokens.count(verdict);
     }
 
     /// A request that a cache was asked for ended so.

@@ -124,6 +124,11 @@ metrics! {
          many wait), timeout, broken (the connection ended meanwhile), or error (the server's answer)";
     RATE_SERVERS: Gauge "sluice_rate_limit_server_up" ["server"]
         "1 while there is a connection to the server of global rate limits, named HOST:PORT/DATABASE; else 0";
+    JWT_REQUESTS: Counter "sluice_jwt_requests_total" ["result"]
+        "Requests that RequestAuthentications judged, by result: anonymous, without a token; verified; known, verified \
+         before; or why a token was refused";
+    JWKS_FETCHES: Counter "sluice_jwks_fetches_total" ["issuer", "result"]
+        "Fetches of the keys of an issuer that a RequestAuthentication names, by result: fetched, or why not";
     PANICS: Counter "sluice_panics_total" []
         "Faults of ours that ended a request or connection; always worth a report";
     CONFIG_APPLIES: Counter "sluice_config_applies_total" ["result"]
