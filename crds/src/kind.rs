@@ -60,6 +60,8 @@ pub enum Kind {
     AuthorizationPolicy,
     /// Istio.
     PeerAuthentication,
+    /// Istio.
+    RequestAuthentication,
     /// Our own.
     GatewayParameters,
     /// Our own.
@@ -72,7 +74,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -96,6 +98,7 @@ impl Kind {
         Self::Sidecar,
         Self::AuthorizationPolicy,
         Self::PeerAuthentication,
+        Self::RequestAuthentication,
         Self::GatewayParameters,
         Self::CertificateIssuer,
         Self::TrafficPolicy,
@@ -128,6 +131,7 @@ impl Kind {
             Self::Sidecar => "Sidecar",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::PeerAuthentication => "PeerAuthentication",
+            Self::RequestAuthentication => "RequestAuthentication",
             Self::GatewayParameters => "GatewayParameters",
             Self::CertificateIssuer => "CertificateIssuer",
             Self::TrafficPolicy => "TrafficPolicy",
@@ -151,7 +155,9 @@ impl Kind {
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace | Self::Node | Self::Pod => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule | Self::Sidecar => ISTIO_GROUP,
-            Self::AuthorizationPolicy | Self::PeerAuthentication => SECURITY_GROUP,
+            Self::AuthorizationPolicy | Self::PeerAuthentication | Self::RequestAuthentication => {
+                SECURITY_GROUP
+            }
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy
@@ -179,7 +185,9 @@ impl Kind {
             Self::ServiceEntry | Self::WorkloadEntry | Self::DestinationRule | Self::Sidecar => {
                 &["v1", "v1beta1", "v1alpha3"]
             }
-            Self::AuthorizationPolicy | Self::PeerAuthentication => &["v1", "v1beta1"],
+            Self::AuthorizationPolicy | Self::PeerAuthentication | Self::RequestAuthentication => {
+                &["v1", "v1beta1"]
+            }
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy

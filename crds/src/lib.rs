@@ -2,7 +2,7 @@
 //!
 //! Gateway API kinds come from the `gateway-api` crate (experimental channel; BackendTLSPolicy is only in the standard
 //! one), core kinds from `k8s-openapi`;
-//! Istio's [`ServiceEntry`], [`WorkloadEntry`], [`DestinationRule`], [`Sidecar`], [`AuthorizationPolicy`] and [`PeerAuthentication`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
+//! Istio's [`ServiceEntry`], [`WorkloadEntry`], [`DestinationRule`], [`Sidecar`], [`AuthorizationPolicy`], [`PeerAuthentication`] and [`RequestAuthentication`], our own [`GatewayParameters`], [`CertificateIssuer`], [`TrafficPolicy`] and
 //! [`HealthCheckPolicy`] are written here. [`Object`] holds one of any kind and [`Object::parse`] reads it from JSON with errors that name the field.
 //!
 //! Nothing is judged here beyond the shape: what a value means, and whether it makes sense, is the translation's.
@@ -20,6 +20,7 @@ mod object;
 mod parameters;
 mod parse;
 mod peer_authentication;
+mod request_authentication;
 mod service_entry;
 mod sidecar;
 mod stream_routes;
@@ -90,6 +91,9 @@ pub use parameters::{
 pub use parse::{ParseError, Parsed};
 pub use peer_authentication::{MutualTlsSpec, PeerAuthentication, PeerAuthenticationSpec};
 pub use referencegrants::ReferenceGrant;
+pub use request_authentication::{
+    ClaimToHeaderSpec, JwtHeaderSpec, JwtRuleSpec, RequestAuthentication, RequestAuthenticationSpec,
+};
 pub use service_entry::{
     GivenAddress, ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, ServiceEntryStatus,
     WorkloadSelector,

@@ -3,8 +3,8 @@
 use crate::{
     AuthorizationPolicy, BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice,
     Gateway, GatewayClass, GatewayParameters, GrpcRoute, HealthCheckPolicy, HttpRoute, Kind, ListenerSet,
-    Name, Namespace, Node, PeerAuthentication, Pod, ReferenceGrant, Secret, Service, ServiceEntry, Sidecar,
-    TcpRoute, TlsRoute, TrafficPolicy, UdpRoute, WorkloadEntry,
+    Name, Namespace, Node, PeerAuthentication, Pod, ReferenceGrant, RequestAuthentication, Secret, Service,
+    ServiceEntry, Sidecar, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute, WorkloadEntry,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -145,6 +145,7 @@ object!(
     Sidecar(Sidecar),
     AuthorizationPolicy(AuthorizationPolicy),
     PeerAuthentication(PeerAuthentication),
+    RequestAuthentication(RequestAuthentication),
     GatewayParameters(GatewayParameters),
     CertificateIssuer(CertificateIssuer),
     TrafficPolicy(TrafficPolicy),

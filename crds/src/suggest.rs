@@ -47,7 +47,8 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         | Kind::DestinationRule
         | Kind::Sidecar
         | Kind::AuthorizationPolicy
-        | Kind::PeerAuthentication => return None,
+        | Kind::PeerAuthentication
+        | Kind::RequestAuthentication => return None,
     };
     let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;
     let schema = serde_json::to_value(schema).ok()?;

@@ -89,7 +89,7 @@ pub enum RateKeyType {
     Method,
     /// Nothing: all requests are counted together.
     Constant,
-    /// A claim of the request's JWT. Not supported: no policy verifies JWTs yet.
+    /// A claim of the request's token, as a RequestAuthentication has verified it; `.` stands between nested names.
     Claim,
 }
 

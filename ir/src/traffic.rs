@@ -196,6 +196,8 @@ pub enum RateKey {
     Path,
     /// The method.
     Method,
+    /// A claim of the request's verified token, by its path; requests without it are counted together.
+    Claim(Vec<String>),
 }
 
 /// Faults on purpose; the delay comes first. With neither: none, whatever less specific policies say.

@@ -14,6 +14,7 @@ pub mod backends;
 pub mod client;
 pub mod dnsmasq;
 pub mod ir_samples;
+mod issuer;
 pub mod load;
 pub mod manifests;
 pub mod pki;
@@ -28,6 +29,7 @@ pub mod traffic;
 mod wait;
 
 pub use client::{Answer, Ask, Ended, H2, Wire};
+pub use issuer::{Issuer, TokenKey, now_s, part};
 pub use places::loopback;
 pub use process::{Sluice, binary, readiness};
 pub use recorder::{Received, Recorder, Reply};

@@ -32,7 +32,18 @@ impl Sluice {
 
     /// Starts `sluice run DIR` at an address and waits for nothing.
     pub fn spawn(bind: IpAddr, directory: &Path, arguments: &[&str]) -> Self {
+        Self::spawn_with(bind, directory, arguments, &[])
+    }
+
+    /// The same with these variables.
+    pub fn spawn_with(
+        bind: IpAddr,
+        directory: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(binary());
+        command.envs(variables.iter().copied());
         command.arg("run").arg(directory).args(["--bind", &bind.to_string()]);
         command.args(["--port-offset", &PORT_OFFSET.to_string(), "--admin", &format!("{bind}:{ADMIN_PORT}")]);
         command

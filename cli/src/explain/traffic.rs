@@ -67,6 +67,7 @@ fn rates(it: &RateLimits) -> Vec<String> {
         RateKey::Header(name) => format!("header {name}"),
         RateKey::Path => "path".to_owned(),
         RateKey::Method => "method".to_owned(),
+        RateKey::Claim(path) => format!("claim {}", path.join(".")),
     };
     let rule = |it: &sluice_ir::RateRule| {
         let keys: Vec<String> = it.key.iter().map(key).collect();

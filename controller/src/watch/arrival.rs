@@ -81,6 +81,7 @@ pub fn has_status(kind: Kind) -> bool {
             | Kind::PeerAuthentication
             | Kind::ServiceEntry
             | Kind::AuthorizationPolicy
+            | Kind::RequestAuthentication
             | Kind::TrafficPolicy
             | Kind::HealthCheckPolicy
     ) || kind.group() == sluice_crds::GATEWAY_API_GROUP && kind != Kind::ReferenceGrant

@@ -8,6 +8,7 @@
 //! what it touched (`reads`); `translator` runs those, in the order certificate, backend, authorization, gateway, route,
 //! policy, traffic policy, endpoints; `output` compares what they made with what was there.
 
+mod authentication;
 mod authorities;
 mod authorization;
 mod backend;

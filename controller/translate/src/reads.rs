@@ -30,6 +30,10 @@ pub(crate) enum Key {
     AuthorizationOf(ObjectRef),
     /// The AuthorizationPolicies of a namespace that govern workloads (results of [`Node::Authorization`]).
     AuthorizationIn(Name),
+    /// The RequestAuthentications that name a Gateway or GatewayClass.
+    AuthenticationOf(ObjectRef),
+    /// The RequestAuthentications of a namespace that govern workloads.
+    AuthenticationIn(Name),
     /// The WorkloadEntries that a ServiceEntry chooses.
     Workloads(ObjectRef),
     /// The pods with a sidecar at an address.
@@ -95,6 +99,8 @@ pub(crate) enum Node {
     Policy(ObjectRef),
     /// Status of an AuthorizationPolicy.
     AuthorizationStatus(ObjectRef),
+    /// Status of a RequestAuthentication.
+    Authentication(ObjectRef),
     /// Status of a TrafficPolicy.
     Traffic(ObjectRef),
     /// Whether a backend is in the snapshot: only those of attached routes are.

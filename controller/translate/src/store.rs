@@ -3,6 +3,7 @@
 mod entries;
 mod mesh;
 
+use crate::authentication::AuthenticationModel;
 use crate::authorization::AuthorizationModel;
 use crate::destination::{DestinationModel, ServiceDomain};
 use crate::entry::{Addresses, Wishes};
@@ -51,6 +52,7 @@ pub(crate) struct Store {
     pub(crate) destinations: Map<DestinationModel>,
     pub(crate) sidecars: Map<SidecarModel>,
     pub(crate) authorizations: Map<AuthorizationModel>,
+    pub(crate) authentications: Map<AuthenticationModel>,
     pub(crate) parameters: Map<ParametersModel>,
     pub(crate) issuers: Map<IssuerModel>,
     pub(crate) traffic: Map<TrafficModel>,
@@ -77,6 +79,8 @@ pub(crate) struct Store {
     health_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     /// AuthorizationPolicies by the Gateways and GatewayClasses that they name.
     authorizations_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
+    /// RequestAuthentications by the Gateways and GatewayClasses that they name.
+    authentications_by_target: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     destinations_by_host: BTreeMap<String, BTreeSet<ObjectRef>>,
     parent_refs: Shared<ParentRef>,
     parent_lists: Shared<[Arc<ParentRef>]>,
@@ -231,6 +235,12 @@ impl Store {
                     self.move_authorization(&reference, old.as_deref(), &mut touched);
                 }
             }
+            Object::RequestAuthentication(it) => {
+                let model = crate::authentication::read(&it, &self.root);
+                if let Some(old) = put(&mut self.authentications, &reference, model) {
+                    self.move_authentication(&reference, old.as_deref(), &mut touched);
+                }
+            }
             Object::CertificateIssuer(it) => {
                 if put(&mut self.issuers, &reference, IssuerModel::read(&it)).is_some() {
                     touched.nodes.push(Node::Issuer(reference));
@@ -377,6 +387,11 @@ impl Store {
             Kind::AuthorizationPolicy => {
                 if let Some(old) = self.authorizations.remove(&reference) {
                     self.move_authorization(&reference, Some(&old), &mut touched);
+                }
+            }
+            Kind::RequestAuthentication => {
+                if let Some(old) = self.authentications.remove(&reference) {
+                    self.move_authentication(&reference, Some(&old), &mut touched);
                 }
             }
             Kind::CertificateIssuer => {
@@ -545,6 +560,45 @@ impl Store {
     /// The AuthorizationPolicies that name a Gateway or GatewayClass.
     pub(crate) fn authorizations_of(&self, target: &ObjectRef) -> impl Iterator<Item = &ObjectRef> {
         self.authorizations_by_target.get(target).into_iter().flatten()
+    }
+
+    /// A policy is part of what is known of whom it governs.
+    fn move_authentication(
+        &mut self,
+        reference: &ObjectRef,
+        old: Option<&AuthenticationModel>,
+        touched: &mut Touched,
+    ) {
+        let new = self.authentications.get(reference).cloned();
+        for target in old.into_iter().flat_map(AuthenticationModel::objects) {
+            reindex(&mut self.authentications_by_target, reference, Some(target), None);
+        }
+        for target in new.iter().flat_map(|it| it.objects()) {
+            reindex(&mut self.authentications_by_target, reference, None, Some(target));
+        }
+        let both = || old.into_iter().chain(new.as_deref());
+        touched.keys.extend(both().flat_map(|it| it.objects()).cloned().map(Key::AuthenticationOf));
+        if both().any(AuthenticationModel::is_for_workloads) {
+            touched.keys.push(Key::AuthenticationIn(reference.namespace.clone()));
+        }
+        touched.nodes.push(Node::Authentication(reference.clone()));
+    }
+
+    /// The RequestAuthentications that name a Gateway or GatewayClass, oldest first, then by name.
+    pub(crate) fn authentications_of(&self, target: &ObjectRef) -> Vec<&Arc<AuthenticationModel>> {
+        let references = self.authentications_by_target.get(target).into_iter().flatten();
+        let mut policies: Vec<_> = references.filter_map(|it| self.authentications.get(it)).collect();
+        policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
+        policies
+    }
+
+    /// The RequestAuthentications of a namespace that govern workloads, oldest first, then by name.
+    pub(crate) fn authentications_in(&self, namespace: &str) -> Vec<&Arc<AuthenticationModel>> {
+        let first = ObjectRef::new(Kind::RequestAuthentication, namespace, "");
+        let all = self.authentications.range(first..).take_while(|it| it.0.namespace == *namespace);
+        let mut policies: Vec<_> = all.map(|it| it.1).filter(|it| it.is_for_workloads()).collect();
+        policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
+        policies
     }
 
     /// A rule is part of what is known of the Service or host that it names: whoever reads those reads it.

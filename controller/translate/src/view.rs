@@ -1,5 +1,6 @@
 //! What a computation sees: the objects and the results of earlier computations. Every look is noted.
 
+use crate::authentication::AuthenticationModel;
 use crate::authorization::{AuthorizationModel, ResolvedAuthorization};
 use crate::backend::{BackendId, BackendOutcome};
 use crate::destination::{DestinationModel, ServiceDomain};
@@ -213,6 +214,23 @@ impl<'a> View<'a> {
         let first = ObjectRef::new(Kind::AuthorizationPolicy, namespace, "");
         let all = self.state.authorizations.range(first..).take_while(|it| it.0.namespace == *namespace);
         in_order(all.map(|it| it.1).filter(|it| it.is_for_workloads))
+    }
+
+    /// Only for the policy's own computation, which runs when the policy changes and need not note that.
+    pub(crate) fn authentication(&self, reference: &ObjectRef) -> Option<&'a Arc<AuthenticationModel>> {
+        self.state.store.authentications.get(reference)
+    }
+
+    /// The RequestAuthentications that name a Gateway or GatewayClass, oldest first, then by name.
+    pub(crate) fn authentications_of(&self, object: &ObjectRef) -> Vec<&'a Arc<AuthenticationModel>> {
+        self.note(Key::AuthenticationOf(object.clone()));
+        self.state.store.authentications_of(object)
+    }
+
+    /// The RequestAuthentications of a namespace that govern workloads, oldest first, then by name.
+    pub(crate) fn authentications_in(&self, namespace: &str) -> Vec<&'a Arc<AuthenticationModel>> {
+        self.note(Key::AuthenticationIn(namespace.into()));
+        self.state.store.authentications_in(namespace)
     }
 
     pub(crate) fn entry(&self, reference: &ObjectRef) -> Option<&'a Arc<EntryModel>> {

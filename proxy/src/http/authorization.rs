@@ -4,7 +4,7 @@ use super::context::RequestContext;
 use super::request::{Next, authority};
 use super::{ext_auth, forwarded};
 use crate::listen::ConnInfo;
-use crate::policy::{AuthorizationRuntime, Facts, Peer, RequestFacts};
+use crate::policy::{AuthorizationRuntime, Facts, Peer, RequestFacts, Token};
 use crate::snapshot::Port;
 use crate::telemetry::Outcome;
 use crate::upstream::Calls;
@@ -70,7 +70,7 @@ fn with_facts<T>(
     authorization: &AuthorizationRuntime,
     (port, connection): (&Port, &ConnInfo),
     header: &RequestHeader,
-    _context: &RequestContext,
+    context: &RequestContext,
     look: impl FnOnce(&Facts<'_>) -> T,
 ) -> Option<T> {
     let settings = &port.gateway.settings;
@@ -101,7 +101,7 @@ fn with_facts<T>(
             host_name: &host_name,
             paths: &paths,
             headers: &header.headers,
-            token: None,
+            token: context.claims.as_deref().map(|it| it as &dyn Token),
         }),
     }))
 }

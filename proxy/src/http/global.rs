@@ -15,7 +15,7 @@ pub(super) async fn ask(header: &RequestHeader, context: &mut RequestContext) ->
     let (Some(port), Some(connection)) = (&context.port, &context.connection) else {
         return Some(Next::Answer(Outcome::Internal));
     };
-    match rates.check(&asking((port, connection), header)).await {
+    match rates.check(&asking((port, connection), header, context.claims.as_deref())).await {
         Answer::Passes(told) => {
             context.told.extend(told);
             None

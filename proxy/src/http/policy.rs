@@ -6,7 +6,7 @@ use super::context::RequestContext;
 use super::request::Next;
 use super::{buffer, decompression, ext_auth, faults, forwarded, global};
 use crate::listen::ConnInfo;
-use crate::policy::{Asking, BufferRoom, PolicyRuntime, Refused, whole_seconds};
+use crate::policy::{Asking, BufferRoom, Claims, PolicyRuntime, Refused, whole_seconds};
 use crate::snapshot::Port;
 use crate::telemetry::Outcome;
 use crate::upstream::Calls;
@@ -29,7 +29,7 @@ pub(super) fn refusal(
         return Some(Next::Answer(Outcome::ClientDenied));
     }
     if let Some(rates) = &policy.rates {
-        match rates.check(&asking((port, connection), header), context.started) {
+        match rates.check(&asking((port, connection), header, context.claims.as_deref()), context.started) {
             Ok(told) => context.told = told,
             Err(refused) => return Some(too_often(refused)),
         }
@@ -59,12 +59,17 @@ fn head_too_large(limits: &ir::RequestLimits, header: &RequestHeader) -> bool {
 }
 
 /// What of a request keys are made of.
-pub(super) fn asking<'a>((port, connection): (&Port, &ConnInfo), header: &'a RequestHeader) -> Asking<'a> {
+pub(super) fn asking<'a>(
+    (port, connection): (&Port, &ConnInfo),
+    header: &'a RequestHeader,
+    claims: Option<&'a Claims>,
+) -> Asking<'a> {
     Asking {
         client: forwarded::client(header, connection.peer.ip(), port.gateway.settings.trusted_hops),
         headers: &header.headers,
         path: header.uri.path(),
         method: header.method.as_str(),
+        claims,
     }
 }
 

@@ -34,7 +34,9 @@ pub(crate) enum FetchError {
     #[error("its name can't be resolved: {0}")]
     Name(String),
     /// It has none that may be asked.
-    #[error("its name leads to {0}, which is inside: only names of the cluster and hosts of a ServiceEntry with location MESH_INTERNAL may")]
+    #[error(
+        "its name leads to {0}, which is inside: only names of the cluster and hosts of a ServiceEntry with location MESH_INTERNAL may"
+    )]
     Inside(IpAddr),
     /// Nobody is there.
     #[error("connect: {0}")]
@@ -68,8 +70,18 @@ pub(crate) enum FetchError {
 impl FetchError {
     /// As metrics have them.
     pub(crate) const WORDS: [&'static str; 12] = [
-        "address", "name", "inside", "connect", "tls", "exchange", "timeout", "redirect", "status", "too_large",
-        "discovery", "keys",
+        "address",
+        "name",
+        "inside",
+        "connect",
+        "tls",
+        "exchange",
+        "timeout",
+        "redirect",
+        "status",
+        "too_large",
+        "discovery",
+        "keys",
     ];
 
     /// Position of the error's word.

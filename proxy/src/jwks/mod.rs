@@ -90,7 +90,12 @@ fn inline(rule: &ir::JwtRule, text: &str) -> KeySet {
         Ok(keys) => {
             let (keys_of_use, passed_over) = keys.len();
             if keys_of_use == 0 || passed_over > 0 {
-                tracing::warn!(issuer = rule.issuer, keys_of_use, passed_over, "keys of a rule: some are of no use");
+                tracing::warn!(
+                    issuer = rule.issuer,
+                    keys_of_use,
+                    passed_over,
+                    "keys of a rule: some are of no use"
+                );
             }
             keys
         }

@@ -48,9 +48,7 @@ pub(super) fn may_reach(address: IpAddr, reach: KeyReach) -> bool {
     let address = address.to_canonical();
     match reach {
         KeyReach::Public => is_public(address) && !tells_of_machines(address),
-        KeyReach::Cluster => {
-            (is_public(address) || is_of_a_cluster(address)) && !tells_of_machines(address)
-        }
+        KeyReach::Cluster => (is_public(address) || is_of_a_cluster(address)) && !tells_of_machines(address),
         KeyReach::Any => true,
     }
 }
@@ -86,7 +84,16 @@ mod tests {
         assert_eq!((address.host.as_str(), address.port, address.is_tls), ("id.example", 8443, true));
         assert_eq!(address.path, "/keys?a=b");
         assert_eq!(Address::parse("http://[::1]/").unwrap().host, "::1");
-        for bad in ["file:///etc/passwd", "ftp://a/", "//a/b", "/keys", "https://", "https://u:p@a/", "gopher://a", ""] {
+        for bad in [
+            "file:///etc/passwd",
+            "ftp://a/",
+            "//a/b",
+            "/keys",
+            "https://",
+            "https://u:p@a/",
+            "gopher://a",
+            "",
+        ] {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
     }
@@ -94,13 +101,23 @@ mod tests {
     #[test]
     fn only_names_of_the_cluster_lead_into_it_and_none_to_this_machine_or_its_cloud() {
         let may = |address: &str, reach| may_reach(address.parse().unwrap(), reach);
-        for address in ["10.96.0.1", "192.168.3.4", "172.20.0.9", "100.64.7.7", "fd12::1", "::ffff:10.0.0.1"] {
+        for address in ["10.96.0.1", "192.168.3.4", "172.20.0.9", "100.64.7.7", "fd12::1", "::ffff:10.0.0.1"]
+        {
             assert!(may(address, KeyReach::Cluster), "{address}");
             assert!(!may(address, KeyReach::Public), "{address}");
         }
         for address in [
-            "127.0.0.1", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "168.63.129.16", "100.100.100.200",
-            "fd00:ec2::254", "::ffff:169.254.169.254", "::ffff:127.0.0.1", "224.0.0.1",
+            "127.0.0.1",
+            "::1",
+            "169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "168.63.129.16",
+            "100.100.100.200",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "::ffff:127.0.0.1",
+            "224.0.0.1",
         ] {
             assert!(!may(address, KeyReach::Cluster) && !may(address, KeyReach::Public), "{address}");
             assert!(may(address, KeyReach::Any), "{address}");

@@ -111,11 +111,7 @@ impl Source {
     }
 
     /// Keys that somebody fetches; `before`: what they are meanwhile.
-    pub(super) fn fetched(
-        issuer: &str,
-        timeout: Duration,
-        before: Option<Arc<KeySet>>,
-    ) -> (Self, Arc<Link>) {
+    pub(super) fn fetched(issuer: &str, timeout: Duration, before: Option<Arc<KeySet>>) -> (Self, Arc<Link>) {
         let link = Link::new(issuer, timeout, before, true);
         (Self { link: link.clone(), timeout: timeout * FETCHES, _task: None }, link)
     }

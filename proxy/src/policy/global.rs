@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 use sluice_ir::{self as ir, Origin, RateKey};
 use sluice_rate::Decision;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,6 +131,7 @@ impl GlobalRates {
                 }
                 RateKey::Path => add(&mut hash, Some(asking.path.as_bytes())),
                 RateKey::Method => add(&mut hash, Some(asking.method.as_bytes())),
+                RateKey::Claim(path) => add(&mut hash, asking.claim(path).as_deref().map(str::as_bytes)),
             }
         }
         let hash = hash.finalize();
@@ -161,11 +163,12 @@ fn common(policy: &Origin, rule: &ir::RateRule, password: Option<&ir::Password>)
     hash.update(rule.per.as_nanos().to_be_bytes());
     hash.update(rule.burst.to_be_bytes());
     for part in &rule.key {
-        let (kind, name): (u8, &str) = match part {
-            RateKey::ClientAddress => (1, ""),
-            RateKey::Header(name) => (2, name.as_str()),
-            RateKey::Path => (3, ""),
-            RateKey::Method => (4, ""),
+        let (kind, name): (u8, Cow<'_, str>) = match part {
+            RateKey::ClientAddress => (1, "".into()),
+            RateKey::Header(name) => (2, name.as_str().into()),
+            RateKey::Path => (3, "".into()),
+            RateKey::Method => (4, "".into()),
+            RateKey::Claim(path) => (5, path.join(".").into()),
         };
         hash.update([kind]);
         add(&mut hash, Some(name.as_bytes()));
@@ -219,7 +222,8 @@ mod tests {
 
     fn key(rates: &GlobalRates, client: &str, path: &str) -> String {
         let headers = HeaderMap::new();
-        let asking = Asking { client: client.parse().unwrap(), headers: &headers, path, method: "GET" };
+        let asking =
+            Asking { client: client.parse().unwrap(), headers: &headers, path, method: "GET", claims: None };
         rates.key(&rates.rules[0], &asking)
     }
 
@@ -260,8 +264,13 @@ mod tests {
     #[test]
     fn without_a_server_the_policy_says_what_happens() {
         let headers = HeaderMap::new();
-        let asking =
-            Asking { client: "192.0.2.1".parse().unwrap(), headers: &headers, path: "/", method: "GET" };
+        let asking = Asking {
+            client: "192.0.2.1".parse().unwrap(),
+            headers: &headers,
+            path: "/",
+            method: "GET",
+            claims: None,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let ask = |on_failure| {
             let rates = rates(vec![rule("a", vec![])], None, on_failure);

@@ -1,10 +1,12 @@
 //! How often requests may come, as this data plane counts them. The counting is `sluice-rate`'s; here requests become
 //! keys.
 
+use super::Claims;
 use super::told::{Refused, Telling, Told};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sluice_ir::{self as ir, RateKey};
 use sluice_rate::{KeySeed, Limiter, Quota};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,6 +32,15 @@ pub(crate) struct Asking<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) path: &'a str,
     pub(crate) method: &'a str,
+    /// Of a verified token.
+    pub(crate) claims: Option<&'a Claims>,
+}
+
+impl Asking<'_> {
+    /// The text of a claim; of a list there is none.
+    pub(super) fn claim(&self, path: &[String]) -> Option<Cow<'_, str>> {
+        self.claims?.text(path)
+    }
 }
 
 impl LocalRates {
@@ -81,6 +92,7 @@ impl LocalRates {
                 }
                 RateKey::Path => key.text(Some(asking.path.as_bytes())),
                 RateKey::Method => key.text(Some(asking.method.as_bytes())),
+                RateKey::Claim(path) => key.text(asking.claim(path).as_deref().map(str::as_bytes)),
             }
         }
         key.finish()
@@ -96,7 +108,7 @@ fn keys(rule: &ir::RateRule) -> usize {
 pub(super) fn header(part: &RateKey) -> Option<HeaderName> {
     match part {
         RateKey::Header(name) => name.parse().ok(),
-        RateKey::ClientAddress | RateKey::Path | RateKey::Method => None,
+        RateKey::ClientAddress | RateKey::Path | RateKey::Method | RateKey::Claim(_) => None,
     }
 }
 
@@ -113,7 +125,7 @@ mod tests {
     }
 
     fn ask<'a>(headers: &'a HeaderMap, path: &'a str) -> Asking<'a> {
-        Asking { client: "192.0.2.7".parse().unwrap(), headers, path, method: "GET" }
+        Asking { client: "192.0.2.7".parse().unwrap(), headers, path, method: "GET", claims: None }
     }
 
     fn text(told: &Told, name: &HeaderName) -> String {

@@ -1,8 +1,8 @@
 //! Turns deltas into runtimes. Cost follows the size of the change: an edited route is compiled once and put into the
 //! tables of its listeners; a moved endpoint touches its pool and nothing else.
 
-use super::authorizations::Authorizations;
 use super::authenticators::Authenticators;
+use super::authorizations::Authorizations;
 use super::checks;
 use super::levels::Levels;
 use super::mesh::MeshRuntime;
@@ -15,7 +15,7 @@ use super::tls::BackendTls;
 use super::touched::{Touched, names, names_any, removed_and_changed_routes};
 use crate::acme::{self, ByGateway};
 use crate::hosts::HostTable;
-use crate::jwks::Sources;
+use crate::jwks::Sources as KeySources;
 use crate::listen::Carried;
 use crate::mesh::{MeshPeers, Own, Synthesizer};
 use crate::policy::{Kept, RateServers};
@@ -86,7 +86,7 @@ impl Compiler {
     pub fn new(plan: BindPlan, upstreams: Arc<Upstreams>, metrics: Arc<Metrics>) -> Self {
         let rate_servers = RateServers::new(upstreams.resolver().clone());
         metrics.set_rate_servers(&rate_servers);
-        let key_sources = Sources::new(upstreams.resolver().clone());
+        let key_sources = KeySources::new(upstreams.resolver().clone());
         metrics.set_key_sources(&key_sources);
         Self {
             plan,

@@ -4,8 +4,8 @@
 //! the one before. A request loads the runtime once and then follows pointers: port → listener → rule → backend.
 
 mod asked;
-mod authorizations;
 mod authenticators;
+mod authorizations;
 mod checks;
 mod compiler;
 mod levels;

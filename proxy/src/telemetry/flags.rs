@@ -58,6 +58,7 @@ impl Outcome {
             Self::Forbidden => "rbac_access_denied",
             Self::AuthDenied => "ext_authz_denied",
             Self::AuthFailed => "ext_authz_error",
+            Self::Unauthenticated => "jwt_authn_access_denied",
             Self::FaultAborted => "fault_filter_abort",
             Self::HeadTooLarge => "request_headers_too_large",
             Self::BodyTooLarge => "request_payload_too_large",

@@ -64,6 +64,7 @@ pub(crate) use hedge::{Course, Heat, HedgingConnector, Runner};
 pub(crate) use patient::{connect_after, connect_from};
 pub(crate) use random::{below as random_below, number as random_number};
 pub(crate) use public::is_public;
+pub(crate) use random::{below as random_below, number as random_number};
 pub(crate) use tls::{TlsConnector, TlsDial, TlsStream};
 pub(crate) use tunnel::open as open_tunnel;
 

@@ -5,10 +5,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use serde_json::json;
 
 /// Kind, plural and first part of the group.
-const KINDS: [(&str, &str, &str); 3] = [
+const KINDS: [(&str, &str, &str); 4] = [
     ("ServiceEntry", "serviceentries", "networking"),
     ("DestinationRule", "destinationrules", "networking"),
     ("AuthorizationPolicy", "authorizationpolicies", "security"),
+    ("RequestAuthentication", "requestauthentications", "security"),
 ];
 
 /// One definition for each kind.

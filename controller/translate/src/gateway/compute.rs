@@ -7,6 +7,7 @@ use super::listener::{self, Judged, Parent, Refusal};
 use super::plan::{self, GatewayPlan, Management};
 use super::render::{Base, ListenerBase, SetBase};
 use super::{backend_certificate, conflicts, overlaps, parameters, sets, workload};
+use crate::authentication;
 use crate::authorization;
 use crate::issuer::OnDemandListener;
 use crate::model::{GatewayModel, ParametersModel, ParametersReference, SetModel, TrafficModel};
@@ -395,8 +396,8 @@ fn assemble(
             ticket_secrets: Vec::new(),
             traffic: traffic::settings(view, &view.traffic_of(reference), reference, None),
             authorization: authorization::for_gateway(view, reference, &model.class),
-            authentication: Vec::new(),
             telemetry: Vec::new(),
+            authentication: authentication::for_gateway(view, reference, &model.class),
         }),
         listeners,
         certificates: certificates.into_values().collect(),

@@ -1,6 +1,7 @@
 //! What governs the workloads of a namespace.
 
 use super::places;
+use crate::authentication;
 use crate::authorization;
 use crate::backend::choose;
 use crate::model::OutboundMode;
@@ -19,7 +20,7 @@ pub(crate) fn compute(view: &View<'_>, namespace: &Name) -> Workloads {
         outbound: outbound(view, namespace),
         mutual_tls: view.mutual_tls(namespace),
         authorization: authorization::for_workloads(view, namespace),
-        authentication: Vec::new(),
+        authentication: authentication::for_workloads(view, namespace),
         telemetry: Vec::new(),
         paths: view.mesh().paths(),
         names: names(view, namespace),

@@ -1,5 +1,6 @@
 //! The translator: takes changes, reruns the computations that read what changed, and says what came of it.
 
+mod authentications;
 mod authorizations;
 mod backends;
 mod destinations;
@@ -344,6 +345,7 @@ impl Translator {
                 Node::Stream(reference) => self.run_stream(&node, reference),
                 Node::Egress(reference) => self.run_egress(&node, reference),
                 Node::Policy(reference) => self.run_policy(&node, reference),
+                Node::Authentication(reference) => self.run_authentication(&node, reference),
                 Node::Traffic(reference) => self.run_traffic(&node, reference),
                 Node::Publish(key) => self.run_publish(key),
                 Node::Entry(reference) => self.run_entry(&node, reference),
@@ -376,6 +378,8 @@ impl Translator {
                 | Key::Mesh(_)
                 | Key::AuthorizationOf(_)
                 | Key::AuthorizationIn(_)
+                | Key::AuthenticationOf(_)
+                | Key::AuthenticationIn(_)
                 | Key::Topology
                 | Key::Lost(_)
                 | Key::Issuer(_)

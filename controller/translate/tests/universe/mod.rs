@@ -1,5 +1,6 @@
 //! A small universe: each object in a few variants that differ in what others read of it.
 
+mod authentication;
 mod authorization;
 mod egress;
 mod mesh;
@@ -65,6 +66,7 @@ fn make() -> Vec<Slot> {
     slots.extend(egress::slots());
     slots.extend(mesh::slots());
     slots.extend(authorization::slots());
+    slots.extend(authentication::slots());
     slots
 }
 

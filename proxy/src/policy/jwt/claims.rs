@@ -1,6 +1,8 @@
 //! What a verified token says of who asks, as authorization reads it (Istio: `request.auth.*`).
 
 use super::json::Json;
+use crate::policy::Token;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Claims whose text is a list of words in any case (Istio; RFC 8693 §4.2).
@@ -10,8 +12,6 @@ const ALWAYS_SPACED: [&str; 2] = ["scope", "permission"];
 #[derive(Debug, PartialEq)]
 pub(crate) struct Claims {
     principal: Box<str>,
-    /// Bytes of the issuer within the principal.
-    issuer: usize,
     audiences: Vec<Box<str>>,
     payload: Json,
     /// Further claims whose text is a list of words.
@@ -26,44 +26,36 @@ impl Claims {
         payload: Json,
         spaced: Arc<[Box<str>]>,
     ) -> Self {
-        Self {
-            principal: format!("{issuer}/{subject}").into(),
-            issuer: issuer.len(),
-            audiences,
-            payload,
-            spaced,
-        }
+        Self { principal: format!("{issuer}/{subject}").into(), audiences, payload, spaced }
     }
 
-    /// `ISSUER/SUBJECT`.
-    pub(crate) fn principal(&self) -> &str {
+    /// The text of a claim that is one string, whole number or boolean.
+    pub(crate) fn text(&self, path: &[String]) -> Option<Cow<'_, str>> {
+        self.payload.claim(path)?.to_text()
+    }
+
+    fn is_spaced(&self, path: &[String]) -> bool {
+        let [name] = path else { return false };
+        ALWAYS_SPACED.contains(&name.as_str()) || self.spaced.iter().any(|it| **it == **name)
+    }
+}
+
+impl Token for Claims {
+    fn principal(&self) -> &str {
         &self.principal
     }
 
-    /// Claim `iss`.
-    pub(crate) fn issuer(&self) -> &str {
-        self.principal.get(..self.issuer).unwrap_or_default()
+    fn audience(&self, seen: &mut dyn FnMut(&str) -> bool) -> bool {
+        self.audiences.iter().any(|it| seen(it))
     }
 
-    /// Claim `sub`; empty where there is none.
-    pub(crate) fn subject(&self) -> &str {
-        self.principal.get(self.issuer + 1..).unwrap_or_default()
-    }
-
-    /// Claim `aud`.
-    pub(crate) fn audiences(&self) -> &[Box<str>] {
-        &self.audiences
-    }
-
-    /// Claim `azp`.
-    pub(crate) fn presenter(&self) -> Option<&str> {
+    fn presenter(&self) -> Option<&str> {
         self.payload.get("azp").and_then(Json::text)
     }
 
-    /// Shows each text of a claim, named by its path, until one is what is looked for; whether one was. The texts of a
-    /// string are itself, or its words; those of a list are its strings. Anything else has none, as in Istio. Allocates
-    /// nothing.
-    pub(crate) fn claim(&self, path: &[String], seen: &mut dyn FnMut(&str) -> bool) -> bool {
+    /// The texts of a string are itself, or its words; those of a list are its strings. Anything else has none, as in Istio.
+    /// Allocates nothing.
+    fn claim(&self, path: &[String], seen: &mut dyn FnMut(&str) -> bool) -> bool {
         match self.payload.at(path) {
             Some(Json::Text(text)) if self.is_spaced(path) => {
                 text.split(' ').filter(|it| !it.is_empty()).any(seen)
@@ -73,17 +65,13 @@ impl Claims {
             _ => false,
         }
     }
-
-    fn is_spaced(&self, path: &[String]) -> bool {
-        let [name] = path else { return false };
-        ALWAYS_SPACED.contains(&name.as_str()) || self.spaced.iter().any(|it| **it == **name)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{Claims, Json};
+    use crate::policy::Token;
     use std::sync::Arc;
 
     #[test]
@@ -91,11 +79,9 @@ mod tests {
         let payload = br#"{"azp":"web","scope":"read  write","roles":["a",1,"b c"],"deep":{"er":["x"],"n":1},
                            "teams":"red blue","plain":"red blue","realm.name":"r"}"#;
         let spaced = Arc::from([Box::from("teams")]);
-        let claims = Claims::new("https://id/a", "u", vec!["x".into()], Json::parse(payload).unwrap(), spaced);
-        assert_eq!(
-            (claims.principal(), claims.issuer(), claims.subject()),
-            ("https://id/a/u", "https://id/a", "u")
-        );
+        let claims =
+            Claims::new("https://id/a", "u", vec!["x".into()], Json::parse(payload).unwrap(), spaced);
+        assert_eq!(claims.principal(), "https://id/a/u");
         assert_eq!(claims.presenter(), Some("web"));
         let texts = |path: &[&str]| {
             let path: Vec<String> = path.iter().map(|it| (*it).to_owned()).collect();

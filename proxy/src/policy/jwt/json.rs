@@ -2,6 +2,7 @@
 //! refuse duplicates, and readers that take different ones of two are how claims are forged), nested to a bound.
 
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::fmt;
 
 /// How deep lists and objects may stand within each other.
@@ -47,6 +48,22 @@ impl Json {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// A claim by its path. It may have dots in its own name, as those with a URI for a name have: that is looked for first.
+    pub(crate) fn claim(&self, path: &[String]) -> Option<&Self> {
+        let dotted = || self.get(&path.join("."));
+        if path.len() > 1 { dotted().or_else(|| self.at(path)) } else { self.at(path) }
+    }
+
+    /// The text of what is one value and no number with a fraction: strings, whole numbers and booleans.
+    pub(crate) fn to_text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Integer(number) => Some(Cow::Owned(number.to_string())),
+            Self::Bool(bool) => Some(Cow::Borrowed(if *bool { "true" } else { "false" })),
+            Self::Null | Self::Float(_) | Self::List(_) | Self::Object(_) => None,
         }
     }
 

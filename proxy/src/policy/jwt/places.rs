@@ -223,9 +223,10 @@ mod tests {
             assert!(found(&places, &[("authorization", value)], None).is_empty(), "{value}");
         }
         let twice = [("authorization", "Bearer a"), ("authorization", "bearer b")];
-        assert_eq!(found(&places, &twice, Some("x=1&access_token=c&access%5Ftoken=%64&access_token")), [
-            "a", "b", "c", "d", ""
-        ]);
+        assert_eq!(
+            found(&places, &twice, Some("x=1&access_token=c&access%5Ftoken=%64&access_token")),
+            ["a", "b", "c", "d", ""]
+        );
         assert!(found(&places, &[], Some("accesstoken=1&Access_token=2")).is_empty());
     }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
+use crate::policy::Token;
 use crate::upstream::Resolver;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -76,7 +77,8 @@ fn a_token_is_believed_once_verified_until_it_ends() {
     .into();
     rule.payload_header = Some("x-payload".to_owned());
     let authenticator = compile(vec![rule]);
-    let token = signer.token(json!({"iss": "id", "sub": "u", "exp": 1_000_100, "org": {"team": 7}, "admin": true,
+    let token = signer
+        .token(json!({"iss": "id", "sub": "u", "exp": 1_000_100, "org": {"team": 7}, "admin": true,
                                     "list": ["a"], "bad": "a\r\nb: c", "https://a.b/c": "dotted"}));
     for was_known in [false, true] {
         let Verdict::Verified(identity) = judge(&authenticator, &token, NOW_S) else { panic!() };
@@ -84,13 +86,16 @@ fn a_token_is_believed_once_verified_until_it_ends() {
         let fields: Vec<_> =
             identity.fields.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         let payload = token.split('.').nth(1).unwrap();
-        assert_eq!(fields, [
-            ("x-payload", payload),
-            ("x-admin", "true"),
-            ("x-team", "7"),
-            ("x-uri", "dotted"),
-            ("x-user", "u")
-        ]);
+        assert_eq!(
+            fields,
+            [
+                ("x-payload", payload),
+                ("x-admin", "true"),
+                ("x-team", "7"),
+                ("x-uri", "dotted"),
+                ("x-user", "u")
+            ]
+        );
         assert_eq!(*identity.stripped, [0]);
     }
     let verdict = judge(&authenticator, &token, 1_000_159.0);
@@ -120,7 +125,7 @@ fn every_token_of_a_request_must_be_good_by_a_rule_for_its_issuer_and_place() {
     let Verdict::Verified(identity) = judged(&[("x-two", &second), ("authorization", &first)]) else {
         panic!()
     };
-    assert_eq!((identity.claims.issuer(), &*identity.stripped), ("one", &[0][..]));
+    assert_eq!((identity.claims.principal(), &*identity.stripped), ("one/", &[0][..]));
     for (fields, refusal) in [
         (vec![("authorization", &*first), ("x-two", "x")], Refusal::Malformed),
         (vec![("authorization", &first), ("authorization", "bearer x.y.z")], Refusal::Malformed),
@@ -159,7 +164,11 @@ fn fields_that_tokens_give_are_forged_in_every_spelling() {
 fn keys_of_no_use_are_passed_over_and_those_of_use_say_what_they_are_for() {
     let signer = Signer::new();
     let good: Value = serde_json::from_str(&signer.jwks("a")).unwrap();
-    let mut keys = vec![json!({"kty": "oct", "k": "c2VjcmV0", "kid": "a"}), json!("x"), json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"})];
+    let mut keys = vec![
+        json!({"kty": "oct", "k": "c2VjcmV0", "kid": "a"}),
+        json!("x"),
+        json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}),
+    ];
     let with = |name: &str, value: Value| {
         let mut key = good["keys"][0].clone();
         key[name] = value;

@@ -265,7 +265,11 @@ fn concurrency(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
 fn tokens(state: &State, out: &mut Output<'_, '_>) -> fmt::Result {
     let sources = state.key_sources.lock().as_ref().map(Sources::all).unwrap_or_default();
     out.family(&names::JWT_REQUESTS, |series| {
-        state.tokens.read().filter(|it| it.1 > 0).try_for_each(|(result, number)| series.int(&[result], number))
+        state
+            .tokens
+            .read()
+            .filter(|it| it.1 > 0)
+            .try_for_each(|(result, number)| series.int(&[result], number))
     })?;
     // Rules of one issuer may fetch its keys from several places.
     let mut fetches: BTreeMap<(&str, &str), u64> = BTreeMap::new();

@@ -74,6 +74,23 @@ fn service_entries_destination_rules_and_health_checks_are_followed_and_told() {
         space.delete(rule).await;
         answers(address, "web.example", 200).await;
 
+        // Tokens: nobody needs one, and a bad one does not pass.
+        let policy = "{apiVersion: security.istio.io/v1, kind: RequestAuthentication, metadata: {name: tokens}, spec: \
+                      {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: edge}], jwtRules: [{issuer: me, \
+                      jwks: '{\"keys\": []}'}]}}";
+        space.apply(policy).await;
+        told(&space, ("security.istio.io", "v1", "RequestAuthentication"), "tokens", |status| {
+            condition(status, "sluice.dev/Accepted").is_some_and(|it| it["status"] == "True")
+        })
+        .await;
+        eventually("a bad token is refused", async || {
+            let status = get(address, "web.example", "/?access_token=x").await?.status;
+            if status == 401 { Ok(()) } else { bail!("{status}") }
+        })
+        .await;
+        assert_eq!(get(address, "web.example", "/").await.unwrap().status, 200);
+        space.delete(policy).await;
+
         // Checks that no endpoint passes, and that say so.
         let policy = "{apiVersion: sluice.dev/v1alpha1, kind: HealthCheckPolicy, metadata: {name: web}, spec: {targetRefs: \
                       [{kind: Service, name: web}], type: HTTP, http: {path: /status/500}, interval: 1s, \

@@ -139,9 +139,12 @@ fn key(spec: &RateKeySpec, field: &str, values: &mut Values) -> Option<RateKey> 
             Some(RateKey::Header(name.to_ascii_lowercase()))
         }
         RateKeyType::Claim => {
-            let message = "claims can't be counted by: no policy verifies JWTs here";
-            values.fault(format!("{field}.type"), message, "use Header or ClientAddress");
-            None
+            let name = spec.name.as_deref().unwrap_or_default();
+            if name.is_empty() {
+                let next_step = "name the claim, as sub or org.team";
+                values.fault(format!("{field}.name"), "is missing", next_step);
+            }
+            Some(RateKey::Claim(name.split('.').map(str::to_owned).collect()))
         }
     }
 }
