@@ -90,9 +90,7 @@ impl ProxyHttp for Engine {
             request::Next::Authenticate
             | request::Next::Ask
             | request::Next::Wait
-            | request::Next::Learn(_) => {
-                Err(failure::failure(context, Outcome::Internal))
-            }
+            | request::Next::Learn(_) => Err(failure::failure(context, Outcome::Internal)),
             request::Next::Refuse { outcome, status, grpc_status, fields } => {
                 context.outcome = Some(outcome);
                 if context.grpc {

@@ -9,7 +9,7 @@ use super::filters::set_target;
 use super::request::{Next, authority};
 use super::rewrite::path_and_query;
 use super::{Cors, guard};
-use crate::policy::{Authenticator, Identity, Refusal, Strip, Verdict};
+use crate::policy::{Authenticator, Identity, Refusal, Strip, TokenVerdict};
 use crate::telemetry::{JwtVerdict, Outcome};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -36,7 +36,7 @@ pub(super) fn check(
         return Ok(None);
     }
     match judge(authenticator, header) {
-        Verdict::Wait(_) => Ok(Some(Next::Authenticate)),
+        TokenVerdict::Wait(_) => Ok(Some(Next::Authenticate)),
         verdict => settle(authenticator, verdict, header, context),
     }
 }
@@ -48,7 +48,7 @@ pub(super) async fn wait(session: &mut Session, context: &mut RequestContext) ->
     };
     for _ in 0..MOST_WAITS {
         let verdict = guard::contained("token", || Ok(judge(&authenticator, session.req_header())))?;
-        let Verdict::Wait(waiting) = verdict else {
+        let TokenVerdict::Wait(waiting) = verdict else {
             return settle(&authenticator, verdict, session.req_header_mut(), context);
         };
         if let Err(refusal) = waiting.over().await {
@@ -56,31 +56,31 @@ pub(super) async fn wait(session: &mut Session, context: &mut RequestContext) ->
         }
     }
     let verdict = match guard::contained("token", || Ok(judge(&authenticator, session.req_header())))? {
-        Verdict::Wait(waiting) => Verdict::Refused(waiting.refusal()),
+        TokenVerdict::Wait(waiting) => TokenVerdict::Refused(waiting.refusal()),
         verdict => verdict,
     };
     settle(&authenticator, verdict, session.req_header_mut(), context)
 }
 
-fn judge(authenticator: &Authenticator, header: &RequestHeader) -> Verdict {
+fn judge(authenticator: &Authenticator, header: &RequestHeader) -> TokenVerdict {
     let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     authenticator.judge(&header.headers, header.uri.query(), now_s)
 }
 
 fn settle(
     authenticator: &Arc<Authenticator>,
-    verdict: Verdict,
+    verdict: TokenVerdict,
     header: &mut RequestHeader,
     context: &mut RequestContext,
 ) -> Result<Option<Next>> {
     let identity = match verdict {
-        Verdict::Anonymous => {
+        TokenVerdict::Anonymous => {
             context.metrics().token_judged(JwtVerdict::Anonymous);
             return Ok(None);
         }
-        Verdict::Refused(refusal) => return Ok(Some(refused(refusal, header, context))),
-        Verdict::Wait(waiting) => return Ok(Some(refused(waiting.refusal(), header, context))),
-        Verdict::Verified(identity) => identity,
+        TokenVerdict::Refused(refusal) => return Ok(Some(refused(refusal, header, context))),
+        TokenVerdict::Wait(waiting) => return Ok(Some(refused(waiting.refusal(), header, context))),
+        TokenVerdict::Verified(identity) => identity,
     };
     let Identity { claims, fields, stripped, was_known } = identity;
     context.metrics().token_judged(if was_known { JwtVerdict::Known } else { JwtVerdict::Verified });

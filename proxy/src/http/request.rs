@@ -7,8 +7,8 @@ use super::filters::set_target;
 use super::redirect::{RedirectInput, location};
 use super::rewrite::path_and_query;
 use super::{
-    Cors, authorization, cache, client_certificate, concurrency, cookies, decompression, forwarded, jwt, mesh,
-    observe, policy,
+    Cors, authorization, cache, client_certificate, concurrency, cookies, decompression, forwarded, jwt,
+    mesh, observe, policy,
 };
 use crate::auth::Denied;
 use crate::listen::{ConnInfo, Destination};

@@ -37,7 +37,9 @@ pub(crate) use decompression::{Decompression, Plan};
 pub(crate) use faults::Faults;
 pub(crate) use global::{Answer, GlobalRates};
 pub(crate) use hedging::Hedging;
-pub(crate) use jwt::{Authenticator, Claims, Identity, Json, KeySet, KeySetError, Refusal, Strip, Verdict};
+pub(crate) use jwt::{
+    Authenticator, Claims, Identity, Json, KeySet, KeySetError, Refusal, Strip, TokenVerdict,
+};
 pub(crate) use kept::Kept;
 pub(crate) use rates::{Asking, LocalRates};
 pub(crate) use servers::RateServers;

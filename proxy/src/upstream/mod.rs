@@ -62,7 +62,6 @@ pub(crate) use connections::Peer;
 pub(crate) use endpoint::millis as since_start_ms;
 pub(crate) use hedge::{Course, Heat, HedgingConnector, Runner};
 pub(crate) use patient::{connect_after, connect_from};
-pub(crate) use random::{below as random_below, number as random_number};
 pub(crate) use public::is_public;
 pub(crate) use random::{below as random_below, number as random_number};
 pub(crate) use tls::{TlsConnector, TlsDial, TlsStream};

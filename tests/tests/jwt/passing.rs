@@ -161,3 +161,53 @@ spec:
     stand.get("http://shop.example/").await.expect_status(429);
     assert_eq!(crate::status(&stand, "x").await, 401, "who asks comes before how often");
 }
+
+/// AuthorizationPolicies decide by what a verified token says, and by nothing that a client says without one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_decide_by_claims() {
+    let (key, issuer) = issuer("ES256").await;
+    let policy = "
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: who}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: web}]
+  action: ALLOW
+  rules:
+  - from: [{source: {requestPrincipals: ['https://id.test/alice']}}]
+    to: [{operation: {paths: [/alice]}}]
+  - to: [{operation: {paths: [/shop]}}]
+    when: [{key: 'request.auth.audiences', values: [shop]}, {key: 'request.auth.claims[org][teams]', values: [blue]}]
+  - to: [{operation: {paths: [/write]}}]
+    when: [{key: 'request.auth.claims[scope]', values: [write]}, {key: 'request.auth.presenter', values: [web]}]
+  - to: [{operation: {paths: [/any]}}]
+    when: [{key: 'request.auth.principal', values: ['*']}]
+  - to: [{operation: {paths: [/public]}}]
+";
+    let mut stand = stand(&rule(&issuer, "")).await;
+    stand.apply(&format!("{}{policy}", manifests_with(&rule(&issuer, "")))).await;
+    let alice = key
+        .token(&claims_but(json!({"scope": "read write", "azp": "web", "org": {"teams": ["red", "blue"]}})));
+    let bob = key.token(&claims_but(
+        json!({"sub": "bob", "aud": "other", "scope": "readwrite", "azp": "web", "org": {"teams": "red"}}),
+    ));
+    let ask = |path: &str, token: Option<&str>| {
+        let ask = Ask::get(&format!("http://shop.example{path}")).header("x-sub", "alice");
+        token.map_or(ask.clone(), |it| ask.header("Authorization", &format!("Bearer {it}")))
+    };
+    for (path, of_alice, of_bob, of_nobody) in [
+        ("/alice", 200, 403, 403),
+        ("/shop", 200, 403, 403),
+        ("/write", 200, 403, 403),
+        ("/any", 200, 200, 403),
+        ("/public", 200, 200, 200),
+        ("/other", 403, 403, 403),
+    ] {
+        for (token, status) in [(Some(&alice), of_alice), (Some(&bob), of_bob), (None, of_nobody)] {
+            let answer = stand.request(&ask(path, token.map(String::as_str))).await;
+            assert_eq!(answer.status, status, "{path}: {token:?}");
+        }
+        assert_eq!(stand.request(&ask(path, Some("x"))).await.status, 401, "{path}");
+    }
+}

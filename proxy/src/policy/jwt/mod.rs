@@ -1,6 +1,6 @@
 //! RequestAuthentications, compiled: which tokens a Gateway believes, and what becomes of a request by them.
 //!
-//! In: the fields and the query of a request, and the time. Out: a [`Verdict`]. Pure, but that keys come from
+//! In: the fields and the query of a request, and the time. Out: a [`TokenVerdict`]. Pure, but that keys come from
 //! [`Source`]s, which fetch them meanwhile: where they are not there, or a token names one that is not known, the verdict
 //! is to wait for a fetch, once.
 //!
@@ -53,7 +53,7 @@ struct Rule {
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum TokenVerdict {
     /// It carries no token.
     Anonymous,
     /// All its tokens are good.
@@ -157,20 +157,20 @@ impl Authenticator {
     }
 
     /// Judges a request at a time, in seconds since 1970.
-    pub(crate) fn judge(&self, headers: &HeaderMap, query: Option<&str>, now_s: f64) -> Verdict {
+    pub(crate) fn judge(&self, headers: &HeaderMap, query: Option<&str>, now_s: f64) -> TokenVerdict {
         let presented = self.places.find(headers, query);
         if presented.is_empty() {
-            return Verdict::Anonymous;
+            return TokenVerdict::Anonymous;
         }
         if presented.len() > MOST_TOKENS {
-            return Verdict::Refused(Refusal::TooMany);
+            return TokenVerdict::Refused(Refusal::TooMany);
         }
         let mut identity: Option<Identity> = None;
         for token in &presented {
             let (verified, was_known) = match self.verify(token, now_s) {
                 Ok(found) => found,
-                Err(Fault::Refused(refusal)) => return Verdict::Refused(refusal),
-                Err(Fault::Keys(source, refusal)) => return Verdict::Wait(Waiting { source, refusal }),
+                Err(Fault::Refused(refusal)) => return TokenVerdict::Refused(refusal),
+                Err(Fault::Keys(source, refusal)) => return TokenVerdict::Wait(Waiting { source, refusal }),
             };
             let identity = identity.get_or_insert_with(|| Identity {
                 claims: verified.claims.clone(),
@@ -190,7 +190,7 @@ impl Authenticator {
                 identity.stripped = stripped.into();
             }
         }
-        identity.map_or(Verdict::Anonymous, Verdict::Verified)
+        identity.map_or(TokenVerdict::Anonymous, TokenVerdict::Verified)
     }
 
     /// Takes tokens out of a head that goes to a backend; see [`Strip`]. `Some`: what the query is now.

@@ -56,7 +56,7 @@ fn compile(rules: Vec<ir::JwtRule>) -> Authenticator {
     Authenticator::compile(&[Arc::new(policy)], &Sources::new(Resolver::system())).unwrap()
 }
 
-fn judge(authenticator: &Authenticator, token: &str, now_s: f64) -> Verdict {
+fn judge(authenticator: &Authenticator, token: &str, now_s: f64) -> TokenVerdict {
     let mut headers = HeaderMap::new();
     headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
     authenticator.judge(&headers, None, now_s)
@@ -81,7 +81,7 @@ fn a_token_is_believed_once_verified_until_it_ends() {
         .token(json!({"iss": "id", "sub": "u", "exp": 1_000_100, "org": {"team": 7}, "admin": true,
                                     "list": ["a"], "bad": "a\r\nb: c", "https://a.b/c": "dotted"}));
     for was_known in [false, true] {
-        let Verdict::Verified(identity) = judge(&authenticator, &token, NOW_S) else { panic!() };
+        let TokenVerdict::Verified(identity) = judge(&authenticator, &token, NOW_S) else { panic!() };
         assert_eq!((identity.claims.principal(), identity.was_known), ("id/u", was_known));
         let fields: Vec<_> =
             identity.fields.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
@@ -99,9 +99,9 @@ fn a_token_is_believed_once_verified_until_it_ends() {
         assert_eq!(*identity.stripped, [0]);
     }
     let verdict = judge(&authenticator, &token, 1_000_159.0);
-    assert!(matches!(verdict, Verdict::Verified(_)), "clocks may differ by a minute: {verdict:?}");
-    assert!(matches!(judge(&authenticator, &token, 1_000_160.0), Verdict::Refused(Refusal::Expired)));
-    assert!(matches!(authenticator.judge(&HeaderMap::new(), None, NOW_S), Verdict::Anonymous));
+    assert!(matches!(verdict, TokenVerdict::Verified(_)), "clocks may differ by a minute: {verdict:?}");
+    assert!(matches!(judge(&authenticator, &token, 1_000_160.0), TokenVerdict::Refused(Refusal::Expired)));
+    assert!(matches!(authenticator.judge(&HeaderMap::new(), None, NOW_S), TokenVerdict::Anonymous));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn every_token_of_a_request_must_be_good_by_a_rule_for_its_issuer_and_place() {
         authenticator.judge(&headers, None, NOW_S)
     };
     let (first, second) = (format!("Bearer {}", of(&one, "one")), of(&two, "two"));
-    let Verdict::Verified(identity) = judged(&[("x-two", &second), ("authorization", &first)]) else {
+    let TokenVerdict::Verified(identity) = judged(&[("x-two", &second), ("authorization", &first)]) else {
         panic!()
     };
     assert_eq!((identity.claims.principal(), &*identity.stripped), ("one/", &[0][..]));
@@ -135,14 +135,14 @@ fn every_token_of_a_request_must_be_good_by_a_rule_for_its_issuer_and_place() {
         (vec![("authorization", &format!("Bearer {}", of(&two, "one")))], Refusal::Audience),
     ] {
         let verdict = judged(&fields);
-        assert!(matches!(verdict, Verdict::Refused(it) if it == refusal), "{refusal:?}: {verdict:?}");
+        assert!(matches!(verdict, TokenVerdict::Refused(it) if it == refusal), "{refusal:?}: {verdict:?}");
     }
     // Another rule of the same issuer may believe it.
     let by_third = two.token(json!({"iss": "one", "aud": ["x", "shop"], "exp": 1_000_100}));
-    assert!(matches!(judge(&authenticator, &by_third, NOW_S), Verdict::Verified(_)));
+    assert!(matches!(judge(&authenticator, &by_third, NOW_S), TokenVerdict::Verified(_)));
     // A token that is known in one place is not in another.
     let verdict = judge(&authenticator, &second, NOW_S);
-    assert!(matches!(verdict, Verdict::Refused(Refusal::Issuer)), "{verdict:?}");
+    assert!(matches!(verdict, TokenVerdict::Refused(Refusal::Issuer)), "{verdict:?}");
 }
 
 #[test]
