@@ -25,9 +25,11 @@ pub(super) fn port(
     header: &RequestHeader,
     context: &mut RequestContext,
 ) -> Found {
-    if !captured.by_host {
-        let lookup = context.connection.as_ref().map(|it| it.port);
-        return Found::Port(lookup.and_then(|lookup| runtime.ports.get(&lookup)).cloned());
+    let lookup = context.connection.as_ref().map(|it| it.port);
+    let known = lookup.and_then(|lookup| runtime.ports.get(&lookup));
+    // Of an unknown destination somebody may have come to know meanwhile.
+    if !captured.by_host || known.is_some() {
+        return Found::Port(known.cloned());
     }
     let Ok((host, _)) = sluice_route::host::host_of(authority(header)) else {
         return Found::Elsewhere(Next::Answer(Outcome::BadRequest));

@@ -29,6 +29,9 @@ use tokio_util::task::TaskTracker;
 const SOURCE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
 const SOURCE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6));
 
+/// Ports where servers speak first, as Istio has them: SMTP, DNS, MySQL, MongoDB.
+const SERVER_FIRST: [u16; 4] = [25, 53, 3306, 27017];
+
 /// Tells where a captured connection was going; `None`: it was not captured. Usually
 /// [`original_destination`](super::original_destination).
 pub type OriginalDestination = Arc<dyn Fn(&TcpStream) -> io::Result<Option<SocketAddr>> + Send + Sync>;
@@ -218,6 +221,12 @@ impl<A> Entry<A> {
             head: None,
         });
     }
+}
+
+/// Whether all connections to a destination without a port of its own are carried whole, whatever they bring.
+pub(super) fn is_whole<A>(port: &Port<A>, lookup: SocketAddr, captured: Option<Captured>) -> bool {
+    let by_host = captured.filter(|it| it.by_host);
+    by_host.is_some_and(|it| SERVER_FIRST.contains(&it.original.port()) || port.streams.is_whole(lookup))
 }
 
 /// Where a connection goes whose first bytes are no request; `name`: of its ClientHello, empty without one.

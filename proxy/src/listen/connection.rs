@@ -202,6 +202,10 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
             let (socket, chosen) = forward::choose(port, socket, peer, &config).await?;
             (Some(socket), chosen, None)
         }
+        // Nobody has to wait there for a server that speaks first.
+        Carried::Detect if captured::is_whole(port, lookup, captured) => {
+            (Some(socket), captured::choose(port, lookup, captured, None).await, None)
+        }
         Carried::Detect => match detect::first(&socket, config.detection(), deadline).await {
             Ok(First::Left) => return None,
             Ok(First::Requests) => (Some(socket), Chosen::Requests, None),

@@ -43,6 +43,12 @@ pub trait Streams: Send + Sync + 'static {
     /// chosen stays, whatever changes meanwhile.
     fn choose(&self, port: SocketAddr, server_name: Option<&str>) -> Chosen;
 
+    /// Whether nothing at a captured port goes by host or server name.
+    fn is_whole(&self, port: SocketAddr) -> bool {
+        let _ = port;
+        false
+    }
+
     /// Where a captured connection goes that no port and no name leads anywhere: where it was going, if it may.
     fn pass(&self, original: SocketAddr) -> Chosen {
         let _ = original;

@@ -11,6 +11,13 @@ use sluice_ir::{Resource, ResourceKey};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long what is under way may be silent.
+const STREAM_IDLE: Duration = Duration::from_secs(60 * 60);
+
+/// Time to connect to where a connection was going.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// Makes them, as often as what they are made of changes.
 pub(crate) struct Synthesizer {
@@ -166,6 +173,10 @@ fn side(namespace: &str, kind: &'static str, name: &str, address: SocketAddr) ->
     let mut settings = ir::Settings::standard();
     // Clients are pods, and one that is a gateway brings the connections of many.
     settings.limits.connections_per_client = settings.limits.connections;
+    // As destinations of the mesh have it, and Istio's sidecars: an answer may take its time, and there is no other endpoint.
+    settings.limits.stream_idle_timeout = STREAM_IDLE;
+    settings.limits.connect_timeout = CONNECT;
+    settings.eject_after_failures = 0;
     Side {
         gateway: ir::Gateway {
             key: gateway.clone(),

@@ -38,6 +38,8 @@ struct Shared {
     requests: HostTable<Arc<Port>>,
     names: HostTable<Arc<StreamPort>>,
     whole: Option<Arc<StreamPort>>,
+    /// Whether any of them goes by a name.
+    is_by_name: bool,
 }
 
 /// Where a request goes by its host.
@@ -75,6 +77,7 @@ impl MeshRuntime {
     pub(super) fn share(&mut self, address: SocketAddr, requests: Option<Port>, streams: StreamPort) {
         let shared = self.shared.entry(address).or_default();
         if let Some(port) = requests.map(Arc::new) {
+            shared.is_by_name = true;
             for listener in &port.listeners {
                 shared.requests.insert(&listener.listener.hostname, port.clone());
             }
@@ -83,6 +86,7 @@ impl MeshRuntime {
         for listener in streams.listeners() {
             match listener.listener.protocol {
                 ListenerProtocol::TlsPassthrough => {
+                    shared.is_by_name = true;
                     shared.names.insert(&listener.listener.hostname, streams.clone());
                 }
                 ListenerProtocol::Detect => {
@@ -145,6 +149,13 @@ impl Runtime {
             Some(_) => shared.find_map(|it| it.names.find(name)),
             None => shared.find_map(|it| it.whole.as_ref()),
         }
+    }
+
+    /// Whether those that share an address take connections whole, and nothing by name.
+    pub(crate) fn is_whole(&self, original: SocketAddr) -> bool {
+        let Some(mesh) = &self.mesh else { return false };
+        let mut shared = mesh.shared(original).peekable();
+        shared.peek().is_some() && shared.all(|it| !it.is_by_name && it.whole.is_some())
     }
 
     /// The port of what goes where it was going, if it may.

@@ -105,6 +105,10 @@ impl Streams for Ways {
         }
     }
 
+    fn is_whole(&self, port: SocketAddr) -> bool {
+        self.0.runtime.load().is_whole(port)
+    }
+
     fn pass(&self, original: SocketAddr) -> Chosen {
         match self.0.runtime.load().passing(original) {
             None => Chosen::Nobody,

@@ -74,6 +74,22 @@ async fn what_is_unknown_is_asked_for_once_and_served_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_that_comes_later_gets_the_requests_of_open_connections() {
+    let unknown = app::http().await;
+    let sidecar = Sidecar::start(None).await;
+    sidecar.govern(|_| {}).await;
+    sidecar.captured_from(Some(unknown));
+    let mut client = app::Http1::connect(sidecar.outbound()).await;
+    let request = || http::Request::get("/").header("host", "a").body(Full::default()).unwrap();
+    assert_eq!(client.ask(request()).await.unwrap().0, 200, "passed");
+    let mut service = plain("127.0.0.1", ListenerProtocol::Http, "127.0.0.1:1".parse().unwrap());
+    service.port = unknown.port();
+    sidecar.apply(service.resources()).await;
+    let (status, body, _) = client.ask(request()).await.unwrap();
+    assert_eq!((status, body.trim()), (502, "connect_failed"), "the destination's own endpoint");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_without_an_address_are_found_by_the_host_of_each_request() {
     let (one, two) = (app::http().await, app::http().await);
     let sidecar = Sidecar::start(None).await;
@@ -122,6 +138,19 @@ async fn tls_to_hosts_without_an_address_goes_by_its_server_name() {
     let other = crate::tls::hello("other.example");
     assert!(app::exchange(sidecar.outbound(), &other, other.len()).await.is_empty());
     assert!(sidecar.world.asked.lock().unwrap().contains("other.example:443"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tcp_port_without_an_address_takes_all_and_waits_for_no_word() {
+    let greeting = app::tcp("220 ready").await;
+    let sidecar = Sidecar::start(None).await;
+    sidecar.govern(registry_only).await;
+    let mail = Service { address: None, port: 2525, ..plain("10.96.0.1", ListenerProtocol::Tcp, greeting) };
+    sidecar.apply(mail.resources()).await;
+    sidecar.captured_from(Some("192.0.2.1:2525".parse().unwrap()));
+    let begun = std::time::Instant::now();
+    assert_eq!(app::exchange(sidecar.outbound(), b"", 9).await, b"220 ready");
+    assert!(begun.elapsed() < std::time::Duration::from_millis(90), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,6 +33,7 @@ impl Ca {
     }
 
     /// The same as files: chain, key and roots.
+    #[allow(dead_code)]
     pub(crate) fn issue_pem(&self, account: &str) -> (String, String, String) {
         let (certificate, key) = self.sign(account);
         (certificate.pem(), key.serialize_pem(), self.0.pem())
