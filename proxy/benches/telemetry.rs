@@ -97,6 +97,8 @@ fn access_log(format: AccessLog, rounds: u64) {
         attempts: 1,
         client: ([192, 0, 2, 7], 40_000).into(),
         client_subject: None,
+        client_identity: None,
+        port: None,
         server_name: Some("shop.example.com"),
         tls_version: Some("1.3"),
         user_agent: Some(b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),

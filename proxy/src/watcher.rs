@@ -81,6 +81,8 @@ fn record<'a>(refused: &Refused<'a>, gateway: &'a str) -> AccessRecord<'a> {
         attempts: 0,
         client: refused.peer,
         client_subject: None,
+        client_identity: None,
+        port: None,
         server_name: refused.server_name,
         tls_version: None,
         user_agent: None,

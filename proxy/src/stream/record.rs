@@ -139,6 +139,8 @@ impl Record {
             attempts: self.attempts,
             client: self.client,
             client_subject: self.subject.as_deref(),
+            client_identity: self.caller.identity.as_deref(),
+            port: Some(self.way.listener.listener.port),
             server_name: self.server_name.as_deref(),
             tls_version: self.tls_version,
             user_agent: None,

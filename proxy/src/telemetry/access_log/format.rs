@@ -46,6 +46,10 @@ pub(super) fn push_json(out: &mut Vec<u8>, clock: &mut Clock, record: &AccessRec
     push_address(out, record.client);
     out.push(b'"');
     optional(out, b",\"client_subject\":\"", record.client_subject.unwrap_or_default());
+    optional(out, b",\"client_identity\":\"", record.client_identity.unwrap_or_default());
+    if let Some(port) = record.port {
+        number(out, b",\"port\":", u64::from(port));
+    }
     optional(out, b",\"tls_server_name\":\"", record.server_name.unwrap_or_default());
     optional(out, b",\"tls_version\":\"", record.tls_version.unwrap_or_default());
     optional(out, b",\"user_agent\":\"", record.user_agent.unwrap_or_default());
@@ -97,6 +101,7 @@ pub(super) fn push_line(out: &mut Vec<u8>, clock: &mut Clock, record: &AccessRec
     }
     optional(out, b" reason=\"", record.reason.unwrap_or_default());
     optional(out, b" subject=\"", record.client_subject.unwrap_or_default());
+    optional(out, b" identity=\"", record.client_identity.unwrap_or_default());
     optional(out, b" route=\"", record.route.unwrap_or_default());
     optional(out, b" rule=\"", record.rule.unwrap_or_default());
     optional(out, b" listener=\"", record.listener.unwrap_or_default());

@@ -51,6 +51,10 @@ pub struct AccessRecord<'a> {
     pub client: SocketAddr,
     /// Subject of the certificate that the client showed, if an authority vouches for it.
     pub client_subject: Option<&'a str>,
+    /// SPIFFE ID that the client has proven.
+    pub client_identity: Option<&'a str>,
+    /// Port that the client came to: of the listener, of a workload its own.
+    pub port: Option<u16>,
     /// Server name of the TLS handshake.
     pub server_name: Option<&'a str>,
     /// `1.2` or `1.3`.
@@ -143,6 +147,8 @@ pub const FIELDS: &[(&str, bool, &str)] = &[
         false,
         "Subject of the certificate that the client showed (RFC 4514), if an authority vouches for it.",
     ),
+    ("client_identity", false, "SPIFFE ID that the client has proven by its certificate."),
+    ("port", false, "Port that the client came to: of the listener, of a workload its own."),
     ("tls_server_name", false, "Server name of the TLS handshake."),
     ("tls_version", false, "`1.2` or `1.3`."),
     ("user_agent", false, "`User-Agent` as received."),
