@@ -416,3 +416,25 @@ fn rules_of_one_path_are_told_apart_by_their_principals() {
     index.each(&facts, "/a", |it| seen.push(it));
     assert_eq!(seen, [7]);
 }
+
+/// `cargo test -p sluice-proxy --lib --release authorization::tests::what_a -- --ignored --nocapture`
+#[test]
+#[ignore = "prints figures"]
+fn what_a_request_costs_beside_rules_that_have_nothing_to_do_with_it() {
+    for count in [10, 1_000, 10_000] {
+        let rules = (0..count).map(|it| to("GET", &format!("/other/{it}"))).chain([to("GET", "/a")]).collect();
+        let denied = (0..count).map(|it| to("POST", &format!("/denied/{it}"))).collect();
+        let runtime = compile(&[
+            policy("allow", AuthorizationAction::Allow, rules),
+            policy("deny", AuthorizationAction::Deny, denied),
+        ])
+        .unwrap();
+        let sample = request("GET", "/a");
+        let began = std::time::Instant::now();
+        let times = 100_000;
+        for _ in 0..times {
+            assert!(judge(&runtime, std::hint::black_box(&sample)).verdict.is_allowed());
+        }
+        eprintln!("{count} other rules of each action: {} ns a request", began.elapsed().as_nanos() / times);
+    }
+}
