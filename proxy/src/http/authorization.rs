@@ -86,12 +86,11 @@ fn with_facts<T>(
         false => Cow::Borrowed(sent),
     };
     let (host_name, _) = host::host_of(&host).unwrap_or_default();
-    let local = connection.local;
     Some(look(&Facts {
         peer: connection.peer_identity().map(Peer::of),
         source: connection.direct_peer.ip(),
         remote: forwarded::client(header, connection.peer.ip(), settings.trusted_hops),
-        destination: local.ip(),
+        destination: connection.destination().ip(),
         // Of a workload it is the workload's port.
         port: connection.captured.map_or(port.port, |it| it.original.port()),
         server_name: connection.tls.as_ref().and_then(|it| it.server_name.as_deref()),

@@ -64,7 +64,7 @@ pub(super) fn write(log: &AccessLogger, session: &Session, context: &RequestCont
         client: SocketAddr::new(client, connection.peer.port()),
         client_subject: connection.client_certificate.as_ref().and_then(ClientCertificate::subject),
         client_identity: connection.peer_identity(),
-        port: Some(port.port),
+        port: Some(connection.captured.map_or(port.port, |it| it.original.port())),
         server_name: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),
         tls_version: connection.tls.as_ref().map(|tls| tls.version.trim_start_matches("TLSv")),
         user_agent: field("user-agent"),

@@ -79,7 +79,7 @@ fn facts<'a>(info: &'a ConnInfo, server_name: Option<&'a str>, listener: &Stream
         peer: info.peer_identity().map(Peer::of),
         source: info.direct_peer.ip(),
         remote: info.peer.ip(),
-        destination: info.local.ip(),
+        destination: info.destination().ip(),
         // Of a workload it is the workload's port.
         port: info.captured.map_or(listener.listener.port, |it| it.original.port()),
         server_name: server_name.or_else(|| info.tls.as_ref()?.server_name.as_deref()),

@@ -24,6 +24,8 @@ pub(super) struct Record {
     subject: Option<Box<str>>,
     tls_version: Option<&'static str>,
     caller: Caller,
+    /// Port that the client wanted to go to, where it was captured.
+    pub(super) port: Option<u16>,
     /// Where the client came to; known of connections.
     pub(super) local: Option<SocketAddr>,
     /// Where a tunnel leads; empty for what is no tunnel.
@@ -73,6 +75,7 @@ impl Record {
             subject: speaker.subject,
             tls_version: speaker.tls_version,
             caller: speaker.caller,
+            port: None,
             local: None,
             host: speaker.host,
             judged: None,
@@ -140,7 +143,7 @@ impl Record {
             client: self.client,
             client_subject: self.subject.as_deref(),
             client_identity: self.caller.identity.as_deref(),
-            port: Some(self.way.listener.listener.port),
+            port: Some(self.port.unwrap_or(self.way.listener.listener.port)),
             server_name: self.server_name.as_deref(),
             tls_version: self.tls_version,
             user_agent: None,

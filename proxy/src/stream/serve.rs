@@ -43,6 +43,7 @@ impl Stream for Carrying {
         let speaker = Speaker { address: info.peer, server_name, subject, tls_version, caller, host };
         let mut record = Record::begin(&self.engine, &self.way, speaker, started);
         record.local = Some(info.local);
+        record.port = info.captured.map(|it| it.original.port());
         let outcome = match self.forbidden(&info, &mut record) {
             true => self.refuse(client, Outcome::Forbidden).await,
             false => self.run_while_allowed(client, &info, &mut record).await,
