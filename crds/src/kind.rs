@@ -8,6 +8,8 @@ pub const GATEWAY_API_GROUP: &str = "gateway.networking.k8s.io";
 pub const ISTIO_GROUP: &str = "networking.istio.io";
 /// API group of Istio's security kinds.
 pub const SECURITY_GROUP: &str = "security.istio.io";
+/// API group of Istio's telemetry kinds.
+pub const TELEMETRY_GROUP: &str = "telemetry.istio.io";
 /// API group of our own kinds.
 pub const SLUICE_GROUP: &str = "sluice.dev";
 
@@ -62,6 +64,8 @@ pub enum Kind {
     PeerAuthentication,
     /// Istio.
     RequestAuthentication,
+    /// Istio.
+    Telemetry,
     /// Our own.
     GatewayParameters,
     /// Our own.
@@ -74,7 +78,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -99,6 +103,7 @@ impl Kind {
         Self::AuthorizationPolicy,
         Self::PeerAuthentication,
         Self::RequestAuthentication,
+        Self::Telemetry,
         Self::GatewayParameters,
         Self::CertificateIssuer,
         Self::TrafficPolicy,
@@ -132,6 +137,7 @@ impl Kind {
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::PeerAuthentication => "PeerAuthentication",
             Self::RequestAuthentication => "RequestAuthentication",
+            Self::Telemetry => "Telemetry",
             Self::GatewayParameters => "GatewayParameters",
             Self::CertificateIssuer => "CertificateIssuer",
             Self::TrafficPolicy => "TrafficPolicy",
@@ -158,6 +164,7 @@ impl Kind {
             Self::AuthorizationPolicy | Self::PeerAuthentication | Self::RequestAuthentication => {
                 SECURITY_GROUP
             }
+            Self::Telemetry => TELEMETRY_GROUP,
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy
@@ -188,6 +195,7 @@ impl Kind {
             Self::AuthorizationPolicy | Self::PeerAuthentication | Self::RequestAuthentication => {
                 &["v1", "v1beta1"]
             }
+            Self::Telemetry => &["v1", "v1alpha1"],
             Self::GatewayParameters
             | Self::CertificateIssuer
             | Self::TrafficPolicy

@@ -25,6 +25,7 @@ mod service_entry;
 mod sidecar;
 mod stream_routes;
 mod suggest;
+mod telemetry;
 mod traffic;
 mod traffic_auth;
 mod traffic_cache;
@@ -80,7 +81,7 @@ pub use issuer_solvers::{
 pub use istio_targets::{IstioTargetRef, MatchLabelsSpec};
 pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
-pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SECURITY_GROUP, SLUICE_GROUP};
+pub use kind::{GATEWAY_API_GROUP, ISTIO_GROUP, Kind, SECURITY_GROUP, SLUICE_GROUP, TELEMETRY_GROUP};
 pub use listenersets::ListenerSet;
 pub use name::Name;
 pub use object::{Object, ObjectName, ObjectRef};
@@ -104,6 +105,11 @@ pub use stream_routes::{
     UdpRouteSpec,
 };
 pub use suggest::closest;
+pub use telemetry::{
+    Telemetry, TelemetryFilterSpec, TelemetryLiteralSpec, TelemetryLoggingSpec, TelemetryMatchSpec,
+    TelemetryMetricMatchSpec, TelemetryMetricsSpec, TelemetryNameSpec, TelemetryOverrideSpec,
+    TelemetryProviderSpec, TelemetrySpec, TelemetryTagOverrideSpec, TelemetryTagSpec, TelemetryTracingSpec,
+};
 pub use traffic::{
     ClientsSpec, RequestLimitsSpec, TRAFFIC_CRD_YAML, TrafficPolicy, TrafficPolicySpec, TrafficTargetRef,
     TrafficTimeoutsSpec,

@@ -4,7 +4,7 @@ use crate::{
     AuthorizationPolicy, BackendTlsPolicy, CertificateIssuer, ConfigMap, DestinationRule, EndpointSlice,
     Gateway, GatewayClass, GatewayParameters, GrpcRoute, HealthCheckPolicy, HttpRoute, Kind, ListenerSet,
     Name, Namespace, Node, PeerAuthentication, Pod, ReferenceGrant, RequestAuthentication, Secret, Service,
-    ServiceEntry, Sidecar, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute, WorkloadEntry,
+    ServiceEntry, Sidecar, TcpRoute, Telemetry, TlsRoute, TrafficPolicy, UdpRoute, WorkloadEntry,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -146,6 +146,7 @@ object!(
     AuthorizationPolicy(AuthorizationPolicy),
     PeerAuthentication(PeerAuthentication),
     RequestAuthentication(RequestAuthentication),
+    Telemetry(Telemetry),
     GatewayParameters(GatewayParameters),
     CertificateIssuer(CertificateIssuer),
     TrafficPolicy(TrafficPolicy),

@@ -46,6 +46,7 @@ pub(crate) fn field(kind: Kind, path: &str) -> Option<String> {
         | Kind::WorkloadEntry
         | Kind::DestinationRule
         | Kind::Sidecar
+        | Kind::Telemetry
         | Kind::AuthorizationPolicy
         | Kind::PeerAuthentication
         | Kind::RequestAuthentication => return None,

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use sluice_ir as ir;
 use sluice_proxy::admin::{self, AdminState, Page, Readiness};
+use sluice_proxy::identity::Identity;
 use sluice_proxy::snapshot::BindPlan;
 use sluice_proxy::telemetry::AccessLogger;
 use sluice_proxy::telemetry::trace::TraceOptions;
@@ -13,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How long a first configuration waits for the addresses of named backends before the gateway calls itself ready.
@@ -31,6 +33,8 @@ pub struct GatewayOptions {
     pub admin: Option<SocketAddr>,
     /// Where this process runs; `None`: not known, or a controller tells it.
     pub locality: Option<ir::Locality>,
+    /// Who it is in a mesh; `None`: nobody.
+    pub identity: Option<watch::Receiver<Option<Arc<Identity>>>>,
 }
 
 impl Default for GatewayOptions {
@@ -42,6 +46,7 @@ impl Default for GatewayOptions {
             cluster_ports: false,
             admin: None,
             locality: None,
+            identity: None,
         }
     }
 }
@@ -69,7 +74,7 @@ impl Gateway {
             plan,
             log: AccessLogger::stdout(),
             resolver: Resolver::system(),
-            identity: None,
+            identity: options.identity.clone(),
             mesh: None,
         })?;
         proxy.set_locality(options.locality.clone());

@@ -8,6 +8,7 @@ use crate::{Gateway, GatewayOptions};
 use anyhow::{Context as _, Result};
 use http::Uri;
 use sluice_ir::{GatewayKey, Locality};
+use sluice_proxy::identity::{IdentityClient, IdentityOptions};
 use sluice_proxy::process::{Termination, all_addresses, duration, init_tracing};
 use sluice_proxy::sync::{SyncClient, SyncOptions, SyncState};
 use sluice_proxy::telemetry::mesh::OwnWorkload;
@@ -20,6 +21,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+
+/// Life of the certificates that a gateway asks for.
+const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// Serves one Gateway as its controller says.
 #[derive(clap::Args, Clone, Debug)]
@@ -60,6 +64,17 @@ pub struct RunArgs {
     /// Folder for the last good configuration, private keys included; only the owner may read the file. Default: none.
     #[arg(long, env = "SLUICE_SNAPSHOT_DIR", value_name = "DIR")]
     pub snapshot_dir: Option<PathBuf>,
+    /// Takes an identity of the mesh, with the token of --token-file, for endpoints that are workloads of it.
+    #[arg(long, env = "SLUICE_MESH")]
+    pub mesh: bool,
+    /// File with the mesh's roots; when it changes, the new ones are fetched with a new certificate.
+    #[arg(
+        long,
+        env = "SLUICE_MESH_ROOTS_FILE",
+        value_name = "PATH",
+        default_value = "/var/run/sluice/mesh/root-cert.pem"
+    )]
+    pub mesh_roots_file: PathBuf,
     /// Address of the listeners. Default: all, IPv6 too where the machine has it.
     #[arg(long, env = "SLUICE_BIND", value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,
@@ -114,14 +129,21 @@ async fn serve(args: RunArgs) -> Result<ExitCode> {
         serde_json::to_string_pretty(&state).unwrap_or_default()
     };
     let pages: Vec<(String, sluice_proxy::admin::Page)> = vec![("/debug/sync".to_owned(), Box::new(page))];
-    let gateway = Gateway::start_with(options(&args), pages).await.context("can't start the gateway")?;
+    let stop = CancellationToken::new();
+    let mut options = options(&args);
+    let mut identity = None;
+    if args.mesh {
+        let (client, receiver) = IdentityClient::new(identity_options(&args));
+        options.identity = Some(receiver);
+        identity = Some(tokio::spawn(client.run(stop.clone())));
+    }
+    let gateway = Gateway::start_with(options, pages).await.context("can't start the gateway")?;
     if args.istio_metrics {
         gateway.proxy().join_mesh(workload(&args.gateway));
     }
     let sync = SyncClient::start(gateway.proxy().clone(), sync_options(&args)).await;
     let mut state = sync.state();
     let _ = shown.set(state.clone());
-    let stop = CancellationToken::new();
     let task = tokio::spawn(sync.run(stop.clone()));
     let signal = loop {
         if state.borrow_and_update().configured {
@@ -143,6 +165,9 @@ async fn serve(args: RunArgs) -> Result<ExitCode> {
     stop.cancel();
     let cut = gateway.drain(args.drain_deadline).await;
     let _ = task.await;
+    if let Some(identity) = identity {
+        let _ = identity.await;
+    }
     info!(connections_cut = cut, "ended");
     Ok(ExitCode::SUCCESS)
 }
@@ -163,10 +188,22 @@ fn options(args: &RunArgs) -> GatewayOptions {
         port_offset: 0,
         cluster_ports: args.cluster_ports,
         locality: args.locality.clone(),
+        identity: None,
         admin: Some(match args.admin.ip() {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED) => SocketAddr::new(all_addresses(), args.admin.port()),
             _ => args.admin,
         }),
+    }
+}
+
+fn identity_options(args: &RunArgs) -> IdentityOptions {
+    IdentityOptions {
+        controller: args.controller.clone(),
+        server_name: args.controller_name.clone(),
+        token_file: args.token_file.clone(),
+        ca_file: args.ca_file.clone(),
+        roots_file: Some(args.mesh_roots_file.clone()),
+        validity: CERTIFICATE_LIFE,
     }
 }
 

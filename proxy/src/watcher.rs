@@ -31,10 +31,10 @@ impl Observer for Watcher {
         self.metrics.port(refused.port).refused(refused.outcome);
         tracing::debug!(peer = %refused.peer, outcome = refused.outcome.word(), reason = refused.reason, "refused");
         let runtime = self.runtime.load();
-        let of_requests = runtime.ports.get(&refused.port).map(|port| &port.gateway);
-        let of_streams = || runtime.streams.get(&refused.port).map(|port| &port.gateway);
-        let Some(gateway) = of_requests.or_else(of_streams) else { return };
-        let form = refused.outcome.logged(gateway.settings.access_log);
+        let of_requests = runtime.ports.get(&refused.port).map(|port| (&port.gateway, port.access_log()));
+        let of_streams = || runtime.streams.get(&refused.port).map(|port| (&port.gateway, port.access_log()));
+        let Some((gateway, form)) = of_requests.or_else(of_streams) else { return };
+        let form = refused.outcome.logged(form);
         if form != AccessLog::Off {
             self.log.write(form, &record(refused, gateway.key.as_str()));
         }

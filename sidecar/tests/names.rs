@@ -29,6 +29,8 @@ fn table(names: &[(&str, &str)]) -> Option<Arc<ir::Workloads>> {
         mutual_tls: Vec::new(),
         authorization: Vec::new(),
         authentication: Vec::new(),
+        telemetry: Vec::new(),
+        paths: ir::PathNormalization::default(),
         names: BTreeMap::from_iter(names),
         always_allowed: Vec::new(),
     }))

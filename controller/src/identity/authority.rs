@@ -141,7 +141,9 @@ impl Keeper {
         mesh: Option<&str>,
         now: SystemTime,
     ) -> Result<Duration> {
-        let (domains, trouble) = Domains::read(mesh, &self.options.domains);
+        let before = self.current.borrow().clone();
+        let known = before.as_ref().map(|it| &it.domains);
+        let (domains, trouble) = Domains::read(mesh, &self.options.domains, known);
         if let Some(error) = trouble {
             tracing::warn!(error, "trust domains of ConfigMap {}/{}", self.options.root_namespace, MESH.0);
         }
@@ -157,7 +159,6 @@ impl Keeper {
             Ok(next.map_or_else(|| Step::Settled(state), |next| Step::Write(next.to_data())))
         };
         let state = self.store.settle(next).await?;
-        let before = self.current.borrow().clone();
         let choice = Choice { state: &state, before: before.as_ref(), wait: self.options.root_wait, now };
         let (signer, pause) = choice.signer(brought.as_ref())?;
         let bundle = state.bundle(roots);

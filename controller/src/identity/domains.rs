@@ -1,15 +1,7 @@
 //! Trust domains: the one that identities are in, and others that are taken for it.
 
-use serde::Deserialize;
 use sluice_ir::is_trust_domain;
-
-/// What is read here of the mesh's configuration.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct MeshConfig {
-    trust_domain: Option<String>,
-    trust_domain_aliases: Vec<String>,
-}
+use sluice_translate::MeshConfig;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +14,13 @@ pub struct Domains {
 
 impl Domains {
     /// What the mesh's configuration says (ConfigMap `istio` of the root namespace, key `mesh`), else `default`. What is no
-    /// trust domain is left out and told.
-    pub(super) fn read(mesh: Option<&str>, default: &Self) -> (Self, Option<String>) {
+    /// trust domain is left out and told. When nothing of it can be read, what held `before` stays: a slip elsewhere in it
+    /// must not give every workload another name.
+    pub(super) fn read(mesh: Option<&str>, default: &Self, before: Option<&Self>) -> (Self, Option<String>) {
         let Some(text) = mesh else { return (default.clone(), None) };
-        let config = match serde_saphyr::from_str::<MeshConfig>(text) {
+        let config = match MeshConfig::read(text) {
             Ok(config) => config,
-            Err(error) => return (default.clone(), Some(error.to_string())),
+            Err(error) => return (before.unwrap_or(default).clone(), Some(error)),
         };
         let mut trouble = None;
         let mut fits = |domain: &String| {
@@ -69,7 +62,7 @@ mod tests {
     #[test]
     fn the_configuration_of_the_mesh_comes_before_the_settings() {
         let default = Domains { own: "a.example".to_owned(), aliases: vec!["b.example".to_owned()] };
-        let read = |text| Domains::read(text, &default);
+        let read = |text| Domains::read(text, &default, None);
         assert_eq!(read(None), (default.clone(), None));
         assert_eq!(read(Some("accessLogFile: /dev/stdout")), (default.clone(), None));
         let (domains, trouble) = read(Some("trustDomain: td.example\ntrustDomainAliases: [old.example]"));
@@ -78,6 +71,8 @@ mod tests {
         let (domains, trouble) = read(Some("trustDomain: Not/One"));
         assert_eq!(domains, default);
         assert!(trouble.is_some_and(|it| it.contains("Not/One")));
-        assert!(read(Some("trustDomain: [")).1.is_some());
+        let (kept, trouble) = Domains::read(Some("trustDomain: ["), &default, Some(&Domains::default()));
+        assert!(kept == Domains::default() && trouble.is_some());
+        assert_eq!(read(Some("trustDomain: [")).0, default);
     }
 }

@@ -79,6 +79,7 @@ pub fn has_status(kind: Kind) -> bool {
         Kind::CertificateIssuer
             | Kind::DestinationRule
             | Kind::PeerAuthentication
+            | Kind::Telemetry
             | Kind::ServiceEntry
             | Kind::AuthorizationPolicy
             | Kind::RequestAuthentication

@@ -31,6 +31,7 @@ mod shared;
 mod status;
 mod store;
 mod syntax;
+mod telemetry;
 mod traffic;
 mod translator;
 mod values;
@@ -46,8 +47,9 @@ pub use issuer::{
     WebhookPlan,
 };
 pub use mesh_config::{
-    AuthorizerBodyConfig, ExtensionProvider, GrpcAuthorizerConfig, HttpAuthorizerConfig, MeshConfig,
-    PathNormalizationConfig,
+    AuthorizerBodyConfig, DefaultProvidersConfig, ExtensionProvider, FileLogConfig, GrpcAuthorizerConfig,
+    HttpAuthorizerConfig, HttpExportConfig, MeshConfig, OpenTelemetryConfig, PathNormalizationConfig,
+    ProxyConfig, ProxyTracingConfig,
 };
 pub use model::{Transport, place_of_node};
 pub use problem::{Problem, Severity};

@@ -23,6 +23,14 @@ pub struct MeshConfig {
     pub path_normalization: PathNormalizationConfig,
     /// What becomes of connections to destinations that the mesh does not know, where no Sidecar says.
     pub outbound_traffic_policy: OutboundConfig,
+    /// Which providers hold where no Telemetry names any.
+    pub default_providers: DefaultProvidersConfig,
+    /// What data planes do where nothing else is said.
+    pub default_config: ProxyConfig,
+    /// Where access logs go; empty: nowhere.
+    pub access_log_file: String,
+    /// `TEXT` or `JSON`.
+    pub access_log_encoding: String,
 }
 
 /// `outboundTrafficPolicy`.
@@ -31,6 +39,60 @@ pub struct MeshConfig {
 pub struct OutboundConfig {
     /// `ALLOW_ANY` (default), `REGISTRY_ONLY`; any other word is taken for the latter, so that a slip opens nothing.
     pub mode: Option<String>,
+}
+
+/// `defaultProviders`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DefaultProvidersConfig {
+    /// Names of providers of spans.
+    pub tracing: Vec<String>,
+    /// Names of providers of access logs.
+    pub access_logging: Vec<String>,
+}
+
+/// `defaultConfig`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ProxyConfig {
+    /// Spans.
+    pub tracing: Option<ProxyTracingConfig>,
+}
+
+/// `defaultConfig.tracing`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ProxyTracingConfig {
+    /// Percentage of requests that are recorded.
+    pub sampling: Option<f64>,
+}
+
+/// `opentelemetry` of a provider.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct OpenTelemetryConfig {
+    /// `HOST` or `NAMESPACE/HOST`.
+    pub service: String,
+    /// Its port.
+    pub port: i64,
+    /// OTLP over HTTP is wanted.
+    pub http: Option<HttpExportConfig>,
+}
+
+/// `opentelemetry.http`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct HttpExportConfig {
+    /// Where to.
+    pub path: String,
+}
+
+/// `envoyFileAccessLog` of a provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct FileLogConfig {
+    /// The file.
+    pub path: String,
 }
 
 /// `pathNormalization`.
@@ -51,6 +113,10 @@ pub struct ExtensionProvider {
     pub envoy_ext_authz_http: Option<HttpAuthorizerConfig>,
     /// An authoriser that is asked in gRPC.
     pub envoy_ext_authz_grpc: Option<GrpcAuthorizerConfig>,
+    /// A collector of spans.
+    pub opentelemetry: Option<OpenTelemetryConfig>,
+    /// A file for access logs.
+    pub envoy_file_access_log: Option<FileLogConfig>,
 }
 
 /// `envoyExtAuthzHttp`.

@@ -38,6 +38,8 @@ pub(crate) enum Key {
     Workloads(ObjectRef),
     /// The pods with a sidecar at an address.
     Pod(IpAddr),
+    /// The Telemetries of a namespace.
+    TelemetryIn(Name),
     /// The PeerAuthentications of a namespace.
     MutualTls(Name),
     /// The hosts of all ServiceEntries, and their addresses.
@@ -111,6 +113,8 @@ pub(crate) enum Node {
     Health(ObjectRef),
     /// Status of a ServiceEntry.
     Entry(ObjectRef),
+    /// Status of a Telemetry.
+    Telemetry(ObjectRef),
     /// Status of a PeerAuthentication.
     Peers(ObjectRef),
     /// What governs the workloads of a namespace.

@@ -17,6 +17,7 @@ use crate::model::{
 use crate::reads::{Key, Node};
 use crate::shared::{Shared, compact_map};
 use crate::status::ParentRef;
+use crate::telemetry::TelemetryModel;
 use crate::translator::Unreadable;
 use sluice_crds::{Kind, Name, Object, ObjectRef};
 use sluice_ir::Locality;
@@ -60,6 +61,7 @@ pub(crate) struct Store {
     /// Those with a sidecar.
     pub(crate) pods: Map<PodModel>,
     pub(crate) peers: Map<PeerAuthenticationModel>,
+    pub(crate) telemetries: Map<TelemetryModel>,
     pods_by_address: BTreeMap<IpAddr, BTreeSet<ObjectRef>>,
     /// Namespaces of the mesh: for how many reasons each is one.
     pub(crate) meshed: BTreeMap<Name, u32>,
@@ -191,6 +193,11 @@ impl Store {
                     None => drop(self.pods.remove(&reference)),
                 }
                 self.move_pod(&reference, old.as_deref(), &mut touched);
+            }
+            Object::Telemetry(it) => {
+                if put(&mut self.telemetries, &reference, crate::telemetry::read(&it, &self.root)).is_some() {
+                    touch_telemetry(reference, &mut touched);
+                }
             }
             Object::PeerAuthentication(it) => {
                 if put(&mut self.peers, &reference, PeerAuthenticationModel::read(&it)).is_some() {
@@ -357,6 +364,11 @@ impl Store {
             Kind::Pod => {
                 let old = self.pods.remove(&reference);
                 self.move_pod(&reference, old.as_deref(), &mut touched);
+            }
+            Kind::Telemetry => {
+                if self.telemetries.remove(&reference).is_some() {
+                    touch_telemetry(reference, &mut touched);
+                }
             }
             Kind::PeerAuthentication => {
                 if self.peers.remove(&reference).is_some() {
@@ -706,6 +718,11 @@ fn touch_gateway(reference: ObjectRef, touched: &mut Touched) {
 fn touch_sidecar(reference: ObjectRef, touched: &mut Touched) {
     touched.keys.push(Key::Outbound(reference.namespace.clone()));
     touched.nodes.push(Node::Egress(reference));
+}
+
+fn touch_telemetry(reference: ObjectRef, touched: &mut Touched) {
+    touched.keys.push(Key::TelemetryIn(reference.namespace.clone()));
+    touched.nodes.push(Node::Telemetry(reference));
 }
 
 fn touch_peers(reference: ObjectRef, touched: &mut Touched) {

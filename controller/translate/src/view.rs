@@ -17,6 +17,7 @@ use crate::model::{
 use crate::reads::Key;
 use crate::status::Condition;
 use crate::store::Store;
+use crate::telemetry::TelemetryModel;
 use crate::translator::Options;
 use sluice_crds::{Kind, Name, ObjectRef};
 use sluice_ir::{Authorization, Locality, MutualTls, OnDemandKey};
@@ -389,6 +390,29 @@ impl<'a> View<'a> {
     pub(crate) fn pod_at(&self, address: IpAddr) -> Option<&'a Arc<PodModel>> {
         self.note(Key::Pod(address));
         self.state.store.pod_at(address)
+    }
+
+    /// Only for the Telemetry's own computation, which runs when it changes and need not note that.
+    pub(crate) fn telemetry(&self, reference: &ObjectRef) -> Option<&'a Arc<TelemetryModel>> {
+        self.state.store.telemetries.get(reference)
+    }
+
+    /// The Telemetries of a namespace, the oldest first.
+    pub(crate) fn telemetry_in(&self, namespace: &str) -> Vec<&'a Arc<TelemetryModel>> {
+        self.note(Key::TelemetryIn(namespace.into()));
+        let first = ObjectRef::new(Kind::Telemetry, namespace, "");
+        let all = self.state.store.telemetries.range(first..).take_while(|it| *it.0.namespace == *namespace);
+        let mut all: Vec<_> = all.map(|it| it.1).collect();
+        all.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
+        all
+    }
+
+    /// The Telemetries that name a Gateway, or a class from the root namespace, the oldest first.
+    pub(crate) fn telemetry_of(&self, object: &ObjectRef) -> Vec<&'a Arc<TelemetryModel>> {
+        let root = self.options().root_namespace.as_str();
+        let home = if object.kind == Kind::GatewayClass { root } else { &*object.namespace };
+        let all = self.telemetry_in(home).into_iter();
+        all.filter(|it| it.objects().any(|named| named == object)).collect()
     }
 
     /// What PeerAuthentications say of the workloads of a namespace, the oldest first.

@@ -86,7 +86,7 @@ pub(super) fn begin(session: &mut Session, context: &mut RequestContext) -> Resu
 
 /// Whom the peer of a connection has proven to be.
 fn identity(connection: &ConnInfo) -> Option<&str> {
-    connection.client_certificate.as_ref()?.spiffe_id()
+    connection.peer_identity()
 }
 
 /// Tells the proxy of an endpoint that knows us who calls.
@@ -230,7 +230,7 @@ fn told(end: &End, session: &Session, context: &RequestContext, tell: impl FnOnc
     let service = match (direction, context.target(), mesh_of(context)) {
         (Direction::Inbound, _, Some(mesh)) => {
             let name = connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
-            Some((mesh.service_of(name), connection.local.port().to_string()))
+            Some((mesh.service_of(name), connection.destination().port().to_string()))
         }
         (_, Some(target), _) => Some((target.service().clone(), target.port().to_owned())),
         (_, None, _) => None,
@@ -277,7 +277,7 @@ fn mesh_of(context: &RequestContext) -> Option<&MeshContext> {
 fn cluster(context: &RequestContext) -> Option<Cow<'_, str>> {
     let is_inbound = mesh_of(context).is_some_and(|mesh| mesh.direction == Direction::Inbound);
     match (is_inbound, &context.connection) {
-        (true, Some(connection)) => Some(format!("inbound|{}||", connection.local.port()).into()),
+        (true, Some(connection)) => Some(format!("inbound|{}||", connection.destination().port()).into()),
         _ => context.target().map(|it| it.cluster().into()),
     }
 }
@@ -295,10 +295,10 @@ pub(super) fn extra<'a>(
     let field = session.req_header().headers.get("x-forwarded-for");
     Extra {
         cluster: cluster(context),
-        local: context.connection.as_ref().map(|it| it.local),
+        local: context.connection.as_ref().map(|it| it.destination()),
         upstream_local: context.upstream_local,
         forwarded_for: field.map(|it| it.as_bytes()),
         is_last_try: is_last_try(end, context),
-        code_details: None,
+        code_details: context.judged.as_ref().and_then(|it| it.code_details()).map(Cow::Owned),
     }
 }

@@ -93,14 +93,19 @@ impl IdentityClient {
 
     fn failed(&self, error: &anyhow::Error, backoff: &mut Backoff) -> Duration {
         let reason = format!("{error:#}");
-        let is_valid = self.current.borrow().as_ref().is_some_and(|it| it.is_valid(SystemTime::now()));
-        if is_valid {
+        let current = self.current.borrow().clone();
+        if current.as_ref().is_some_and(|it| it.is_valid(SystemTime::now())) {
             let pause = backoff.next();
             tracing::warn!(reason, ?pause, "the identity could not be renewed yet; it is still valid");
             return pause;
         }
         let pause = backoff.next().min(LONGEST_PAUSE_WITHOUT);
-        tracing::error!(reason, ?pause, "there is no identity: peers of the mesh can't be spoken to");
+        match current {
+            Some(_) => {
+                tracing::error!(reason, ?pause, "the identity has ended: peers of the mesh don't believe it")
+            }
+            None => tracing::warn!(reason, ?pause, "there is no identity of the mesh yet"),
+        }
         pause
     }
 

@@ -8,15 +8,23 @@ use rustls::{CertificateError, DistinguishedName, Error, OtherError};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sluice_ir::SpiffeId;
 use sluice_xds::svid::{Roots, Usage, algorithms, id_of};
+use std::fmt;
 use std::sync::Arc;
 
 /// The certificate is one of the mesh, but not that of who was expected.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 enum Stranger {
     #[error("the peer is {0}, which was not expected")]
     Unexpected(SpiffeId),
     #[error("the trust domain of {0} is not trusted")]
     Domain(SpiffeId),
+}
+
+impl fmt::Debug for Stranger {
+    /// In words: this is how rustls shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 impl From<Stranger> for Error {

@@ -68,6 +68,12 @@ impl StreamPort {
         std::future::pending().await
     }
 
+    /// Form of the access log.
+    pub fn access_log(&self) -> ir::AccessLog {
+        let told = self.telemetry.as_ref().and_then(|it| it.access_log);
+        told.unwrap_or(self.gateway.settings.access_log)
+    }
+
     /// Every listener of the port, in key order.
     pub fn listeners(&self) -> &[Arc<StreamListener>] {
         &self.listeners

@@ -33,7 +33,7 @@ impl Sources {
         let settings = self.settings(gateway, snapshot, is_server);
         let own = self.mesh.as_ref().map(|it| &it.own);
         let tracing = self.tracer.tracing(&settings, own, gateway.key.as_str());
-        let access_log = settings.access_log;
+        let access_log = settings.access_log.or_else(|| own?.access_log);
         let is_silent = mesh.is_none() && tracing.is_none() && access_log.is_none();
         (!is_silent).then(|| Arc::new(PortTelemetry { mesh, tracing, access_log }))
     }

@@ -87,8 +87,7 @@ impl Way {
     }
 
     fn access_log(&self) -> AccessLog {
-        let told = self.port.telemetry.as_ref().and_then(|it| it.access_log);
-        told.unwrap_or(self.settings().access_log)
+        self.port.access_log()
     }
 }
 

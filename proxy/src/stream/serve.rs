@@ -37,7 +37,7 @@ impl Stream for Carrying {
         let tls_version = info.tls.as_ref().map(|tls| tls.version.trim_start_matches("TLSv"));
         let host = self.tunnel.as_ref().map(Destination::name).unwrap_or_default().into();
         let subject = info.client_certificate.as_ref().and_then(|it| it.subject()).map(Box::from);
-        let identity = info.client_certificate.as_ref().and_then(|it| it.spiffe_id()).map(Box::from);
+        let identity = info.peer_identity().map(Box::from);
         let asked = info.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).map(Box::from);
         let caller = Caller { identity, server_name: asked };
         let speaker = Speaker { address: info.peer, server_name, subject, tls_version, caller, host };

@@ -13,9 +13,12 @@ use super::tier::Arrangement;
 use super::tls::TlsClient;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use sluice_ir::{AskedHosts, EndpointSet, EndpointSetKey, EndpointState, Origin};
+use sluice_ir::{
+    AskedHosts, Endpoint, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState, Origin, Workload,
+};
 use sluice_route::host::host_of;
 use sluice_route::{Keyed, Trie};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -43,6 +46,8 @@ pub struct Asked {
     hosts: AskedHosts,
     is_external: bool,
     takes_first: bool,
+    /// Who is at addresses that are known beforehand.
+    workloads: BTreeMap<SocketAddr, Arc<Workload>>,
     lookups: Arc<Lookups>,
     names: ArcSwap<Trie<Kept>>,
     /// Held by who adds a name or arranges them anew; what their pools are arranged by.
@@ -91,6 +96,7 @@ impl Asked {
             hosts,
             is_external: set.is_external,
             takes_first: set.takes_first,
+            workloads: set.endpoints.iter().filter_map(workload).collect(),
             lookups: lookups.clone(),
             names: ArcSwap::default(),
             changing: Mutex::default(),
@@ -102,6 +108,7 @@ impl Asked {
         self.hosts == other.hosts
             && self.is_external == other.is_external
             && self.takes_first == other.takes_first
+            && self.workloads == other.workloads
     }
 
     /// Whether the port is the client's to choose.
@@ -224,7 +231,8 @@ impl Asked {
         pool.arrange_as(&changing);
         let way = match address {
             Some(address) => {
-                pool.update(&[member(address, port)]);
+                let workload = self.workloads.get(&SocketAddr::new(address, port)).cloned();
+                pool.update(&[Member { workload, ..member(address, port) }]);
                 Way::Straight
             }
             None => Way::Lookup { lookup: self.lookups.of(&host), filled: Mutex::default() },
@@ -278,6 +286,13 @@ impl Asked {
     /// Names that are kept at the moment, for `/debug`.
     pub(super) fn len(&self) -> usize {
         self.names.load().len()
+    }
+}
+
+fn workload(endpoint: &Endpoint) -> Option<(SocketAddr, Arc<Workload>)> {
+    match &endpoint.address {
+        EndpointAddress::Socket(address) => Some((*address, endpoint.workload.clone()?)),
+        EndpointAddress::Dns { .. } => None,
     }
 }
 

@@ -144,3 +144,35 @@ async fn where_the_port_is_the_clients_too_only_names_of_the_internet_are_reache
         assert_eq!(addresses(&asked, nobody).await, Err(Unreachable::NotNamed), "{nobody}");
     }
 }
+
+#[test]
+fn a_captured_connection_goes_where_it_was_going_to_the_workload_that_is_known_to_be_there() {
+    let mut set = set(None, &[]);
+    set.asked = Some(Box::new(AskedHosts { names: None, networks: Vec::new(), port: 0, original: true }));
+    let workload = Arc::new(sluice_ir::Workload {
+        namespace: "shop".to_owned(),
+        service_account: "db".to_owned(),
+        name: "db".to_owned(),
+        app: String::new(),
+        version: String::new(),
+        canonical_service: "db".to_owned(),
+        canonical_revision: "latest".to_owned(),
+        mutual_tls: true,
+    });
+    let known: std::net::SocketAddr = "10.0.0.1:5432".parse().unwrap();
+    set.endpoints = vec![sluice_ir::Endpoint {
+        address: sluice_ir::EndpointAddress::Socket(known),
+        state: sluice_ir::EndpointState::Ready,
+        weight: 1,
+        topology: None,
+        workload: Some(workload.clone()),
+    }];
+    let (asked, _) = asked(&set);
+    let at = |address: &str| {
+        let name = asked.original(address.parse().unwrap());
+        let picked = name.pool().pick(sluice_ir::Balancing::Random, &[], None).unwrap();
+        (picked.address.to_string(), picked.workload().cloned())
+    };
+    assert_eq!(at("10.0.0.1:5432"), ("10.0.0.1:5432".to_owned(), Some(workload)));
+    assert_eq!(at("10.0.0.2:5432"), ("10.0.0.2:5432".to_owned(), None));
+}

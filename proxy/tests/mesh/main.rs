@@ -8,4 +8,5 @@ mod outbound;
 mod pki;
 mod rotation;
 mod sidecar;
+mod telemetry;
 mod tls;

@@ -51,6 +51,12 @@ pub struct RunArgs {
     /// The mesh's own trust domain.
     #[arg(long, env = "SLUICE_TRUST_DOMAIN", value_name = "DOMAIN", default_value = "cluster.local")]
     pub trust_domain: String,
+    /// The cluster, for metrics and spans.
+    #[arg(long, env = "ISTIO_META_CLUSTER_ID", value_name = "NAME", default_value = "Kubernetes")]
+    pub cluster: String,
+    /// Form of the access log, where no Telemetry and no configuration of the mesh says it.
+    #[arg(long, env = "SLUICE_ACCESS_LOG", value_enum, default_value_t)]
+    pub access_log: AccessLogForm,
     /// Labels of the pod, as the downward API writes them; read again when they change.
     #[arg(long, env = "SLUICE_LABELS_FILE", value_name = "PATH", default_value = "/etc/istio/pod/labels")]
     pub labels_file: PathBuf,
@@ -129,6 +135,20 @@ pub struct RunArgs {
     /// Form of the messages on standard error; what is shown follows the variable SLUICE_LOG.
     #[arg(long, env = "SLUICE_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
+}
+
+/// Form of the access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum AccessLogForm {
+    /// None.
+    #[default]
+    Disabled,
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// One JSON object a line with the fields of Istio's default format.
+    IstioJson,
 }
 
 /// The form of messages.

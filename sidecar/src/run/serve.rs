@@ -1,14 +1,14 @@
 //! Starts all parts, and stops them in order.
 
-use super::RunArgs;
 use super::pages::status_servers;
+use super::{AccessLogForm, RunArgs};
 use crate::dns::{DnsOptions, DnsProxy, Table};
 use crate::life::{Life, until_quiet};
 use crate::pod::{Labels, watch_labels};
 use crate::resolv_conf::{self, ResolvConf};
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
-use sluice_ir::{GatewayKey, WorkloadsKey};
+use sluice_ir::{AccessLog, GatewayKey, WorkloadsKey};
 use sluice_proxy::admin::Readiness;
 use sluice_proxy::identity::{Identity, IdentityClient, IdentityOptions};
 use sluice_proxy::listen::{Destination, original_destination};
@@ -18,9 +18,10 @@ use sluice_proxy::snapshot::BindPlan;
 use sluice_proxy::sync::{self, OnDemand, SyncClient, SyncOptions, SyncState};
 use sluice_proxy::telemetry::AccessLogger;
 use sluice_proxy::telemetry::mesh::OwnWorkload;
+use sluice_proxy::telemetry::trace::TraceOptions;
 use sluice_proxy::upstream::Resolver;
 use sluice_proxy::{Proxy, ProxyOptions};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,7 @@ pub(super) async fn serve(args: RunArgs) -> Result<ExitCode> {
         }),
     })?;
     proxy.join_mesh(own_workload(&args, &labels.borrow()));
+    proxy.trace_to(TraceOptions::from_env());
     let readiness = Readiness::new("no configuration yet");
     let life = Life::default();
     let (servers, work) = (CancellationToken::new(), CancellationToken::new());
@@ -181,6 +183,13 @@ fn own_workload(args: &RunArgs, labels: &Labels) -> OwnWorkload {
     let (namespace, account) = (&args.namespace, &args.service_account);
     let mut own = OwnWorkload::new(namespace, account, &args.pod, args.workload.as_deref(), labels.clone());
     own.trust_domain.clone_from(&args.trust_domain);
+    own.cluster.clone_from(&args.cluster);
+    own.access_log = Some(match args.access_log {
+        AccessLogForm::Disabled => AccessLog::Off,
+        AccessLogForm::Text => AccessLog::Text,
+        AccessLogForm::Json => AccessLog::Json,
+        AccessLogForm::IstioJson => AccessLog::IstioJson,
+    });
     own.mesh.clone_from(&args.trust_domain);
     own.address = args.addresses.first().map(IpAddr::to_string).unwrap_or_default();
     own

@@ -5,11 +5,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use serde_json::json;
 
 /// Kind, plural and first part of the group.
-const KINDS: [(&str, &str, &str); 4] = [
+const KINDS: [(&str, &str, &str); 5] = [
     ("ServiceEntry", "serviceentries", "networking"),
     ("DestinationRule", "destinationrules", "networking"),
     ("AuthorizationPolicy", "authorizationpolicies", "security"),
     ("RequestAuthentication", "requestauthentications", "security"),
+    ("Telemetry", "telemetries", "telemetry"),
 ];
 
 /// One definition for each kind.

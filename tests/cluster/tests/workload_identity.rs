@@ -66,6 +66,74 @@ fn of_another_cluster(token: &str) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
+/// Nothing of ours on the client's side: a key and a request by openssl, RSA as Istio's agents have it, the messages byte by
+/// byte, and curl.
+#[test]
+fn curl_and_openssl_get_a_certificate_as_an_agent_of_istio_does() {
+    shared(async |space| {
+        let stand = Stand::start(&space, 0).await;
+        account(&space, "agent").await;
+        let token = token(&space, "agent", "istio-ca").await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let run = async |program: &str, arguments: &[&str]| {
+            let mut command = tokio::process::Command::new(program);
+            let output = command.args(arguments).current_dir(folder.path()).output().await.unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success(), "{program}: {said}{}", String::from_utf8_lossy(&output.stderr));
+            said
+        };
+        let asked = "subjectAltName=critical,URI:spiffe://cluster.local/ns/kube-system/sa/admin";
+        let key = ["-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem"];
+        let csr = ["-subj", "/O=agent", "-addext", asked, "-out", "csr.pem"];
+        run("openssl", &[&["req", "-new"][..], &key, &csr].concat()).await;
+        let csr = std::fs::read(file("csr.pem")).unwrap();
+        // Field 1, a text; field 3, 3600.
+        let length = u16::try_from(csr.len()).unwrap();
+        let mut message =
+            vec![0x0a, u8::try_from(length % 128).unwrap() | 0x80, u8::try_from(length / 128).unwrap()];
+        message.extend(&csr);
+        message.extend([0x18, 0x90, 0x1c]);
+        let mut frame = vec![0];
+        frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        frame.extend(&message);
+        std::fs::write(file("request"), frame).unwrap();
+        std::fs::write(file("ca.crt"), stand.ca()).unwrap();
+        let connect = format!("controller:443:127.0.0.1:{}", stand.port());
+        let authorization = format!("authorization: Bearer {token}");
+        let curl = ["-sS", "--http2", "--cacert", "ca.crt", "--connect-to", &connect, "-H", &authorization];
+        let grpc = ["-H", "content-type: application/grpc", "-H", "te: trailers"];
+        let body = ["--data-binary", "@request", "-o", "answer", "-D", "-"];
+        let address = ["https://controller/istio.v1.auth.IstioCertificateService/CreateCertificate"];
+        let heads = run("curl", &[&curl[..], &grpc, &body, &address].concat()).await;
+        assert!(heads.contains("grpc-status: 0"), "{heads}");
+
+        let answer = std::fs::read(file("answer")).unwrap();
+        let mut rest = &answer[5..];
+        let mut chain = Vec::new();
+        while let [0x0a, low, high, after @ ..] = rest {
+            let length = usize::from(low & 0x7f) + 128 * usize::from(*high);
+            chain.push(String::from_utf8(after[..length].to_vec()).unwrap());
+            rest = &after[length..];
+        }
+        assert!(rest.is_empty() && chain.len() == 2, "{chain:?}");
+        std::fs::write(file("leaf.pem"), &chain[0]).unwrap();
+        std::fs::write(file("roots.pem"), &chain[1]).unwrap();
+        for purpose in ["sslserver", "sslclient"] {
+            run(
+                "openssl",
+                &["verify", "-x509_strict", "-CAfile", "roots.pem", "-purpose", purpose, "leaf.pem"],
+            )
+            .await;
+        }
+        let names = run("openssl", &["x509", "-in", "leaf.pem", "-noout", "-ext", "subjectAltName"]).await;
+        let id = format!("URI:spiffe://cluster.local/ns/{}/sa/agent", space.namespace);
+        assert!(names.contains("critical") && names.trim().ends_with(&id), "{names}");
+        let theirs = run("openssl", &["x509", "-in", "leaf.pem", "-noout", "-pubkey"]).await;
+        assert_eq!(theirs, run("openssl", &["pkey", "-in", "key.pem", "-pubout"]).await);
+    });
+}
+
 #[test]
 fn a_certificate_renews_itself_while_the_api_server_is_away() {
     own(async |space| {

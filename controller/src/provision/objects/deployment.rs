@@ -2,6 +2,7 @@
 //! a token which only the controller takes, and that are replaced one by one without a gap.
 
 use super::{CA_KEY, Making, ca_name};
+use crate::identity;
 use serde_json::{Value, json};
 use sluice_ir::ADMIN_PORT;
 use sluice_translate::Workload;
@@ -78,6 +79,8 @@ fn pod(making: &Making<'_>, workload: &Workload) -> Value {
                 "audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token",
             }}]}},
             {"name": "ca", "configMap": {"name": ca_name(&making.name)}},
+            // It comes a moment after a new namespace does.
+            {"name": "mesh", "configMap": {"name": identity::CONFIG_MAP, "optional": true}},
             // The snapshot holds private keys: in memory, they never reach a disk.
             {"name": "snapshot", "emptyDir": {"medium": "Memory", "sizeLimit": SNAPSHOT_SIZE}},
         ],
@@ -103,6 +106,8 @@ fn container(making: &Making<'_>, workload: &Workload) -> Value {
             format!("--gateway={}/{}", gateway.namespace, gateway.name),
             "--token-file=/var/run/sluice/token/token",
             format!("--ca-file=/var/run/sluice/ca/{CA_KEY}"),
+            "--mesh",
+            format!("--mesh-roots-file=/var/run/sluice/mesh/{}", identity::ROOTS),
             "--snapshot-dir=/var/lib/sluice",
             "--cluster-ports",
             format!("--admin=[::]:{ADMIN_PORT}"),
@@ -128,6 +133,7 @@ fn container(making: &Making<'_>, workload: &Workload) -> Value {
         "volumeMounts": [
             {"name": "token", "mountPath": "/var/run/sluice/token", "readOnly": true},
             {"name": "ca", "mountPath": "/var/run/sluice/ca", "readOnly": true},
+            {"name": "mesh", "mountPath": "/var/run/sluice/mesh", "readOnly": true},
             {"name": "snapshot", "mountPath": "/var/lib/sluice"},
         ],
     })

@@ -18,8 +18,11 @@ use std::sync::Arc;
 pub(crate) fn compute(view: &View<'_>, key: &EndpointSetKey, source: &Source) -> (EndpointSet, Vec<Problem>) {
     let (mut set, problems) = match source {
         Source::Anything { sidecar } => return (anything(key, sidecar), Vec::new()),
-        Source::Service { service, port, transport, subset } => {
-            of_service(view, key, service, (*port, *transport), subset.as_ref())
+        Source::Service { service, port, transport, subset, is_original } => {
+            let (mut set, problems) = of_service(view, key, service, (*port, *transport), subset.as_ref());
+            let original = || AskedHosts { names: None, networks: Vec::new(), port: 0, original: true };
+            set.asked = is_original.then(|| Box::new(original()));
+            (set, problems)
         }
         Source::Entry { entry, host, port, labels } => {
             entry_endpoints::compute(view, key, (entry, host, *port), labels.as_ref())

@@ -58,6 +58,8 @@ impl Caller {
 pub(crate) enum Target {
     /// A port of a Service.
     Service { service: ObjectRef, port: u16 },
+    /// The same of a headless one, as sidecars reach it: each pod by its own address.
+    Pods { service: ObjectRef, port: u16 },
     /// Whatever host a client of a forward proxy names, because a Sidecar allows any.
     Anything { sidecar: ObjectRef },
     /// A port of a host, as seen from a namespace.
@@ -124,7 +126,7 @@ pub(crate) fn identify(
     };
     let client = match &target {
         Target::Service { service, .. } => Some(namespace.clone()).filter(|it| *it != service.namespace),
-        Target::Hostname { .. } | Target::Anything { .. } => None,
+        Target::Pods { .. } | Target::Hostname { .. } | Target::Anything { .. } => None,
     };
     Ok(BackendId { target, caller, client, subset })
 }
@@ -170,7 +172,9 @@ impl BackendId {
     /// The host by which rules name it.
     pub(crate) fn host(&self, domain: &ServiceDomain) -> Cow<'_, str> {
         match &self.target {
-            Target::Service { service, .. } => Cow::Owned(domain.host(service)),
+            Target::Service { service, .. } | Target::Pods { service, .. } => {
+                Cow::Owned(domain.host(service))
+            }
             Target::Hostname { host, .. } => Cow::Borrowed(host),
             // Rules are for hosts that somebody names.
             Target::Anything { .. } => Cow::Borrowed(""),
@@ -180,7 +184,9 @@ impl BackendId {
     /// Namespace of the routes.
     pub(crate) fn client(&self) -> &Name {
         match &self.target {
-            Target::Service { service, .. } => self.client.as_ref().unwrap_or(&service.namespace),
+            Target::Service { service, .. } | Target::Pods { service, .. } => {
+                self.client.as_ref().unwrap_or(&service.namespace)
+            }
             Target::Hostname { namespace, .. } => namespace,
             Target::Anything { sidecar } => &sidecar.namespace,
         }

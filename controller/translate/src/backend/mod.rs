@@ -37,8 +37,15 @@ pub(crate) struct Resolved {
 /// Where endpoints come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A port of a Service, by its name in the slices. Of a subset only those that another Service chooses too.
-    Service { service: ObjectRef, port: u16, transport: Transport, subset: Option<ObjectRef> },
+    /// A port of a Service, by its name in the slices. Of a subset only those that another Service chooses too. Where clients
+    /// reach pods by their own addresses (`is_original`), connections go where they were going.
+    Service {
+        service: ObjectRef,
+        port: u16,
+        transport: Transport,
+        subset: Option<ObjectRef>,
+        is_original: bool,
+    },
     /// What clients name, looked up when they do, because a Sidecar allows any.
     Anything { sidecar: ObjectRef },
     /// A port of a host of a ServiceEntry, perhaps only endpoints with these labels.
@@ -94,7 +101,9 @@ pub(crate) fn check_grant(view: &View<'_>, from: &ObjectRef, id: &BackendId) -> 
 pub(crate) fn compute(view: &View<'_>, id: &BackendId) -> BackendOutcome {
     match &id.target {
         Target::Anything { sidecar } => Ok(anything(sidecar, id.caller)),
-        Target::Service { service, port } => service::compute(view, id, service, *port),
+        Target::Service { service, port } | Target::Pods { service, port } => {
+            service::compute(view, id, service, *port)
+        }
         Target::Hostname { namespace, host, port } => {
             service_entry::compute(view, id, (namespace, host), *port)
         }

@@ -1,7 +1,9 @@
 //! A port of a Service as backend.
 
 use super::rules::ruled;
-use super::{BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, backend, choose, followed};
+use super::{
+    BackendId, BackendOutcome, Caller, RefFailure, Resolved, Source, Target, backend, choose, followed,
+};
 use crate::destination::subject_name;
 use crate::health;
 use crate::model::{ServiceModel, ServicePort, Transport};
@@ -53,7 +55,9 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId, reference: &ObjectRef, po
     let (rules, health) = followed(ruled.rules.clone(), health);
     let origin = Origin::new("Service", reference.namespace.clone(), reference.name.clone());
     let section = if found.name.is_empty() { port.to_string() } else { found.name.clone() };
-    let key = format!("Service/{}/{}:{port}{}", reference.namespace, reference.name, ruled.suffix);
+    let is_original = matches!(id.target, Target::Pods { .. });
+    let pods = if is_original { "+pods" } else { "" };
+    let key = format!("Service/{}/{}:{port}{}{pods}", reference.namespace, reference.name, ruled.suffix);
     Ok(Resolved {
         backend: backend(
             key,
@@ -64,7 +68,13 @@ pub(crate) fn compute(view: &View<'_>, id: &BackendId, reference: &ObjectRef, po
             health,
             mesh,
         ),
-        source: Source::Service { service: reference.clone(), port, transport: caller.transport(), subset },
+        source: Source::Service {
+            service: reference.clone(),
+            port,
+            transport: caller.transport(),
+            subset,
+            is_original,
+        },
         rules,
     })
 }

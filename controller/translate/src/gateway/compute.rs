@@ -13,6 +13,7 @@ use crate::issuer::OnDemandListener;
 use crate::model::{GatewayModel, ParametersModel, ParametersReference, SetModel, TrafficModel};
 use crate::problem::{Problem, Problems, Severity};
 use crate::route::key_of;
+use crate::telemetry;
 use crate::traffic;
 use crate::view::View;
 use sluice_crds::{Kind, ObjectRef};
@@ -396,8 +397,8 @@ fn assemble(
             ticket_secrets: Vec::new(),
             traffic: traffic::settings(view, &view.traffic_of(reference), reference, None),
             authorization: authorization::for_gateway(view, reference, &model.class),
-            telemetry: Vec::new(),
             authentication: authentication::for_gateway(view, reference, &model.class),
+            telemetry: telemetry::for_gateway(view, reference, &model.class),
         }),
         listeners,
         certificates: certificates.into_values().collect(),

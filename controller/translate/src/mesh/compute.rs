@@ -313,7 +313,7 @@ impl MeshOutput {
                 origin: origin.clone(),
                 gateway: gateway.clone(),
                 addresses,
-                port: place.number,
+                port: place.seen_at,
                 protocol,
                 hostname,
                 traffic: None,

@@ -6,12 +6,15 @@ use crate::model::{EntryModel, ServiceModel, Transport, port};
 use crate::view::View;
 use sluice_crds::{Name, ObjectRef};
 use sluice_ir::HostPattern;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// One port of a destination, or of one host of a ServiceEntry.
 pub(super) struct Place<'a> {
     pub(super) number: u16,
+    /// What sidecars see it at: that of its pods where these are called by their own addresses.
+    pub(super) seen_at: u16,
     /// Its name; may be empty.
     pub(super) name: &'a str,
     /// Of a ServiceEntry.
@@ -43,7 +46,7 @@ impl Place<'_> {
                 client: None,
                 subset: None,
             },
-            target @ (Target::Service { .. } | Target::Anything { .. }) => {
+            target @ (Target::Service { .. } | Target::Pods { .. } | Target::Anything { .. }) => {
                 BackendId { target: target.clone(), caller, client: Some(client), subset: None }
             }
         }
@@ -57,20 +60,50 @@ pub(super) fn of_service<'a>(view: &View<'_>, service: &'a ServiceModel) -> Vec<
     }
     let ports = service.ports.iter().filter(|it| it.transport == Some(Transport::Tcp));
     let ports = ports.filter_map(|it| Some((it, port(i64::from(it.port))?)));
-    let place = |(it, number): (&'a crate::model::ServicePort, u16)| Place {
-        number,
-        name: &it.name,
-        host: None,
-        speech: Speech::of_service(it.app_protocol.as_deref(), &it.name, number),
-        key: number.to_string(),
-        ways: match service.is_headless {
-            true => names(view, &service.reference).into_iter().map(Way::Name).collect(),
-            false if service.addresses.is_empty() => Vec::new(),
-            false => vec![Way::Addresses(service.addresses.clone())],
-        },
-        target: Target::Service { service: service.reference.clone(), port: number },
+    let place = |(it, number): (&'a crate::model::ServicePort, u16)| {
+        let speech = Speech::of_service(it.app_protocol.as_deref(), &it.name, number);
+        let own = service.reference.clone();
+        let (mut ways, mut seen_at) = (Vec::new(), number);
+        if service.is_headless {
+            let (pods, port) = pods(view, &service.reference, &it.name);
+            seen_at = port.unwrap_or(number);
+            ways.extend((!pods.is_empty()).then_some(Way::Addresses(pods)));
+            // One that is not ready yet, or any more.
+            ways.extend(
+                names(view, &service.reference).into_iter().filter(|_| speech != Speech::Tcp).map(Way::Name),
+            );
+        } else if !service.addresses.is_empty() {
+            ways.push(Way::Addresses(service.addresses.clone()));
+        }
+        Place {
+            number,
+            seen_at,
+            name: &it.name,
+            host: None,
+            speech,
+            key: number.to_string(),
+            ways,
+            target: match service.is_headless {
+                true => Target::Pods { service: own, port: number },
+                false => Target::Service { service: own, port: number },
+            },
+        }
     };
     ports.map(place).collect()
+}
+
+/// Where the pods of a headless Service are, and at which port; those of slices that say another one are left out.
+fn pods(view: &View<'_>, service: &ObjectRef, port: &str) -> (Vec<IpAddr>, Option<u16>) {
+    let (mut addresses, mut seen_at) = (BTreeSet::new(), None);
+    for slice in view.slices(service) {
+        let Some(target) = slice.port(port, Transport::Tcp) else { continue };
+        if *seen_at.get_or_insert(target) != target {
+            continue;
+        }
+        let all = slice.endpoints.iter().flat_map(|it| &it.addresses);
+        addresses.extend(all.filter_map(|it| it.parse::<IpAddr>().ok()));
+    }
+    (addresses.into_iter().collect(), seen_at)
 }
 
 /// The names of a headless Service, and those of its pods below; one without a dot is made whole by the client's namespace.
@@ -108,6 +141,7 @@ pub(super) fn of_entry<'a>(view: &View<'_>, entry: &'a EntryModel) -> Vec<Place<
             }
             places.push(Place {
                 number,
+                seen_at: number,
                 name: &it.name,
                 host: Some(host),
                 speech,

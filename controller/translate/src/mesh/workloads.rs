@@ -21,7 +21,7 @@ pub(crate) fn compute(view: &View<'_>, namespace: &Name) -> Workloads {
         mutual_tls: view.mutual_tls(namespace),
         authorization: authorization::for_workloads(view, namespace),
         authentication: authentication::for_workloads(view, namespace),
-        telemetry: Vec::new(),
+        telemetry: crate::telemetry::for_workloads(view, namespace),
         paths: view.mesh().paths(),
         names: names(view, namespace),
         always_allowed: Vec::new(),

@@ -5,6 +5,7 @@ use crate::mesh::{self, MeshOutput};
 use crate::reads::{Key, Node};
 use crate::route::key_of;
 use crate::status::Status;
+use crate::telemetry;
 use crate::view::View;
 use sluice_crds::{Kind, Name, ObjectRef};
 use sluice_ir::{
@@ -152,6 +153,17 @@ impl Translator {
             Some(workloads) => self.output.put(Resource::Workloads(Arc::new(workloads))),
             None => self.output.remove(ResourceKey::Workloads(key)),
         }
+    }
+
+    pub(super) fn run_telemetry(&mut self, node: &Node, reference: &ObjectRef) {
+        let view = View::new(&self.state);
+        let computed = view.telemetry(reference).map(|it| telemetry::status(&view, it));
+        let reads = if computed.is_some() { view.into_reads() } else { Vec::new() };
+        let (status, problems) =
+            computed.map(|(status, problems)| (Some(status), problems)).unwrap_or_default();
+        self.note_reads(node, reads);
+        self.output.set_status(reference, status.map(|it| Status::Destination(Box::new(it))));
+        self.output.set_problems(node, problems);
     }
 
     pub(super) fn run_peers(&mut self, node: &Node, reference: &ObjectRef) {

@@ -340,6 +340,7 @@ impl Translator {
                 Node::Backend(id) => self.run_backend(&node, id),
                 Node::Mesh(reference) => self.run_mesh(&node, reference),
                 Node::Workloads(namespace) => self.run_workloads(&node, namespace),
+                Node::Telemetry(reference) => self.run_telemetry(&node, reference),
                 Node::Peers(reference) => self.run_peers(&node, reference),
                 Node::Route(reference) => self.run_route(&node, reference),
                 Node::Stream(reference) => self.run_stream(&node, reference),
@@ -374,6 +375,7 @@ impl Translator {
                 | Key::Workloads(_)
                 | Key::Pod(_)
                 | Key::MutualTls(_)
+                | Key::TelemetryIn(_)
                 | Key::Names
                 | Key::Mesh(_)
                 | Key::AuthorizationOf(_)

@@ -52,7 +52,7 @@ impl Translator {
         for id in before.into_iter().chain(after).flat_map(|it| &it.backends) {
             let store = &self.state.store;
             let objects: Vec<&ObjectRef> = match &id.target {
-                Target::Service { service, .. } => vec![service],
+                Target::Service { service, .. } | Target::Pods { service, .. } => vec![service],
                 Target::Anything { .. } => Vec::new(),
                 // Which of the entries it is may have changed as well.
                 Target::Hostname { host, .. } => {
@@ -96,7 +96,7 @@ impl Translator {
             Target::Service { port: called, .. } => {
                 id.caller != Caller::Udp && port.is_none_or(|it| it.port == i32::from(*called))
             }
-            Target::Hostname { .. } | Target::Anything { .. } => false,
+            Target::Pods { .. } | Target::Hostname { .. } | Target::Anything { .. } => false,
         };
         self.callers(ids.filter(is_meant))
     }

@@ -422,7 +422,8 @@ fn rules_of_one_path_are_told_apart_by_their_principals() {
 #[ignore = "prints figures"]
 fn what_a_request_costs_beside_rules_that_have_nothing_to_do_with_it() {
     for count in [10, 1_000, 10_000] {
-        let rules = (0..count).map(|it| to("GET", &format!("/other/{it}"))).chain([to("GET", "/a")]).collect();
+        let rules =
+            (0..count).map(|it| to("GET", &format!("/other/{it}"))).chain([to("GET", "/a")]).collect();
         let denied = (0..count).map(|it| to("POST", &format!("/denied/{it}"))).collect();
         let runtime = compile(&[
             policy("allow", AuthorizationAction::Allow, rules),

@@ -53,7 +53,7 @@ pub(super) fn push_istio(out: &mut Vec<u8>, clock: &mut Clock, record: &AccessRe
     text(out, b",\"protocol\":", some(if is_stream { "" } else { record.protocol }));
     number(out, b",\"response_code\":", u64::from(record.status));
     word(out, b",\"response_flags\":", Some(record.outcome.flags(extra.is_last_try)));
-    match extra.code_details {
+    match extra.code_details.as_deref() {
         Some(details) => text(out, b",\"response_code_details\":", Some(details.as_bytes())),
         None => word(out, b",\"response_code_details\":", Some(record.outcome.code_details())),
     }

@@ -83,7 +83,7 @@ pub struct Extra<'a> {
     /// Whether a retry policy had no try left.
     pub is_last_try: bool,
     /// Why the request ended so, where more is known than the outcome says.
-    pub code_details: Option<&'a str>,
+    pub code_details: Option<Cow<'a, str>>,
 }
 
 /// Most bytes of a path, before escaping, in a record.

@@ -174,6 +174,8 @@ pub struct OwnWorkload {
     pub pod: String,
     /// Its address as text, for the name that other proxies know it by; may be empty.
     pub address: String,
+    /// Form of the access log of its ports where no Telemetry says it; `None`: as their Gateways have it.
+    pub access_log: Option<ir::AccessLog>,
     /// Whether it is a Gateway, and so neither in front of its workload nor behind it.
     pub is_gateway: bool,
 }
@@ -210,6 +212,7 @@ impl OwnWorkload {
             mesh: "cluster.local".to_owned(),
             pod: pod.to_owned(),
             address: String::new(),
+            access_log: None,
             is_gateway: false,
         }
     }

@@ -77,6 +77,11 @@ impl Stand {
         }
     }
 
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port_u16().unwrap()
+    }
+
     /// What vouches for the controller.
     pub(crate) fn ca(&self) -> &str {
         &self.ca
