@@ -63,7 +63,6 @@ fn a_drain_is_announced_and_an_order_or_a_signal_ends_it_soon() {
 fn probes_reach_a_captured_workload() {
     World::run(|world| {
         world.serve("10.9.9.1:8080", "app");
-        world.serve("0.0.0.0:15006", "inbound");
         world.capture("apply");
         let probes = r#"{"/app-health/web/livez":{"httpGet":{"port":8080}},"/app-health/web/readyz":{"tcpSocket":{"port":8081}}}"#;
         let sidecar = world.sidecar(&["--app-probes", probes]);

@@ -20,20 +20,15 @@ use tokio::process::Command;
 const TTL_S: u32 = 60;
 
 fn table(names: &[(&str, &str)]) -> Option<Arc<ir::Workloads>> {
-    let names = names.iter().map(|(name, address)| ((*name).to_owned(), vec![address.parse().unwrap()]));
-    Some(Arc::new(ir::Workloads {
-        key: ir::WorkloadsKey::new("shop"),
-        origin: ir::Origin::new("Namespace", "", "shop"),
-        trust_domains: vec!["cluster.local".to_owned()],
-        outbound: ir::Outbound::AllowAny,
-        mutual_tls: Vec::new(),
-        authorization: Vec::new(),
-        authentication: Vec::new(),
-        telemetry: Vec::new(),
-        paths: ir::PathNormalization::default(),
-        names: BTreeMap::from_iter(names),
-        always_allowed: Vec::new(),
-    }))
+    let names: BTreeMap<&str, Vec<&str>> =
+        names.iter().map(|(name, address)| (*name, vec![*address])).collect();
+    let workloads = serde_json::json!({
+        "key": "shop",
+        "origin": ir::Origin::new("Namespace", "", "shop"),
+        "trust_domains": ["cluster.local"],
+        "names": names,
+    });
+    Some(Arc::new(serde_json::from_value(workloads).unwrap()))
 }
 
 /// A name server of the sidecar.

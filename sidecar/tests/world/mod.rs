@@ -1,11 +1,16 @@
 //! Two networks of their own with a cable between them, and who answers and calls there.
 
 // Each test program uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
+
+mod controller;
+
+pub(crate) use controller::Controller;
 
 use nix::sched::{CloneFlags, unshare};
 use sluice_proxy::listen::original_destination;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -29,6 +34,9 @@ const POD: &str = "ip link set lo up && ip link add pod0 type veth peer name pee
 const PEER: &str = "ip link set lo up && ip addr add 10.9.9.9/24 dev peer0 && ip addr add 10.9.9.8/24 dev peer0 && ip addr add 10.9.9.7/24 dev peer0 && \
     ip addr add 10.9.8.8/32 dev peer0 && ip -6 addr add fd00:9::9/64 dev peer0 nodad && ip link set peer0 up";
 
+/// How long `/slow` takes.
+const SLOW: Duration = Duration::from_secs(2);
+
 /// What the thread of the peer's network does next.
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -50,6 +58,9 @@ impl World {
             thread::spawn(move || at_peer(&tell, &jobs));
             let thread_of_peer: i32 = told.recv().expect("the peer's network");
             let folder = tempfile::tempdir().expect("a folder");
+            // Others read there, too.
+            let open = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(folder.path(), open).expect("a folder");
             std::fs::write(folder.path().join("resolv.conf"), "nameserver 10.9.9.9\n").expect("a file");
             let world = Self { peer, folder, servers: Mutex::default() };
             let mount = "mount --make-rprivate / && mount --bind \"$0\" /etc/resolv.conf";
@@ -135,10 +146,26 @@ impl World {
     pub(crate) fn sidecar(&self, options: &[&str]) -> Sidecar {
         let program = binary();
         let mut command = as_user(Some(PROXY), program.to_str().expect("a path"));
-        let usual = "run --pod web-1 --namespace shop --addresses 10.9.9.1 --log-format text --controller";
-        command.args(usual.split(' ')).arg(NO_CONTROLLER).args(options).env("SLUICE_LOG", "error");
+        let usual = "run --pod web-1 --namespace shop --addresses 10.9.9.1 --log-format text";
+        command.args(usual.split(' '));
+        if !options.contains(&"--controller") {
+            command.args(["--controller", NO_CONTROLLER]);
+        }
+        command.args(options).env("SLUICE_LOG", "error");
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Sidecar(command.spawn().expect("a program"))
+    }
+
+    /// Starts `sluice-sidecar run` with a controller, and waits until it is ready.
+    pub(crate) fn sidecar_of(&self, controller: &Controller, options: &[&str]) -> Sidecar {
+        let files = controller.files(self.folder.path());
+        let mut all: Vec<&str> = files.iter().map(String::as_str).collect();
+        all.extend(options);
+        let sidecar = self.sidecar(&all);
+        sidecar.answers("127.0.0.1:15021");
+        let ready = || self.call(APP, "127.0.0.1:15021/healthz/ready");
+        eventually(&mut || ready() == "ready", &mut || ready());
+        sidecar
     }
 
     /// Answers connections in the pod: a name, and where the connection was going.
@@ -210,6 +237,13 @@ impl World {
 pub(crate) struct Sidecar(Child);
 
 impl Sidecar {
+    /// A line of `/proc/PID/status`, KiB.
+    pub(crate) fn memory(&self, line: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("proc");
+        let line = status.lines().find_map(|it| it.strip_prefix(line)).expect("a line");
+        line.trim().trim_end_matches(" kB").trim_start_matches(':').trim().parse().expect("a number")
+    }
+
     /// Waits until it listens.
     pub(crate) fn answers(&self, address: &str) {
         eventually_connects(address.parse().expect("an address"));
@@ -299,19 +333,33 @@ fn serve(address: SocketAddr, name: &'static str) {
     thread::spawn(move || {
         runtime().block_on(async move {
             let listener = tokio::net::TcpListener::from_std(socket.into()).expect("a listener");
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let is_sidecar = matches!(address.port(), 15001 | 15006);
-                let text = match original_destination(&stream) {
-                    _ if !is_sidecar => name.to_owned(),
-                    Ok(Some(original)) => format!("{name} {original}"),
-                    Ok(None) => format!("{name} itself"),
-                    Err(error) => format!("{name} {error}"),
-                };
-                let _ = stream.read(&mut [0; 1024]).await;
-                let head =
-                    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", text.len());
-                let _ = stream.write_all((head + &text).as_bytes()).await;
-                let _ = stream.shutdown().await;
+            while let Ok((mut stream, peer)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let is_sidecar = matches!(address.port(), 15001 | 15006);
+                    let text = match original_destination(&stream) {
+                        _ if !is_sidecar => name.to_owned(),
+                        Ok(Some(original)) => format!("{name} {original}"),
+                        Ok(None) => format!("{name} itself"),
+                        Err(error) => format!("{name} {error}"),
+                    };
+                    let mut request = [0; 1024];
+                    let length = stream.read(&mut request).await.unwrap_or(0);
+                    let request = String::from_utf8_lossy(&request[..length]);
+                    let text = match request.split(' ').nth(1) {
+                        Some("/from") => format!("{name} {}", peer.ip()),
+                        Some("/slow") => {
+                            tokio::time::sleep(SLOW).await;
+                            text
+                        }
+                        _ => text,
+                    };
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                        text.len()
+                    );
+                    let _ = stream.write_all((head + &text).as_bytes()).await;
+                    let _ = stream.shutdown().await;
+                });
             }
         });
     });
@@ -331,6 +379,15 @@ fn curl(who: Option<(u32, u32)>, options: &[&str], target: &str) -> String {
     let output = command.output().expect("curl");
     let text = if output.status.success() { output.stdout } else { output.stderr };
     String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+/// Asks until the answer is yes.
+pub(crate) fn eventually(condition: &mut dyn FnMut() -> bool, what: &mut dyn FnMut() -> String) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{}", what());
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn eventually_connects(target: SocketAddr) {
