@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 const SHARDS: usize = 64;
 
@@ -19,16 +19,13 @@ type Clients = HashMap<IpAddr, u32, ahash::RandomState>;
 pub(crate) struct Slots {
     open: AtomicU32,
     hash: ahash::RandomState,
-    clients: Vec<Mutex<Clients>>,
+    /// Made for the first client that is counted: a sidecar has many ports, and counts none at most of them.
+    clients: OnceLock<Box<[Mutex<Clients>]>>,
 }
 
 impl Slots {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            open: AtomicU32::new(0),
-            hash: ahash::RandomState::new(),
-            clients: (0..SHARDS).map(|_| Mutex::default()).collect(),
-        })
+        Arc::new(Self { open: AtomicU32::new(0), hash: ahash::RandomState::new(), clients: OnceLock::new() })
     }
 
     /// Takes one of `limit` slots of the port.
@@ -38,8 +35,11 @@ impl Slots {
         Some(PortSlot(self.clone()))
     }
 
-    /// Takes one of `limit` slots of the client.
+    /// Takes one of `limit` slots of the client; with the largest limit nobody is counted.
     pub(crate) fn client(self: &Arc<Self>, address: IpAddr, limit: u32) -> Option<ClientSlot> {
+        if limit == u32::MAX {
+            return Some(ClientSlot(None));
+        }
         let client = client_of(address);
         let mut shard = self.shard(client)?.lock();
         match shard.entry(client) {
@@ -50,11 +50,13 @@ impl Slots {
                 first.insert(1);
             }
         }
-        Some(ClientSlot { slots: self.clone(), client })
+        drop(shard);
+        Some(ClientSlot(Some((self.clone(), client))))
     }
 
     fn shard(&self, client: IpAddr) -> Option<&Mutex<Clients>> {
-        self.clients.get(self.hash.hash_one(client) as usize % SHARDS)
+        let clients = self.clients.get_or_init(|| (0..SHARDS).map(|_| Mutex::default()).collect());
+        clients.get(self.hash.hash_one(client) as usize % SHARDS)
     }
 }
 
@@ -76,17 +78,15 @@ impl Drop for PortSlot {
     }
 }
 
-/// A connection of a client.
-pub(crate) struct ClientSlot {
-    slots: Arc<Slots>,
-    client: IpAddr,
-}
+/// A connection of a client; nobody's where none is counted.
+pub(crate) struct ClientSlot(Option<(Arc<Slots>, IpAddr)>);
 
 impl Drop for ClientSlot {
     fn drop(&mut self) {
-        let Some(shard) = self.slots.shard(self.client) else { return };
+        let Some((slots, client)) = &self.0 else { return };
+        let Some(shard) = slots.shard(*client) else { return };
         let mut shard = shard.lock();
-        if let Entry::Occupied(mut count) = shard.entry(self.client) {
+        if let Entry::Occupied(mut count) = shard.entry(*client) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -131,6 +131,14 @@ mod tests {
         assert!(slots.client(ip("192.0.2.2"), 2).is_some());
         assert!(slots.client(ip("192.0.2.2"), 0).is_none());
         drop(held);
-        assert!(slots.clients.iter().all(|shard| shard.lock().is_empty()));
+        let clients = slots.clients.get().unwrap();
+        assert!(clients.iter().all(|shard| shard.lock().is_empty()));
+    }
+
+    #[test]
+    fn without_a_limit_nobody_is_counted() {
+        let slots = Slots::new();
+        let _held = slots.client(ip("192.0.2.1"), u32::MAX).unwrap();
+        assert!(slots.clients.get().is_none());
     }
 }
