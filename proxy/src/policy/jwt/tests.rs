@@ -7,7 +7,11 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 
 const NOW_S: f64 = 1_000_000.0;
 
@@ -158,6 +162,31 @@ fn fields_that_tokens_give_are_forged_in_every_spelling() {
     let mut forged = authenticator.forged(&headers);
     forged.sort_by_key(|it| it.as_str().to_owned());
     assert_eq!(forged, ["x-user-id", "x-user_id", "x_user_id"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Whatever bytes of a good token become, it is refused, or it is the same text.
+    #[test]
+    fn a_changed_token_is_refused(edits in vec((any::<Index>(), any::<u8>()), 1..3), cut in any::<Option<Index>>()) {
+        static GOOD: LazyLock<(Authenticator, String)> = LazyLock::new(|| {
+            let signer = Signer::new();
+            (compile(vec![rule("id", &signer.jwks("a"))]), signer.token(json!({"iss": "id", "exp": 1_000_100})))
+        });
+        let (authenticator, good) = &*GOOD;
+        let mut bytes = good.clone().into_bytes();
+        for (at, byte) in edits {
+            let at = at.index(bytes.len());
+            // What no header field can hold never gets here.
+            bytes[at] = if byte < 33 || byte == 127 { b'A' } else { byte };
+        }
+        bytes.truncate(cut.map_or(bytes.len(), |it| it.index(bytes.len())));
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_bytes(&[b"Bearer ", &*bytes].concat()).unwrap());
+        let is_believed = matches!(authenticator.judge(&headers, None, NOW_S), TokenVerdict::Verified(_));
+        prop_assert_eq!(is_believed, bytes == good.as_bytes());
+    }
 }
 
 #[test]
