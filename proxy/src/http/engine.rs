@@ -4,7 +4,7 @@ use super::context::{InFlight, RequestContext};
 use super::failure::outcome_of;
 use super::{
     answer, asked, attempt, authorization, buffer, cache, compression, failure, guard, jwt, observe, policy,
-    record, request, response,
+    record, request, response, upgraded,
 };
 use crate::mesh::MeshState;
 use crate::policy::BufferRoom;
@@ -268,6 +268,9 @@ impl ProxyHttp for Engine {
         context: &mut RequestContext,
     ) -> Result<()> {
         buffer::take_back(session, context);
+        if context.upgraded {
+            guard::contained("policies", || upgraded::check(&self.runtime, session, context))?;
+        }
         guard::contained("request body", || request::body(body, end_of_stream, context))
     }
 
@@ -291,11 +294,14 @@ impl ProxyHttp for Engine {
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         context: &mut RequestContext,
     ) -> Result<Option<Duration>> {
+        if context.upgraded {
+            guard::contained("policies", || upgraded::check(&self.runtime, session, context))?;
+        }
         response::body(context)?;
         observe::response_body(body.as_ref(), context);
         cache::body(body, context);
@@ -349,7 +355,8 @@ impl ProxyHttp for Engine {
         }
         tracing::debug!(%error, outcome = outcome.word(), "request failed");
         let started = session.response_written().is_some_and(|header| !header.status.is_informational());
-        let error_code = if started || outcome == Outcome::ClientGone {
+        // What has become another protocol would take an answer for its own bytes.
+        let error_code = if started || context.upgraded || outcome == Outcome::ClientGone {
             0
         } else {
             session.set_keepalive(None);

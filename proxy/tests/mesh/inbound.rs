@@ -180,3 +180,43 @@ async fn policies_of_the_namespace_hold_for_whoever_calls_and_cut_what_they_forb
     assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
     assert!(app::exchange(client.outbound(), b"\x00a", 2).await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_more_passes_on_a_websocket_that_is_forbidden_later() {
+    let ca = Ca::new("root");
+    let server = Sidecar::beside(app::http().await, Some(ca.issue("cart", &[&ca]))).await;
+    let client = Sidecar::start(Some(ca.issue("web", &[&ca]))).await;
+    client.govern(|_| {}).await;
+    let service = Service::new("10.96.0.1", ListenerProtocol::Http, server.inbound());
+    client.apply(service.resources()).await;
+    client.captured_from(Some(service.vip()));
+    let mut socket = TcpStream::connect(client.outbound()).await.unwrap();
+    let upgrade = "GET /echo HTTP/1.1\r\nhost: cart\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    socket.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    socket.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 101");
+    let mut seen = Vec::new();
+    let mut echo = async |word: &[u8]| {
+        if socket.write_all(word).await.is_err() {
+            return false;
+        }
+        let mut bytes = [0; 512];
+        while !seen.ends_with(word) {
+            match tokio::time::timeout(app::TIME, socket.read(&mut bytes)).await.unwrap() {
+                Ok(0) | Err(_) => return false,
+                Ok(len) => seen.extend_from_slice(&bytes[..len]),
+            }
+        }
+        true
+    };
+    assert!(echo(b"one").await);
+    server.govern(|it| it.authorization = vec![allow("web", &["GET"])]).await;
+    assert!(echo(b"two").await, "policies that let it go on");
+    server.govern(|it| it.authorization = vec![allow("somebody-else", &[])]).await;
+    assert!(!echo(b"three").await);
+    assert!(
+        !String::from_utf8_lossy(&seen).contains("RBAC"),
+        "nothing is said in the middle of another protocol"
+    );
+}
