@@ -4,6 +4,8 @@
 //! the machine or of a user namespace, and the Debian packages nftables, iptables, iproute2, util-linux, curl,
 //! bind9-dnsutils and dnsmasq-base.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod world;
 
 use std::net::SocketAddr;

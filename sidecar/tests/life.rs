@@ -1,5 +1,7 @@
 //! The real program beside a workload: readiness, names through the capture, orders and signals, its end.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod world;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Names, with a real server (dnsmasq) behind the sidecar's, and a real client (dig) in front of it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "../../tests/src/dnsmasq.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod dnsmasq;

@@ -1,5 +1,7 @@
 //! The real program with a controller, between a workload and its peers: ready, passed through, governed, ended.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod world;
 
 use std::thread;
