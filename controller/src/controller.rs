@@ -170,7 +170,6 @@ async fn start(
         cluster_domain: settings.cluster_domain.clone(),
         trust_domains: settings.trust_domains(),
         mesh: settings.mesh.option(),
-        ..Options::default()
     };
     let (wanted, of_engine) = channel::channel(Arc::default());
     let (offers, of_names) = channel::channel(Arc::default());

@@ -11,11 +11,14 @@ type Operation = (Option<u16>, String, String);
 /// Methods and ports, and the paths for which they are the same.
 type Grouped = BTreeMap<(BTreeSet<String>, Option<u16>), BTreeSet<String>>;
 
+/// Calls of those who are nobody, and how often they came.
+type Nameless<'a> = Vec<(&'a Call, u64)>;
+
 /// The policy, where there is something to allow, and the calls of those who are nobody.
 pub(super) fn make<'a>(
     args: &PolicyArgs,
     observed: &'a Observed,
-) -> anyhow::Result<(Option<Value>, Vec<(&'a Call, u64)>)> {
+) -> anyhow::Result<(Option<Value>, Nameless<'a>)> {
     let here = || observed.calls.iter().filter(|(call, _)| matches!(call.to, Destination::Here(_)));
     let is_plain = |it: &&Call| !it.is_grpc && !it.path.is_empty();
     let templates =

@@ -49,8 +49,10 @@ fn the_pod_is_heard_before_its_namespace_and_a_label_before_an_annotation() {
         };
         json!({"metadata": {"labels": of(label), "annotations": of(annotation)}, "spec": {}})
     };
-    let (on, off, silent): (&[(&str, &str)], &[(&str, &str)], &[(&str, &str)]) =
-        (&[("istio-injection", "enabled")], &[("istio-injection", "disabled")], &[]);
+    type Labels = [(&'static str, &'static str)];
+    let on: &Labels = &[("istio-injection", "enabled")];
+    let off: &Labels = &[("istio-injection", "disabled")];
+    let silent: &Labels = &[];
     let cases = [
         // label, annotation, namespace: injected?
         ("", "", on, true),

@@ -90,7 +90,6 @@ impl Source {
             timeout: Some(timeout_s),
             bookmarks: true,
             send_initial_events: version.is_none(),
-            ..WatchParams::default()
         };
         Request::new(self.everywhere()).watch(&parameters, version.unwrap_or_default())
     }

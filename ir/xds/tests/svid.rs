@@ -173,7 +173,8 @@ fn one_identity_is_named_and_nothing_stands_for_it() {
 fn what_a_certificate_is_for_and_who_signed_it_must_fit() {
     let ca = root("root", |_| {});
     let roots = roots(&[&ca]);
-    let edits: [(&str, fn(&mut CertificateParams)); 9] = [
+    type Edit = fn(&mut CertificateParams);
+    let edits: [(&str, Edit); 9] = [
         ("an authority", |it| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
         ("an authority without saying so", |it| {
             it.key_usages = vec![KeyUse::DigitalSignature, KeyUse::KeyCertSign]
@@ -194,7 +195,7 @@ fn what_a_certificate_is_for_and_who_signed_it_must_fit() {
     }
     // For one side only.
     let client = leaf(&ca, |it| it.extended_key_usages = vec![Purpose::ClientAuth]);
-    assert!(roots.verify(&[client.clone()], Usage::Client, now()).is_ok());
+    assert!(roots.verify(std::slice::from_ref(&client), Usage::Client, now()).is_ok());
     assert!(roots.verify(&[client], Usage::Server, now()).is_err());
 
     let own = params().self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone();

@@ -24,11 +24,14 @@ use parking_lot::Mutex;
 use sluice_ir as ir;
 use std::sync::{Arc, Weak};
 
+/// Sources that somebody holds.
+type Known = Vec<(Wanted, Weak<Source>)>;
+
 /// All sources; those with the same settings are one. A clone is the same. Holds none alive.
 #[derive(Clone)]
 pub(crate) struct Sources {
     resolver: Resolver,
-    known: Arc<Mutex<Vec<(Wanted, Weak<Source>)>>>,
+    known: Arc<Mutex<Known>>,
 }
 
 /// What a source is known by.

@@ -64,9 +64,12 @@ pub(super) fn text(plan: &Plan, family: Family, present: &Present) -> String {
             ours.chains.iter().filter(|it| wanted.iter().all(|chain| chain.name != **it)).collect();
         let _ = writeln!(text, "*{name}");
         // Makes the chain, or empties the one that is there.
-        let all = wanted.iter().map(|it| it.name).chain(gone.iter().map(|it| it.as_str()));
-        let _ = all.map(|chain| writeln!(text, ":{chain} - [0:0]")).collect::<Result<(), _>>();
-        let _ = ours.jumps.iter().map(|jump| writeln!(text, "-D {jump}")).collect::<Result<(), _>>();
+        for chain in wanted.iter().map(|it| it.name).chain(gone.iter().map(|it| it.as_str())) {
+            let _ = writeln!(text, ":{chain} - [0:0]");
+        }
+        for jump in &ours.jumps {
+            let _ = writeln!(text, "-D {jump}");
+        }
         for chain in &wanted {
             for rule in plan.rules(chain, family) {
                 let _ = writeln!(text, "-A {} {}", chain.name, line(rule));
@@ -79,7 +82,9 @@ pub(super) fn text(plan: &Plan, family: Family, present: &Present) -> String {
                 let _ = writeln!(text, "-A {hook} -j {}", chain.name);
             }
         }
-        let _ = gone.iter().map(|chain| writeln!(text, "-X {chain}")).collect::<Result<(), _>>();
+        for chain in &gone {
+            let _ = writeln!(text, "-X {chain}");
+        }
         text.push_str("COMMIT\n");
     }
     text

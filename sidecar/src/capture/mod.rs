@@ -24,11 +24,11 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Subcommand)]
 pub enum CaptureCommand {
     /// Makes the rules those that the options ask for, whatever rules of ours are there. Needs NET_ADMIN.
-    Apply(CaptureArgs),
+    Apply(Box<CaptureArgs>),
     /// Takes all rules of ours away, and nothing else. Needs NET_ADMIN.
     Clean,
     /// Shows the rules. Needs no right at all.
-    Print(CaptureArgs),
+    Print(Box<CaptureArgs>),
 }
 
 /// Does it.

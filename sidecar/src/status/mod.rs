@@ -61,8 +61,8 @@ impl Answer for StatusPages {
     async fn answer(self: Arc<Self>, request: Request<Incoming>, local: bool) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         match path {
-            "/drain" | "/quitquitquit" => return self.order(path, request.method(), local),
-            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => return only("GET, HEAD"),
+            "/drain" | "/quitquitquit" => self.order(path, request.method(), local),
+            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => only("GET, HEAD"),
             "/healthz/ready" => ready(&self.readiness),
             "/stats/prometheus" | "/metrics" => {
                 merge::page(&self.metrics, self.app_metrics.as_ref(), &self.addresses, request.headers())

@@ -347,7 +347,7 @@ fn an_empty_policy_lets_nobody_in_and_an_empty_rule_everybody() {
     let always = policy("always", AuthorizationAction::Deny, vec![AuthorizationRule::default()]);
     assert_eq!(verdict(std::slice::from_ref(&nobody)), Verdict::Unmatched);
     assert_eq!(verdict(&[nobody, everybody.clone()]), Verdict::Allowed);
-    assert_eq!(verdict(&[never.clone()]), Verdict::Allowed);
+    assert_eq!(verdict(std::slice::from_ref(&never)), Verdict::Allowed);
     assert!(
         matches!(verdict(&[everybody, never, always]), Verdict::Denied(rule) if &*rule.origin().name == "always")
     );

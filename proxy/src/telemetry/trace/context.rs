@@ -229,7 +229,7 @@ mod tests {
             fields.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect::<Vec<_>>()
         };
         let w3c = format!("traceparent: 00-{TRACE}-0000000000000001-01");
-        assert_eq!(of(Forms::default()), [w3c.clone()]);
+        assert_eq!(of(Forms::default()), std::slice::from_ref(&w3c));
         let all = of(Forms { w3c: true, b3: true, b3_many: true });
         let single = format!("b3: {TRACE}-0000000000000001-1-{SPAN}");
         assert_eq!(all[..2], [w3c, single]);

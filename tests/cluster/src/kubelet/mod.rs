@@ -77,9 +77,12 @@ impl Addresses {
     }
 }
 
+/// A container's name and its process.
+type Process = (String, u32);
+
 /// The processes that run, by the uid of their pod and the name of their container.
 #[derive(Clone, Default)]
-pub(crate) struct Processes(Arc<Mutex<HashMap<String, Vec<(String, u32)>>>>);
+pub(crate) struct Processes(Arc<Mutex<HashMap<String, Vec<Process>>>>);
 
 impl Processes {
     /// The process of a container.
