@@ -110,6 +110,15 @@ fn nothing_is_given_wholesale() {
 }
 
 #[test]
+fn the_image_of_sidecars_holds_what_captures_and_is_not_root() {
+    let path = repository().join("deploy/docker/sidecar.Dockerfile");
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains("--locked --package sluice-sidecar --bin sluice-sidecar"));
+    assert!(text.contains("nftables iptables"), "capture needs one of them");
+    assert!(text.contains("\nUSER 1337:1337\nENTRYPOINT [\"/sluice-sidecar\"]"));
+}
+
+#[test]
 fn an_image_holds_one_static_program_that_is_not_root() {
     let version = env!("CARGO_PKG_VERSION");
     let example =

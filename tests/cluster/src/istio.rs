@@ -5,10 +5,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use serde_json::json;
 
 /// Kind, plural and first part of the group.
-const KINDS: [(&str, &str, &str); 5] = [
+const KINDS: [(&str, &str, &str); 7] = [
     ("ServiceEntry", "serviceentries", "networking"),
     ("DestinationRule", "destinationrules", "networking"),
+    ("Sidecar", "sidecars", "networking"),
     ("AuthorizationPolicy", "authorizationpolicies", "security"),
+    ("PeerAuthentication", "peerauthentications", "security"),
     ("RequestAuthentication", "requestauthentications", "security"),
     ("Telemetry", "telemetries", "telemetry"),
 ];
