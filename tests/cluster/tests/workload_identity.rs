@@ -322,7 +322,7 @@ fn a_root_is_replaced_while_workloads_speak_and_no_handshake_fails() {
         let mut receivers = Vec::new();
         for name in ["cart", "web"] {
             account(&space, name).await;
-            receivers.push(stand.client(&space, name, Duration::from_secs(8)).await);
+            receivers.push(stand.client(&space, name, Duration::from_secs(8), None).await);
         }
         for receiver in &mut receivers {
             tokio::time::timeout(Duration::from_secs(30), receiver.wait_for(Option::is_some))
@@ -366,6 +366,34 @@ fn a_root_is_replaced_while_workloads_speak_and_no_handshake_fails() {
         // The old root is still in the bundle, for those who come late.
         let (cart, _) = current();
         assert_eq!(cart.roots.certificates().count(), 2);
+    });
+}
+
+#[test]
+fn new_roots_reach_a_workload_long_before_its_certificate_is_renewed_and_sign_later_still() {
+    shared(async |space| {
+        let stand = Stand::start(&space, 600).await;
+        account(&space, "cart").await;
+        let day = Duration::from_secs(86_400);
+        let roots_file = Some(stand.mount_roots().await);
+        let mut receiver = stand.client(&space, "cart", day, roots_file).await;
+        let mut until = async |count: usize| {
+            let has = |it: &Option<Arc<Identity>>| {
+                it.as_ref().is_some_and(|it| it.roots.certificates().count() == count)
+            };
+            let identity = tokio::time::timeout(Duration::from_secs(60), receiver.wait_for(has)).await;
+            identity.expect("the roots in time").unwrap().clone().unwrap()
+        };
+        let before = until(1).await;
+        let (bundle, theirs) = (stand.bundle().await, Authority::new("theirs"));
+        brought(&space, &theirs.secret(&[&theirs])).await;
+        eventually("both roots", async || if stand.bundle().await == bundle { Err("one") } else { Ok(()) })
+            .await;
+        stand.mount_roots().await;
+        let after = until(2).await;
+        assert!(!theirs.signed(&after), "not everybody knows the new root yet");
+        shake(&before, &after).await.unwrap();
+        shake(&after, &before).await.unwrap();
     });
 }
 

@@ -26,6 +26,7 @@ use sluice_xds::connect::Connection;
 use sluice_xds::identity::{CertificateRequest, create_certificate};
 use sluice_xds::svid::Roots;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
@@ -117,12 +118,20 @@ impl Stand {
         Ok(Identity::new(chain, key, Arc::new(roots), SystemTime::now()).unwrap())
     }
 
+    /// Writes the roots as the kubelet does for a pod that mounts them; gives the file.
+    pub(crate) async fn mount_roots(&self) -> PathBuf {
+        let file = self.folder.path().join("root-cert.pem");
+        tokio::fs::write(&file, self.bundle().await).await.unwrap();
+        file
+    }
+
     /// A workload of an account with its own client, which runs until the stand is gone.
     pub(crate) async fn client(
         &self,
         space: &Space,
         account: &str,
         validity: Duration,
+        roots_file: Option<PathBuf>,
     ) -> watch::Receiver<Option<Arc<Identity>>> {
         let token_file = self.folder.path().join(account);
         tokio::fs::write(&token_file, token(space, account, MESH_AUDIENCE).await).await.unwrap();
@@ -133,7 +142,7 @@ impl Stand {
             server_name: Some(NAME.to_owned()),
             token_file,
             ca_file,
-            roots_file: None,
+            roots_file,
             validity,
         };
         let (client, identity) = IdentityClient::new(options);
