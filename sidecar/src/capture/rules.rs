@@ -105,7 +105,11 @@ fn inbound(options: &Options) -> Vec<Rule> {
             rules.push(capture());
             rules
         }
-        Ports::These(ports) => ports.iter().map(|port| to(capture(), port)).collect(),
+        // Never its own: what the proxy hands on comes from loopback, from which orders are taken.
+        Ports::These(ports) => {
+            let others = ports.iter().filter(|port| !OWN_PORTS.contains(port));
+            others.map(|port| to(capture(), port)).collect()
+        }
     }
 }
 

@@ -58,6 +58,12 @@ fn without_ipv6_no_rule_names_it() {
 }
 
 #[test]
+fn the_ports_of_the_sidecar_itself_are_never_captured() {
+    let rules = shown("nft", "--redirect-dns false -b 8080,15020,15021");
+    assert!(rules.contains("dport 8080") && !rules.contains("1502"), "{rules}");
+}
+
+#[test]
 fn what_can_not_be_is_refused_with_its_option() {
     for (options, part) in [
         ("-m TPROXY", "only REDIRECT"),
