@@ -99,6 +99,7 @@ examples! {
     limits: "limits",
     external_auth: "external-auth",
     rate_limits: "rate-limits",
+    request_authentication: "request-authentication",
     custom_domains: "custom-domains",
     client_certificates: "client-certificates",
     many_tenants: "many-tenants",
