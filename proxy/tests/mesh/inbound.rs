@@ -220,3 +220,31 @@ async fn nothing_more_passes_on_a_websocket_that_is_forbidden_later() {
         "nothing is said in the middle of another protocol"
     );
 }
+
+/// RequestAuthentications of the namespace that select the workload: tokens of callers are judged where they come in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_judged_where_requests_come_in() {
+    let sidecar = Sidecar::beside(app::http().await, None).await;
+    let policy = |selector: ir::Selector| {
+        let rule = ir::JwtRule {
+            issuer: "me".to_owned(),
+            audiences: Vec::new(),
+            keys: ir::JwtKeys::Inline(r#"{"keys": []}"#.to_owned()),
+            headers: Vec::new(),
+            parameters: Vec::new(),
+            cookies: Vec::new(),
+            forwards: false,
+            payload_header: None,
+            claim_headers: [("x-user".to_owned(), vec!["sub".to_owned()])].into(),
+            space_delimited: Vec::new(),
+        };
+        let origin = ir::Origin::new("RequestAuthentication", "shop", "tokens");
+        Arc::new(ir::Authentication { origin, selector, rules: vec![rule] })
+    };
+    let others = ir::Selector([("app".to_owned(), "somebody-else".to_owned())].into());
+    for (selector, of_bad_token) in [(others, 200), (ir::Selector::default(), 401)] {
+        sidecar.govern(|it| it.authentication = vec![policy(selector)]).await;
+        assert_eq!(app::get(sidecar.inbound(), "cart", "/?access_token=x").await.0, of_bad_token);
+        assert_eq!(app::get(sidecar.inbound(), "cart", "/").await.0, 200);
+    }
+}
