@@ -90,7 +90,11 @@ fn every_kind_that_is_watched_may_be_read() {
         let crd = format!("{}s", kind.name().to_ascii_lowercase());
         let name = match kind.name() {
             "GatewayParameters" => "gatewayparameters".to_owned(),
-            _ => crd.replace("classs", "classes").replace("entrys", "entries").replace("policys", "policies"),
+            _ => crd
+                .replace("classs", "classes")
+                .replace("entrys", "entries")
+                .replace("policys", "policies")
+                .replace("telemetrys", "telemetries"),
         };
         for verb in ["list", "watch"] {
             let right = (kind.group().to_owned(), name.clone(), String::new(), verb.to_owned());
