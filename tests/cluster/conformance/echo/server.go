@@ -46,7 +46,8 @@ func certificate() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// serve understands the flags of the suite's manifests: --port, --tls (of these ports), --grpc, --tcp.
+// serve understands the flags of the suite's manifests: --port (8080 when there is none), --tls (of these ports), --grpc,
+// --tcp.
 func serve(arguments []string) {
 	plain, secure := map[string]bool{}, map[string]bool{}
 	for _, argument := range arguments {
@@ -61,6 +62,9 @@ func serve(arguments []string) {
 		case "--tcp":
 			go serveTCP(value)
 		}
+	}
+	if len(plain) == 0 {
+		plain["8080"] = true
 	}
 	for port := range plain {
 		go serveHTTP(port, secure[port])
