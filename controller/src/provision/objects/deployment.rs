@@ -28,6 +28,8 @@ const REPLICAS: u32 = 2;
 pub(super) fn deployment(making: &Making<'_>, workload: &Workload) -> Value {
     let mut labels = making.labels();
     labels.extend(making.selector());
+    // A data plane beside a data plane would take its connections, and its port: also where the namespace wants sidecars.
+    labels.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
     let mut annotations = making.plan.annotations.clone();
     annotations.insert("prometheus.io/scrape".to_owned(), "true".to_owned());
     annotations.insert("prometheus.io/port".to_owned(), ADMIN_PORT.to_string());

@@ -161,7 +161,7 @@ fn text_is_one_line_for_people() {
         logged(AccessLog::Text, &full()),
         "2026-11-23T01:35:15.123Z 200 served 1.234ms \"GET shop.example.com/cart HTTP/2\" in=12 out=3456 \
          client=[2001:db8::1]:40000 upstream=10.1.2.3:8080 upstream_duration=0.900ms attempts=2 \
-         reason=\"too many\" subject=\"CN=client,O=Shop\" route=\"HTTPRoute shop/cart\" rule=\"main\" listener=\"https\" sni=\"shop.example.com\" \
+         reason=\"too many\" subject=\"CN=client,O=Shop\" identity=\"spiffe://td.example/ns/shop/sa/web\" route=\"HTTPRoute shop/cart\" rule=\"main\" listener=\"https\" sni=\"shop.example.com\" \
          tls=\"1.3\" agent=\"curl/8.5\" id=\"abc-1\" trace=\"0af7651916cd43dd8448eb211c80319c\"\n"
     );
     assert_eq!(
