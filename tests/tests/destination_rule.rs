@@ -75,7 +75,14 @@ async fn no_more_requests_are_on_their_way_than_the_rule_allows() {
     let stand = stand(1, "{connectionPool: {http: {http2MaxRequests: 3}}}").await;
     assert_eq!(at_once(&stand, 8).await, (3, 5));
     assert!(overflows(&stand));
-    assert_eq!(at_once(&stand, 3).await, (3, 0), "what ended is given back");
+    // A client may have its answer a moment before the place is free again.
+    for left in (0..5).rev() {
+        let got = at_once(&stand, 3).await;
+        assert!(got == (3, 0) || left > 0, "what ended is given back: {got:?}");
+        if got == (3, 0) {
+            break;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,8 @@
 //! What a sidecar has beyond a gateway: connections that were captured, who its workload is, and what governs it.
 //!
-//! In: `Workloads` of its namespace and the labels of its pod, which [`synthesize`] turns into the resources by which what
-//! comes in is served as everything else is; the workload's identity ([`own`]); word of destinations that are not known
-//! yet ([`finder`]). Out: [`Mesh`], the addresses by which captured connections come. TLS to other workloads ([`peers`]) is
+//! In: `Workloads` of its namespace and the labels of its pod, which `synthesize` turns into the resources by which what
+//! comes in is served as everything else is; the workload's identity (`own`); word of destinations that are not known
+//! yet (`finder`). Out: [`Mesh`], the addresses by which captured connections come. TLS to other workloads (`peers`) is
 //! the edge's too. How connections find their ports is in `listen`, where requests and streams go in `snapshot`.
 
 mod finder;

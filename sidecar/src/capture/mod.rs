@@ -1,8 +1,8 @@
 //! Rules of the kernel that bring a workload's connections to the proxy: outgoing ones to 15001, incoming ones to
 //! 15006, questions of DNS to 15053.
 //!
-//! In: options with the names of Istio's. What is captured and in which order is decided once, in [`rules`], as a
-//! [`Plan`](plan::Plan); [`nft`] and [`iptables`] only write it down, and [`apply`] hands it to the kernel: at once as
+//! In: options with the names of Istio's. What is captured and in which order is decided once, in `rules`, as a
+//! `Plan`; `nft` and `iptables` only write it down, and `apply` hands it to the kernel: at once as
 //! a whole (nftables) or table by table (iptables). Nothing that somebody else has in the kernel is touched.
 
 mod apply;

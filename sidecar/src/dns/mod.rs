@@ -2,8 +2,8 @@
 //! pod would have asked.
 //!
 //! In: questions of DNS that the kernel turned to port 15053 of loopback, and the names of the namespace's
-//! [`Workloads`](sluice_ir::Workloads), which may change at any time. What is answered how is pure ([`names`],
-//! [`answer`]); [`forward`] asks the servers, [`serve`] holds the sockets. It listens on loopback alone, so that it is
+//! [`sluice_ir::Workloads`], which may change at any time. What is answered how is pure (`names`,
+//! `answer`); `forward` asks the servers, `serve` holds the sockets. It listens on loopback alone, so that it is
 //! nobody else's resolver, and it keeps no cache: the workload and the servers do.
 
 mod answer;

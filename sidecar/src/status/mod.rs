@@ -3,7 +3,7 @@
 //!
 //! Probes of a workload that takes the mesh's TLS alone, or that a policy guards, would fail: the kubelet is no part of
 //! the mesh. So the injector turns them to 15020, which is not captured, and what they ask for is asked of the workload
-//! here ([`ask`]), past the capture. Orders are taken from this machine only.
+//! here (`ask`), past the capture. Orders are taken from this machine only.
 
 mod ask;
 mod merge;

@@ -69,9 +69,9 @@ fn text(value: &str) -> Value {
 /// Both fields of a workload, written once.
 #[derive(Clone, Debug)]
 pub struct Introduction {
-    /// [`METADATA`]
+    /// `METADATA`
     pub metadata: HeaderValue,
-    /// [`METADATA_ID`]
+    /// `METADATA_ID`
     pub id: HeaderValue,
 }
 
