@@ -3,7 +3,6 @@
 //! The sidecars are processes of the proxy's user, whose connections are not captured; their configuration is given to them
 //! here, in place of a controller. Needs what `capture.rs` needs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod world;
 
