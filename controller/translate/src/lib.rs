@@ -31,6 +31,7 @@ mod shared;
 mod status;
 mod store;
 mod syntax;
+mod targets;
 mod telemetry;
 mod traffic;
 mod translator;

@@ -2,15 +2,17 @@
 
 mod entries;
 mod mesh;
+mod policies;
+mod removal;
 
 use crate::authentication::AuthenticationModel;
 use crate::authorization::AuthorizationModel;
 use crate::destination::{DestinationModel, ServiceDomain};
-use crate::entry::{Addresses, Wishes};
+use crate::entry::Addresses;
 use crate::health::HealthModel;
 use crate::model::{BackendModel, Fault, FaultReason};
 use crate::model::{
-    ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, IssuerModel, ParametersModel,
+    ClassModel, ConfigMapModel, EntryModel, GatewayModel, GrantModel, IssuerModel, Meta, ParametersModel,
     PeerAuthenticationModel, PodModel, PolicyModel, RouteModel, SecretModel, ServiceModel, SetModel,
     SidecarModel, SliceModel, StreamModel, TrafficModel, WorkloadModel,
 };
@@ -294,140 +296,6 @@ impl Store {
         touched
     }
 
-    /// Takes an object out; nothing is touched when it was not there.
-    pub(crate) fn remove(&mut self, reference: ObjectRef) -> Touched {
-        let mut touched = Touched::default();
-        match reference.kind {
-            Kind::GatewayClass => {
-                if self.classes.remove(&reference).is_some() {
-                    touched.nodes.push(Node::Class(reference.clone()));
-                    touched.keys.extend([Key::Object(reference), Key::Topology]);
-                }
-            }
-            Kind::Gateway => {
-                if self.gateways.remove(&reference).is_some() {
-                    touch_gateway(reference, &mut touched);
-                }
-            }
-            Kind::ListenerSet => {
-                if let Some(old) = self.sets.remove(&reference) {
-                    self.move_set(&reference, Some(old.parent.clone()), None, &mut touched);
-                }
-            }
-            Kind::HttpRoute | Kind::GrpcRoute => {
-                if let Some(old) = self.routes.remove(&reference) {
-                    self.move_parents(&reference, &old.parents, &[], &mut touched);
-                    touched.nodes.push(Node::Route(reference));
-                }
-            }
-            Kind::ReferenceGrant => {
-                if self.grants.remove(&reference).is_some() {
-                    touched.keys.push(Key::Grants(reference.namespace.clone()));
-                }
-            }
-            Kind::Service => {
-                touched.keys.push(Key::Selectors(reference.namespace.clone()));
-                touched.nodes.push(Node::Mesh(reference.clone()));
-                touch_removed(self.services.remove(&reference), reference, &mut touched);
-            }
-            Kind::EndpointSlice => {
-                if let Some(old) = self.slices.remove(&reference) {
-                    self.move_slice(&reference, old.service.clone(), None, &mut touched);
-                }
-            }
-            Kind::Secret => {
-                let old = self.secrets.remove(&reference);
-                if old.as_ref().is_some_and(|it| it.on_demand.is_some()) {
-                    touched.nodes.push(Node::OnDemand(reference.clone()));
-                }
-                touch_removed(old, reference, &mut touched);
-            }
-            Kind::ConfigMap => touch_removed(self.config_maps.remove(&reference), reference, &mut touched),
-            Kind::BackendTlsPolicy => {
-                if let Some(old) = self.policies.remove(&reference) {
-                    self.move_policy(&reference, Some(&old), &mut touched);
-                }
-            }
-            Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
-                if let Some(old) = self.streams.remove(&reference) {
-                    self.move_parents(&reference, &old.parents, &[], &mut touched);
-                    touched.nodes.push(Node::Stream(reference));
-                }
-            }
-            Kind::Namespace => {
-                if let Some(old) = self.namespaces.remove(&reference) {
-                    self.move_namespace(&reference, Some(&old), &mut touched);
-                    touched.keys.extend([Key::Object(reference), Key::Topology]);
-                }
-            }
-            Kind::Node => touch_removed(self.places.remove(&reference), reference, &mut touched),
-            Kind::Pod => {
-                let old = self.pods.remove(&reference);
-                self.move_pod(&reference, old.as_deref(), &mut touched);
-            }
-            Kind::Telemetry => {
-                if self.telemetries.remove(&reference).is_some() {
-                    touch_telemetry(reference, &mut touched);
-                }
-            }
-            Kind::PeerAuthentication => {
-                if self.peers.remove(&reference).is_some() {
-                    touch_peers(reference, &mut touched);
-                }
-            }
-            Kind::ServiceEntry => {
-                if let Some(old) = self.entries.remove(&reference) {
-                    self.want_addresses(&reference, Wishes::default(), &mut touched);
-                    self.move_entry(&reference, Some(&old), &mut touched);
-                }
-            }
-            Kind::WorkloadEntry => {
-                if let Some(old) = self.workloads.remove(&reference) {
-                    self.move_workload(&reference, Some(&old), &mut touched);
-                }
-            }
-            Kind::DestinationRule => {
-                if let Some(old) = self.destinations.remove(&reference) {
-                    self.move_destination(&reference, Some(&old), &mut touched);
-                }
-            }
-            Kind::Sidecar => {
-                if self.sidecars.remove(&reference).is_some() {
-                    touch_sidecar(reference, &mut touched);
-                }
-            }
-            Kind::AuthorizationPolicy => {
-                if let Some(old) = self.authorizations.remove(&reference) {
-                    self.move_authorization(&reference, Some(&old), &mut touched);
-                }
-            }
-            Kind::RequestAuthentication => {
-                if let Some(old) = self.authentications.remove(&reference) {
-                    self.move_authentication(&reference, Some(&old), &mut touched);
-                }
-            }
-            Kind::CertificateIssuer => {
-                if self.issuers.remove(&reference).is_some() {
-                    touched.nodes.push(Node::Issuer(reference));
-                }
-            }
-            Kind::TrafficPolicy => {
-                if let Some(old) = self.traffic.remove(&reference) {
-                    self.move_traffic(&reference, Some(&old), &mut touched);
-                }
-            }
-            Kind::HealthCheckPolicy => {
-                if let Some(old) = self.health.remove(&reference) {
-                    self.move_health(&reference, Some(&old), &mut touched);
-                }
-            }
-            Kind::GatewayParameters => {
-                touch_removed(self.parameters.remove(&reference), reference, &mut touched)
-            }
-        }
-        touched
-    }
-
     /// Nobody but the route's own computation reads it, so no key is touched.
     fn put_route(&mut self, reference: ObjectRef, mut model: RouteModel, touched: &mut Touched) {
         let known = self.routes.get_key_value(&reference).map(|(known, _)| known.clone());
@@ -498,121 +366,6 @@ impl Store {
         touched.keys.extend(old.into_iter().chain(new).map(Key::Slices));
     }
 
-    /// A policy is part of what is known of what it targets: whoever reads that reads it.
-    fn move_policy(&mut self, reference: &ObjectRef, old: Option<&PolicyModel>, touched: &mut Touched) {
-        let new = self.policies.get(reference);
-        for object in old.into_iter().flat_map(PolicyModel::objects) {
-            reindex(&mut self.policies_by_target, reference, Some(object), None);
-            touched.keys.push(Key::Object(object.clone()));
-        }
-        for object in new.into_iter().flat_map(|it| it.objects()) {
-            reindex(&mut self.policies_by_target, reference, None, Some(object));
-            touched.keys.push(Key::Object(object.clone()));
-        }
-        touched.nodes.push(Node::Policy(reference.clone()));
-    }
-
-    /// A policy is part of what is known of its targets: they are computed anew, and so is what is told to the other
-    /// policies of the same target.
-    fn move_traffic(&mut self, reference: &ObjectRef, old: Option<&TrafficModel>, touched: &mut Touched) {
-        let new = self.traffic.get(reference).cloned();
-        for target in old.into_iter().flat_map(TrafficModel::objects) {
-            reindex(&mut self.traffic_by_target, reference, Some(target), None);
-        }
-        for target in new.iter().flat_map(|it| it.objects()) {
-            reindex(&mut self.traffic_by_target, reference, None, Some(target));
-        }
-        let targets = old.into_iter().chain(new.as_deref()).flat_map(TrafficModel::objects);
-        for target in targets {
-            match target.kind {
-                Kind::Gateway => touched.keys.push(Key::Object(target.clone())),
-                Kind::ListenerSet => {
-                    let parent = self.sets.get(target).map(|it| it.parent.clone());
-                    touched.keys.extend(parent.map(Key::SetsOf));
-                }
-                _ => touched.nodes.push(Node::Route(target.clone())),
-            }
-            let others = self.traffic_by_target.get(target).into_iter().flatten();
-            touched.nodes.extend(others.cloned().map(Node::Traffic));
-        }
-        touched.nodes.push(Node::Traffic(reference.clone()));
-    }
-
-    /// A policy is part of what is known of its targets: whoever reads those reads it.
-    fn move_health(&mut self, reference: &ObjectRef, old: Option<&HealthModel>, touched: &mut Touched) {
-        let new = self.health.get(reference).cloned();
-        for target in old.into_iter().flat_map(HealthModel::objects) {
-            reindex(&mut self.health_by_target, reference, Some(target), None);
-            touched.keys.push(Key::Object(target.clone()));
-        }
-        for target in new.iter().flat_map(|it| it.objects()) {
-            reindex(&mut self.health_by_target, reference, None, Some(target));
-            touched.keys.push(Key::Object(target.clone()));
-        }
-        touched.nodes.push(Node::Health(reference.clone()));
-    }
-
-    /// Whom it governs learns of it from its own computation.
-    fn move_authorization(
-        &mut self,
-        reference: &ObjectRef,
-        old: Option<&AuthorizationModel>,
-        touched: &mut Touched,
-    ) {
-        let new = self.authorizations.get(reference).cloned();
-        for target in old.into_iter().flat_map(AuthorizationModel::objects) {
-            reindex(&mut self.authorizations_by_target, reference, Some(target), None);
-        }
-        for target in new.iter().flat_map(|it| it.objects()) {
-            reindex(&mut self.authorizations_by_target, reference, None, Some(target));
-        }
-        touched.nodes.push(Node::Authorization(reference.clone()));
-    }
-
-    /// The AuthorizationPolicies that name a Gateway or GatewayClass.
-    pub(crate) fn authorizations_of(&self, target: &ObjectRef) -> impl Iterator<Item = &ObjectRef> {
-        self.authorizations_by_target.get(target).into_iter().flatten()
-    }
-
-    /// A policy is part of what is known of whom it governs.
-    fn move_authentication(
-        &mut self,
-        reference: &ObjectRef,
-        old: Option<&AuthenticationModel>,
-        touched: &mut Touched,
-    ) {
-        let new = self.authentications.get(reference).cloned();
-        for target in old.into_iter().flat_map(AuthenticationModel::objects) {
-            reindex(&mut self.authentications_by_target, reference, Some(target), None);
-        }
-        for target in new.iter().flat_map(|it| it.objects()) {
-            reindex(&mut self.authentications_by_target, reference, None, Some(target));
-        }
-        let both = || old.into_iter().chain(new.as_deref());
-        touched.keys.extend(both().flat_map(|it| it.objects()).cloned().map(Key::AuthenticationOf));
-        if both().any(AuthenticationModel::is_for_workloads) {
-            touched.keys.push(Key::AuthenticationIn(reference.namespace.clone()));
-        }
-        touched.nodes.push(Node::Authentication(reference.clone()));
-    }
-
-    /// The RequestAuthentications that name a Gateway or GatewayClass, oldest first, then by name.
-    pub(crate) fn authentications_of(&self, target: &ObjectRef) -> Vec<&Arc<AuthenticationModel>> {
-        let references = self.authentications_by_target.get(target).into_iter().flatten();
-        let mut policies: Vec<_> = references.filter_map(|it| self.authentications.get(it)).collect();
-        policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
-        policies
-    }
-
-    /// The RequestAuthentications of a namespace that govern workloads, oldest first, then by name.
-    pub(crate) fn authentications_in(&self, namespace: &str) -> Vec<&Arc<AuthenticationModel>> {
-        let first = ObjectRef::new(Kind::RequestAuthentication, namespace, "");
-        let all = self.authentications.range(first..).take_while(|it| it.0.namespace == *namespace);
-        let mut policies: Vec<_> = all.map(|it| it.1).filter(|it| it.is_for_workloads()).collect();
-        policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
-        policies
-    }
-
     /// A rule is part of what is known of the Service or host that it names: whoever reads those reads it.
     fn move_destination(
         &mut self,
@@ -641,16 +394,12 @@ impl Store {
     /// The rules of exactly this host, oldest first, then by name.
     pub(crate) fn destinations_of(&self, host: &str) -> Vec<&Arc<DestinationModel>> {
         let references = self.destinations_by_host.get(host).into_iter().flatten();
-        let mut rules: Vec<_> = references.filter_map(|it| self.destinations.get(it)).collect();
-        rules.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
-        rules
+        oldest_first(references.filter_map(|it| self.destinations.get(it)), |it| &it.meta)
     }
 
     pub(crate) fn sets_of(&self, gateway: &ObjectRef) -> Vec<&Arc<SetModel>> {
         let references = self.sets_by_gateway.get(gateway).into_iter().flatten();
-        let mut sets: Vec<_> = references.filter_map(|it| self.sets.get(it)).collect();
-        sets.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
-        sets
+        oldest_first(references.filter_map(|it| self.sets.get(it)), |it| &it.meta)
     }
 
     pub(crate) fn slices_of(&self, service: &ObjectRef) -> Vec<&Arc<SliceModel>> {
@@ -660,44 +409,13 @@ impl Store {
 
     /// The Sidecar that says what may leave a namespace: of those that hold for all of it the oldest, then by name.
     pub(crate) fn outbound_of(&self, namespace: &str) -> Option<&Arc<SidecarModel>> {
-        let first = ObjectRef::new(Kind::Sidecar, namespace, "");
-        let all = self.sidecars.range(first..).take_while(|it| it.0.namespace == *namespace);
-        let saying = all.map(|it| it.1).filter(|it| !it.has_selector && it.mode.is_some());
+        let all = of_namespace(&self.sidecars, Kind::Sidecar, namespace);
+        let saying = all.filter(|it| !it.has_selector && it.mode.is_some());
         saying.min_by_key(|it| (it.meta.created_s, it.meta.reference.clone()))
     }
 
-    /// The policies that target a Service or ServiceEntry, oldest first, then by name: the order in which they win.
-    pub(crate) fn policies_of(&self, object: &ObjectRef) -> Vec<&Arc<PolicyModel>> {
-        let references = self.policies_by_target.get(object).into_iter().flatten();
-        let mut policies: Vec<_> = references.filter_map(|it| self.policies.get(it)).collect();
-        policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
-        policies
-    }
-
-    /// The TrafficPolicies that target an object or a section of it, oldest first, then by name: the order in which they
-    /// win.
-    pub(crate) fn traffic_of(&self, target: &ObjectRef) -> Vec<&Arc<TrafficModel>> {
-        let references = self.traffic_by_target.get(target).into_iter().flatten();
-        let mut policies: Vec<_> = references.filter_map(|it| self.traffic.get(it)).collect();
-        policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
-        policies
-    }
-
-    /// The HealthCheckPolicies that target an object or a port of it, oldest first, then by name: the order in which they
-    /// win.
-    pub(crate) fn health_of(&self, target: &ObjectRef) -> Vec<&Arc<HealthModel>> {
-        let references = self.health_by_target.get(target).into_iter().flatten();
-        let mut policies: Vec<_> = references.filter_map(|it| self.health.get(it)).collect();
-        policies.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
-        policies
-    }
-
-    pub(crate) fn grants_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a GrantModel> {
-        let first = ObjectRef::new(Kind::ReferenceGrant, namespace, "");
-        self.grants
-            .range(first..)
-            .take_while(move |(reference, _)| reference.namespace == namespace)
-            .map(|(_, grant)| &**grant)
+    pub(crate) fn grants_in<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a GrantModel> + use<'a> {
+        of_namespace(&self.grants, Kind::ReferenceGrant, namespace).map(|it| &**it)
     }
 }
 
@@ -734,6 +452,27 @@ fn touch_removed<T>(old: Option<T>, reference: ObjectRef, touched: &mut Touched)
     if old.is_some() {
         touched.keys.push(Key::Object(reference));
     }
+}
+
+/// The objects of a kind in a namespace, by name.
+pub(crate) fn of_namespace<'a, T>(
+    map: &'a Map<T>,
+    kind: Kind,
+    namespace: &str,
+) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+    let first = ObjectRef::new(kind, namespace, "");
+    let home = first.namespace.clone();
+    map.range(first..).take_while(move |it| it.0.namespace == home).map(|it| it.1)
+}
+
+/// By age, then by name: the order in which they win.
+pub(crate) fn oldest_first<'a, T>(
+    all: impl Iterator<Item = &'a Arc<T>>,
+    meta: impl Fn(&T) -> &Meta,
+) -> Vec<&'a Arc<T>> {
+    let mut all: Vec<_> = all.collect();
+    all.sort_by_key(|it| (meta(it).created_s, meta(it).reference.clone()));
+    all
 }
 
 fn reindex<K: Ord + Clone>(

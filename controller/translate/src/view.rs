@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::reads::Key;
 use crate::status::Condition;
-use crate::store::Store;
+use crate::store::{Store, of_namespace, oldest_first};
 use crate::telemetry::TelemetryModel;
 use crate::translator::Options;
 use sluice_crds::{Kind, Name, ObjectRef};
@@ -400,11 +400,8 @@ impl<'a> View<'a> {
     /// The Telemetries of a namespace, the oldest first.
     pub(crate) fn telemetry_in(&self, namespace: &str) -> Vec<&'a Arc<TelemetryModel>> {
         self.note(Key::TelemetryIn(namespace.into()));
-        let first = ObjectRef::new(Kind::Telemetry, namespace, "");
-        let all = self.state.store.telemetries.range(first..).take_while(|it| *it.0.namespace == *namespace);
-        let mut all: Vec<_> = all.map(|it| it.1).collect();
-        all.sort_by_key(|it| (it.meta.created_s, it.meta.reference.clone()));
-        all
+        let all = of_namespace(&self.state.store.telemetries, Kind::Telemetry, namespace);
+        oldest_first(all, |it| &it.meta)
     }
 
     /// The Telemetries that name a Gateway, or a class from the root namespace, the oldest first.

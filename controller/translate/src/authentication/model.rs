@@ -1,6 +1,7 @@
 //! RequestAuthentication: whom it governs and what it says.
 
 use crate::model::Meta;
+use crate::targets::PolicyTarget;
 use crate::values::Fault;
 use sluice_crds::ObjectRef;
 use sluice_ir::{JwtRule, Selector};
@@ -11,22 +12,13 @@ pub(crate) struct AuthenticationModel {
     pub(crate) meta: Meta,
     /// `None`: it says nothing of pods.
     pub(crate) selector: Option<Selector>,
-    pub(crate) targets: Vec<AuthenticationTarget>,
+    pub(crate) targets: Vec<PolicyTarget>,
     /// With what can be known of addresses without a look at other objects.
     pub(crate) rules: Vec<JwtRule>,
     /// What can't be used.
     pub(crate) faults: Vec<Fault>,
     /// What is done but probably not meant.
     pub(crate) warnings: Vec<Fault>,
-}
-
-/// A `targetRefs` entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AuthenticationTarget {
-    /// A Gateway or GatewayClass; `None`: the reference can't be used, which is a fault.
-    pub(crate) object: Option<ObjectRef>,
-    /// `spec.targetRefs[0]`.
-    pub(crate) field: String,
 }
 
 impl AuthenticationModel {

@@ -1,20 +1,18 @@
 //! From a RequestAuthentication to the model: each field is taken, or noted as a fault that closes.
 
 use super::keys;
-use super::model::{AuthenticationModel, AuthenticationTarget};
+use super::model::AuthenticationModel;
 use crate::destination::parse_duration;
-use crate::model::{Meta, kind_name};
+use crate::model::Meta;
+use crate::targets;
 use crate::values::Values;
-use sluice_crds::{GATEWAY_API_GROUP, IstioTargetRef, JwtRuleSpec, Kind, ObjectRef, RequestAuthentication};
-use sluice_crds::{ISTIO_GROUP, RequestAuthenticationSpec};
+use sluice_crds::{JwtRuleSpec, Kind, RequestAuthentication};
 use sluice_ir::{JwtKeys, JwtRule, KeyReach, Selector, TokenHeader};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Most rules (Istio's CRD).
 const MOST_RULES: usize = 4_096;
-/// Most entries of `targetRefs` (Istio's CRD).
-const MOST_TARGETS: usize = 16;
 /// Most places of one rule where tokens are looked for.
 const MOST_PLACES: usize = 16;
 /// Most header fields that one rule gives.
@@ -54,11 +52,8 @@ pub(crate) fn read(it: &RequestAuthentication, root: &str) -> AuthenticationMode
     }
     let rules = spec.jwt_rules.iter().take(MOST_RULES).enumerate();
     let rules = rules.map(|(index, it)| rule(it, &format!("jwtRules[{index}]"), &mut values)).collect();
-    let targets = targets(spec, home, root, &mut values);
-    if spec.selector.is_some() && !targets.is_empty() {
-        let message = "stands beside targetRefs: the policy holds for both";
-        values.fault("selector", message, "remove one of the two, and write a second policy");
-    }
+    let targets = targets::read((spec.target_ref.as_ref(), &spec.target_refs), (home, root), &mut values);
+    targets::beside(spec.selector.is_some(), &targets, &mut values);
     AuthenticationModel {
         selector: spec.selector.as_ref().map(|it| Selector(it.match_labels.clone())),
         targets,
@@ -66,53 +61,6 @@ pub(crate) fn read(it: &RequestAuthentication, root: &str) -> AuthenticationMode
         faults: values.faults,
         warnings: values.warnings,
         meta,
-    }
-}
-
-fn targets(
-    spec: &RequestAuthenticationSpec,
-    home: &str,
-    root: &str,
-    values: &mut Values,
-) -> Vec<AuthenticationTarget> {
-    if spec.target_refs.len() > MOST_TARGETS {
-        values.fault("targetRefs", format!("names {} targets", spec.target_refs.len()), "use at most 16");
-    }
-    let one = spec.target_ref.iter().map(|it| ("targetRef".to_owned(), it));
-    let many = spec.target_refs.iter().enumerate().map(|(index, it)| (format!("targetRefs[{index}]"), it));
-    one.chain(many)
-        .map(|(field, it)| {
-            let object = target(it, home, root);
-            let object = object.map_err(|(message, next_step)| values.fault(&field, message, next_step)).ok();
-            AuthenticationTarget { object, field: format!("spec.{field}") }
-        })
-        .collect()
-}
-
-fn target(it: &IstioTargetRef, home: &str, root: &str) -> Result<ObjectRef, (String, &'static str)> {
-    let group = it.group.as_deref().unwrap_or_default();
-    if it.namespace.as_deref().is_some_and(|it| !it.is_empty() && it != home) {
-        let message = format!("names {} of another namespace", it.kind);
-        return Err((message, "name one of the policy's own namespace"));
-    }
-    match (group, it.kind.as_str()) {
-        (GATEWAY_API_GROUP, "Gateway") => Ok(ObjectRef::new(Kind::Gateway, home, &*it.name)),
-        (GATEWAY_API_GROUP, "GatewayClass") if home == root => {
-            Ok(ObjectRef::new(Kind::GatewayClass, "", &*it.name))
-        }
-        (GATEWAY_API_GROUP, "GatewayClass") => {
-            let message = format!("names a GatewayClass, which only policies of namespace {root} may");
-            Err((message, "name Gateways, or move the policy there"))
-        }
-        ("", "Service") | (ISTIO_GROUP, "ServiceEntry") => {
-            let message = format!("names a {}, which has effect with waypoints only", it.kind);
-            Err((message, "use selector with the labels of its pods"))
-        }
-        (group, kind) => {
-            let message =
-                format!("names an object of kind {}, which is not supported", kind_name(kind, group));
-            Err((message, "name a Gateway of group gateway.networking.k8s.io"))
-        }
     }
 }
 

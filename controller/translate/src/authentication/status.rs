@@ -2,27 +2,12 @@
 
 use super::keys;
 use super::model::AuthenticationModel;
-use crate::gateway::{Verdict, class_verdict};
 use crate::problem::{Problem, Problems, Severity};
-use crate::status::{Condition, DestinationStatus};
+use crate::status::DestinationStatus;
+use crate::targets::{self, Standing};
 use crate::view::View;
-use sluice_crds::{Kind, ObjectRef};
 use sluice_ir::KeyReach;
 use std::net::IpAddr;
-
-/// Our conditions stand beside those of Istio's own controllers.
-const ACCEPTED: &str = "sluice.dev/Accepted";
-const PARTIALLY_INVALID: &str = "sluice.dev/PartiallyInvalid";
-
-/// How a target stands.
-enum Standing {
-    /// A Gateway of ours, or a class of ours.
-    Ours,
-    /// Another controller's.
-    Foreign,
-    /// Not there.
-    Absent,
-}
 
 /// Status and problems of a policy; no status while all that it names is another controller's.
 pub(crate) fn compute(
@@ -30,50 +15,29 @@ pub(crate) fn compute(
     model: &AuthenticationModel,
 ) -> (Option<DestinationStatus>, Vec<Problem>) {
     let mut problems = Problems::of(&model.meta.reference);
-    for fault in &model.faults {
-        problems.error(&fault.field, &fault.message, &fault.next_step);
-    }
-    for warning in &model.warnings {
-        problems.add(Severity::Warning, &warning.field, &warning.message, &warning.next_step);
-    }
+    targets::tell(&model.faults, &model.warnings, &mut problems);
     if model.rules.is_empty() {
         let message = "the policy has no rule: every request passes";
         problems.add(Severity::Warning, "spec.jwtRules", message, "add a rule");
     }
-    let mut not_done: Vec<String> =
-        model.faults.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
+    let mut not_done = targets::in_words(&model.faults);
     for (field, message) in unreachable(view, model) {
         let next_step = "use a name, of the internet or of a Service, or add a ServiceEntry for it with location MESH_INTERNAL";
         problems.error(&field, &message, next_step);
         not_done.push(format!("{field}: {message}"));
     }
-    let (mut ours, mut foreign) = (usize::from(model.is_for_workloads()), 0_usize);
-    let mut absent = Vec::new();
-    for target in &model.targets {
-        let Some(object) = &target.object else { continue };
-        match standing(view, object) {
-            Standing::Ours => ours += 1,
-            Standing::Foreign => {
-                foreign += 1;
-                let message = format!("{object} is not served here; the policy has no effect on it");
-                problems.add(Severity::Note, &target.field, message, "see the problems of the target");
-            }
-            Standing::Absent => {
-                let message = format!("{object} not found");
-                let next_step = "create it, or correct the name; a Gateway is in the policy's namespace";
-                problems.error(format!("{}.name", target.field), &message, next_step);
-                absent.push(message);
-            }
-        }
-    }
-    if model.is_for_workloads() && view.options().standalone {
-        let message =
-            "a policy without targetRefs has effect with sidecars only, of which there are none here";
-        problems.add(Severity::Note, "spec", message, "name a Gateway in targetRefs");
-    }
-    let is_foreign = ours == 0 && foreign > 0 && absent.is_empty();
-    let status = (!is_foreign)
-        .then(|| DestinationStatus { conditions: conditions(model, ours > 0, &absent, not_done) });
+    let standing = Standing::of(view, &model.targets, &mut problems);
+    let is_for_workloads = model.is_for_workloads();
+    targets::tell_standalone(view, is_for_workloads, &mut problems);
+    let status = (!standing.is_foreign(is_for_workloads)).then(|| DestinationStatus {
+        conditions: targets::conditions(
+            model.meta.generation,
+            standing.is_accepted(is_for_workloads),
+            &standing.absent,
+            &model.warnings,
+            not_done,
+        ),
+    });
     (status, problems.into_list())
 }
 
@@ -110,45 +74,4 @@ fn is_plainly_inside(address: IpAddr) -> bool {
             it.is_loopback() || it.is_unique_local() || it.is_unicast_link_local() || it.is_unspecified()
         }
     }
-}
-
-fn standing(view: &View<'_>, object: &ObjectRef) -> Standing {
-    match object.kind {
-        Kind::GatewayClass => match class_verdict(view, &object.name) {
-            Verdict::Ours { .. } => Standing::Ours,
-            Verdict::Foreign(_) if view.class(&object.name).is_some() => Standing::Foreign,
-            Verdict::Foreign(_) => Standing::Absent,
-        },
-        _ => match (view.gateway(object).is_some(), view.parent(object).is_some()) {
-            (true, true) => Standing::Ours,
-            (true, false) => Standing::Foreign,
-            (false, _) => Standing::Absent,
-        },
-    }
-}
-
-fn conditions(
-    model: &AuthenticationModel,
-    is_accepted: bool,
-    absent: &[String],
-    mut not_done: Vec<String>,
-) -> Vec<Condition> {
-    let generation = model.meta.generation;
-    let warnings: Vec<String> =
-        model.warnings.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
-    let mut conditions = vec![match is_accepted {
-        true => Condition::yes(ACCEPTED, "Accepted", generation).message(warnings.join("; ")),
-        false if absent.is_empty() => {
-            Condition::no(ACCEPTED, "Invalid", "no entry of targetRefs can be used", generation)
-        }
-        false => Condition::no(ACCEPTED, "TargetNotFound", absent.join("; "), generation),
-    }];
-    if is_accepted {
-        not_done.extend(absent.iter().cloned());
-    }
-    if !not_done.is_empty() {
-        let message = not_done.join("; ");
-        conditions.push(Condition::yes(PARTIALLY_INVALID, "UnsupportedValue", generation).message(message));
-    }
-    conditions
 }

@@ -1,6 +1,7 @@
 //! AuthorizationPolicy: whom it governs and what it says.
 
 use crate::model::Meta;
+use crate::targets::PolicyTarget;
 use crate::values::Fault;
 use sluice_crds::ObjectRef;
 use sluice_ir::{AuthorizationRule, Selector};
@@ -11,7 +12,7 @@ pub(crate) struct AuthorizationModel {
     pub(crate) meta: Meta,
     /// `None`: it says nothing of pods.
     pub(crate) selector: Option<Selector>,
-    pub(crate) targets: Vec<AuthorizationTarget>,
+    pub(crate) targets: Vec<PolicyTarget>,
     pub(crate) action: ActionModel,
     pub(crate) is_dry_run: bool,
     /// Principals as written: trust domains are written out when the policy is resolved.
@@ -33,15 +34,6 @@ pub(crate) enum ActionModel {
     Audit,
     /// `CUSTOM`, and the provider's name.
     Custom(String),
-}
-
-/// A `targetRefs` entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AuthorizationTarget {
-    /// A Gateway or GatewayClass; `None`: the reference can't be used, which is a fault.
-    pub(crate) object: Option<ObjectRef>,
-    /// `spec.targetRefs[0]`.
-    pub(crate) field: String,
 }
 
 impl AuthorizationModel {

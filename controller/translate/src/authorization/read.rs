@@ -1,20 +1,19 @@
 //! From an AuthorizationPolicy to the model: each field is taken, or noted as a fault that closes.
 
-use super::model::{ActionModel, AuthorizationModel, AuthorizationTarget};
+use super::model::{ActionModel, AuthorizationModel};
 use super::values::{self, Wrong};
 use super::{attribute, template};
-use crate::model::{Meta, kind_name};
+use crate::model::Meta;
+use crate::targets;
 use crate::values::Values as Notes;
 use sluice_crds::{
     AuthorizationConditionSpec, AuthorizationOperationSpec, AuthorizationPolicy, AuthorizationPolicySpec,
-    AuthorizationRuleSpec, AuthorizationSourceSpec, GATEWAY_API_GROUP, IstioTargetRef, Kind, ObjectRef,
+    AuthorizationRuleSpec, AuthorizationSourceSpec, Kind,
 };
 use sluice_ir::{AuthorizationRule, Condition, Operation, Selector, Source, ValueMatch, Values};
 
 /// Most rules (Istio's CRD).
 const MOST_RULES: usize = 512;
-/// Most entries of `targetRefs` (Istio's CRD).
-const MOST_TARGETS: usize = 16;
 /// Most service accounts of a source (Istio's CRD).
 const MOST_ACCOUNTS: usize = 16;
 /// Annotation: a match is only told.
@@ -60,11 +59,8 @@ pub(crate) fn read(it: &AuthorizationPolicy, root: &str) -> AuthorizationModel {
         let message = format!("annotation {DRY_RUN} is {word:?}: the policy is enforced");
         notes.warn("action", &message, "use \"true\" or \"false\"");
     }
-    let targets = targets(spec, home, root, &mut notes);
-    if spec.selector.is_some() && !targets.is_empty() {
-        let message = "stands beside targetRefs: the policy holds for both";
-        notes.fault("selector", message, "remove one of the two, and write a second policy");
-    }
+    let targets = targets::read((spec.target_ref.as_ref(), &spec.target_refs), (home, root), &mut notes);
+    targets::beside(spec.selector.is_some(), &targets, &mut notes);
     AuthorizationModel {
         selector: spec.selector.as_ref().map(|it| Selector(it.match_labels.clone())),
         targets,
@@ -107,53 +103,6 @@ fn action(spec: &AuthorizationPolicySpec, notes: &mut Notes) -> ActionModel {
                 "use ALLOW, DENY, AUDIT or CUSTOM",
             );
             ActionModel::Allow
-        }
-    }
-}
-
-fn targets(
-    spec: &AuthorizationPolicySpec,
-    home: &str,
-    root: &str,
-    notes: &mut Notes,
-) -> Vec<AuthorizationTarget> {
-    if spec.target_refs.len() > MOST_TARGETS {
-        notes.fault("targetRefs", format!("names {} targets", spec.target_refs.len()), "use at most 16");
-    }
-    let one = spec.target_ref.iter().map(|it| ("targetRef".to_owned(), it));
-    let many = spec.target_refs.iter().enumerate().map(|(index, it)| (format!("targetRefs[{index}]"), it));
-    one.chain(many)
-        .map(|(field, it)| {
-            let object = target(it, home, root);
-            let object = object.map_err(|(message, next_step)| notes.fault(&field, message, next_step)).ok();
-            AuthorizationTarget { object, field: format!("spec.{field}") }
-        })
-        .collect()
-}
-
-fn target(it: &IstioTargetRef, home: &str, root: &str) -> Result<ObjectRef, Wrong> {
-    let group = it.group.as_deref().unwrap_or_default();
-    if it.namespace.as_deref().is_some_and(|it| !it.is_empty() && it != home) {
-        let message = format!("names {} of another namespace", it.kind);
-        return Err((message, "name one of the policy's own namespace"));
-    }
-    match (group, it.kind.as_str()) {
-        (GATEWAY_API_GROUP, "Gateway") => Ok(ObjectRef::new(Kind::Gateway, home, &*it.name)),
-        (GATEWAY_API_GROUP, "GatewayClass") if home == root => {
-            Ok(ObjectRef::new(Kind::GatewayClass, "", &*it.name))
-        }
-        (GATEWAY_API_GROUP, "GatewayClass") => {
-            let message = format!("names a GatewayClass, which only policies of namespace {root} may");
-            Err((message, "name Gateways, or move the policy there"))
-        }
-        ("", "Service") | (sluice_crds::ISTIO_GROUP, "ServiceEntry") => {
-            let message = format!("names a {}, which has effect with waypoints only", it.kind);
-            Err((message, "use selector with the labels of its pods"))
-        }
-        (group, kind) => {
-            let message =
-                format!("names an object of kind {}, which is not supported", kind_name(kind, group));
-            Err((message, "name a Gateway of group gateway.networking.k8s.io"))
         }
     }
 }

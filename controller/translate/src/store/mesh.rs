@@ -1,7 +1,7 @@
 //! The part of the store that knows the mesh: its namespaces, its pods by address, and the routes whose parents are
 //! destinations of it.
 
-use super::{Store, Touched, reindex};
+use super::{Store, Touched, of_namespace, reindex};
 use crate::model::PodModel;
 use crate::reads::{Key, Node};
 use crate::route::destinations;
@@ -81,15 +81,10 @@ impl Store {
     /// What PeerAuthentications say of the workloads of a namespace, the oldest first: those of the root namespace that
     /// hold for all, and its own.
     pub(crate) fn mutual_tls(&self, namespace: &str, root: &str) -> Vec<MutualTls> {
-        let of = |namespace: &str| {
-            let first = ObjectRef::new(Kind::PeerAuthentication, namespace, "");
-            let namespace = namespace.to_owned();
-            let all = self.peers.range(first..).take_while(move |it| *it.0.namespace == *namespace);
-            all.map(|it| it.1).collect::<Vec<_>>()
-        };
-        let mesh = of(root).into_iter().filter(|it| it.rule.selector.is_all()).map(|it| (true, it));
-        let own = if namespace == root { Vec::new() } else { of(namespace) };
-        let mut all: Vec<_> = mesh.chain(own.into_iter().map(|it| (false, it))).collect();
+        let of = |namespace| of_namespace(&self.peers, Kind::PeerAuthentication, namespace);
+        let mesh = of(root).filter(|it| it.rule.selector.is_all()).map(|it| (true, it));
+        let own = (namespace != root).then(|| of(namespace)).into_iter().flatten();
+        let mut all: Vec<_> = mesh.chain(own.map(|it| (false, it))).collect();
         all.sort_by_key(|(_, it)| (it.meta.created_s, it.meta.reference.clone()));
         all.into_iter().map(|(is_mesh, it)| MutualTls { is_mesh, ..it.rule.clone() }).collect()
     }

@@ -2,6 +2,7 @@
 
 use super::model::{LoggingModel, ProviderModel, TelemetryModel, TracingModel};
 use crate::model::{Meta, kind_name};
+use crate::targets;
 use crate::values::Values;
 use sluice_crds::{
     GATEWAY_API_GROUP, IstioTargetRef, Kind, ObjectRef, Telemetry, TelemetryMatchSpec, TelemetryMetricsSpec,
@@ -33,9 +34,7 @@ pub(crate) fn read(it: &Telemetry, root: &str) -> TelemetryModel {
     let home = meta.reference.namespace.as_str();
     let spec = &it.spec;
     let mut notes = Values::default();
-    let one = spec.target_ref.iter().map(|it| ("targetRef".to_owned(), it));
-    let many = spec.target_refs.iter().enumerate().map(|(index, it)| (format!("targetRefs[{index}]"), it));
-    let named: Vec<_> = one.chain(many).collect();
+    let named: Vec<_> = targets::named(spec.target_ref.as_ref(), &spec.target_refs).collect();
     let names_targets = !named.is_empty();
     if names_targets && spec.selector.is_some() {
         notes.fault(

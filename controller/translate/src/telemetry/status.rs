@@ -4,24 +4,14 @@ use super::model::TelemetryModel;
 use super::resolve;
 use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, DestinationStatus};
-use crate::values::Fault;
+use crate::targets::{self, RESOLVED_REFS};
 use crate::view::View;
 use sluice_crds::Kind;
-
-/// Our conditions stand beside those of Istio's own controllers.
-const ACCEPTED: &str = "sluice.dev/Accepted";
-const RESOLVED_REFS: &str = "sluice.dev/ResolvedRefs";
-const PARTIALLY_INVALID: &str = "sluice.dev/PartiallyInvalid";
 
 /// Status and problems.
 pub(crate) fn compute(view: &View<'_>, model: &TelemetryModel) -> (DestinationStatus, Vec<Problem>) {
     let mut problems = Problems::of(&model.meta.reference);
-    for fault in &model.faults {
-        problems.error(&fault.field, &fault.message, &fault.next_step);
-    }
-    for warning in &model.warnings {
-        problems.add(Severity::Warning, &warning.field, &warning.message, &warning.next_step);
-    }
+    targets::tell(&model.faults, &model.warnings, &mut problems);
     let mesh = view.mesh();
     let mut failures = Vec::new();
     for (provider, used) in model.providers() {
@@ -62,25 +52,8 @@ fn conditions(
     failures: &[String],
 ) -> Vec<Condition> {
     let generation = model.meta.generation;
-    let joined = |faults: &[Fault]| {
-        faults.iter().map(|it| format!("{}: {}", it.field, it.message)).collect::<Vec<_>>().join("; ")
-    };
-    let mut conditions = vec![match is_accepted {
-        true => Condition::yes(ACCEPTED, "Accepted", generation).message(joined(&model.warnings)),
-        false if absent.is_empty() => {
-            Condition::no(ACCEPTED, "Invalid", "no entry of targetRefs can be used", generation)
-        }
-        false => Condition::no(ACCEPTED, "TargetNotFound", absent.join("; "), generation),
-    }];
-    let not_done: Vec<String> =
-        [joined(&model.faults), if is_accepted { absent.join("; ") } else { String::new() }]
-            .into_iter()
-            .filter(|it| !it.is_empty())
-            .collect();
-    if !not_done.is_empty() {
-        let message = not_done.join("; ");
-        conditions.push(Condition::yes(PARTIALLY_INVALID, "UnsupportedValue", generation).message(message));
-    }
+    let not_done = targets::in_words(&model.faults);
+    let mut conditions = targets::conditions(generation, is_accepted, absent, &model.warnings, not_done);
     if !failures.is_empty() {
         conditions.push(Condition::no(RESOLVED_REFS, "InvalidProvider", failures.join("; "), generation));
     }
