@@ -1,6 +1,7 @@
 //! The control plane on Kubernetes: watches objects, translates them, writes statuses, provisions gateways and
 //! streams deltas to them.
 
+mod accept;
 pub mod acme;
 pub mod admin;
 pub mod backoff;

@@ -3,19 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod golden;
+
 use serde_json::Value;
 use sluice_controller::inject::{InjectSettings, Owner, inject};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 #[test]
 fn every_pod_gets_the_sidecar_that_is_expected() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/injected");
-    let mut cases: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|it| it.unwrap().path()).collect();
-    cases.sort();
-    assert!(cases.len() >= 8, "{cases:?}");
-    let wrong: Vec<String> = cases.iter().filter_map(|case| run(case).err()).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    golden::check("injected", 8, run);
 }
 
 fn run(case: &Path) -> Result<(), String> {
@@ -34,22 +31,5 @@ fn run(case: &Path) -> Result<(), String> {
         serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(pod).unwrap();
     }
     let path = case.join("pod.yaml");
-    if std::env::var_os("UPDATE_FIXTURES").is_some() {
-        fs::write(path, got).unwrap();
-        return Ok(());
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    if expected == got {
-        return Ok(());
-    }
-    let line = expected.lines().zip(got.lines()).position(|(old, new)| old != new).unwrap_or(0);
-    let around =
-        |text: &str| text.lines().skip(line.saturating_sub(3)).take(8).collect::<Vec<_>>().join("\n  ");
-    Err(format!(
-        "{} line {}\nexpected:\n  {}\ngot:\n  {}",
-        path.display(),
-        line + 1,
-        around(&expected),
-        around(&got)
-    ))
+    golden::compare(&path, got)
 }

@@ -8,6 +8,7 @@ mod metrics;
 
 pub use metrics::Metrics;
 
+use crate::accept::accept;
 use crate::reconcile::{Input, Question};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Connections at a time; further ones wait in the kernel's queue.
@@ -32,8 +33,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request head.
 const HEAD_BYTES: usize = 16 * 1024;
-/// Pause after a failed accept (no file descriptors left, for instance).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What must hold before the replica is ready.
 #[derive(Debug, Default)]
@@ -103,35 +102,19 @@ pub struct Admin {
 
 /// Serves until `stop`.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>, stop: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let next = async {
-            let permit = permits.clone().acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = next => accepted,
-        };
-        match accepted {
-            (Ok(permit), Ok((stream, peer))) => {
-                let (admin, stop) = (admin.clone(), stop.clone());
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = connection(stream, peer, admin) => {}
-                        () = stop.cancelled() => {}
-                    }
-                    drop(permit);
-                });
+    let ended = stop.clone();
+    let failure = "the admin server can't accept a connection";
+    accept(listener, CONNECTIONS, stop, failure, |stream, peer, slot| {
+        let (admin, stop) = (admin.clone(), ended.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = connection(stream, peer, admin) => {}
+                () = stop.cancelled() => {}
             }
-            (_, Err(error)) => {
-                tracing::warn!(%error, "the admin server can't accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-            // Nobody closes the semaphore.
-            (Err(_), _) => return,
-        }
-    }
+            drop(slot);
+        });
+    })
+    .await;
 }
 
 /// One request: probes and scrapes come seconds apart, so that keeping the connection saves nothing.

@@ -3,6 +3,7 @@
 use super::auth::Authenticator;
 use super::stream::Streams;
 use super::{Distributor, Names, limits, obtain, peers};
+use crate::accept::accept;
 use crate::ca::ServingCertificate;
 use crate::identity;
 use anyhow::Context as _;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -27,9 +28,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport;
 use tonic::transport::server::Connected;
-
-/// Pause after a failed accept (no file descriptors left, for instance).
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// How the server listens.
 #[derive(Clone)]
@@ -81,8 +79,8 @@ pub async fn serve(
         .with_context(|| format!("{} can't be bound; choose another with --serve", options.address))?;
     let address = listener.local_addr().context("address of the server")?;
     let (sender, connections) = mpsc::channel(1);
-    let slots = Arc::new(Semaphore::new(options.connections));
-    tokio::spawn(accept(listener, slots, TlsAcceptor::from(tls.config()), sender, stop.clone()));
+    let acceptor = TlsAcceptor::from(tls.config());
+    tokio::spawn(take(listener, options.connections, acceptor, sender, stop.clone()));
     let names = obtain::Answers {
         distributor: distributor.clone(),
         authenticator: authenticator.clone(),
@@ -126,42 +124,25 @@ pub async fn serve(
     Ok(address)
 }
 
-async fn accept(
+async fn take(
     listener: TcpListener,
-    slots: Arc<Semaphore>,
+    connections: usize,
     tls: TlsAcceptor,
     sender: mpsc::Sender<io::Result<Connection>>,
     stop: CancellationToken,
 ) {
-    loop {
-        let next = async {
-            let slot = slots.clone().acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = next => accepted,
-        };
-        match accepted {
-            (Ok(slot), Ok((stream, peer))) => {
-                let (tls, sender) = (tls.clone(), sender.clone());
-                tokio::spawn(async move {
-                    match secure(stream, tls).await {
-                        Ok(stream) => {
-                            let _ = sender.send(Ok(Connection { stream, _slot: slot })).await;
-                        }
-                        Err(error) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
-                    }
-                });
+    accept(listener, connections, stop, "a connection can't be accepted", |stream, peer, slot| {
+        let (tls, sender) = (tls.clone(), sender.clone());
+        tokio::spawn(async move {
+            match secure(stream, tls).await {
+                Ok(stream) => {
+                    let _ = sender.send(Ok(Connection { stream, _slot: slot })).await;
+                }
+                Err(error) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
             }
-            (_, Err(error)) => {
-                tracing::warn!(%error, "a connection can't be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-            // Nobody closes the semaphore.
-            (Err(_), _) => return,
-        }
-    }
+        });
+    })
+    .await;
 }
 
 async fn secure(stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {

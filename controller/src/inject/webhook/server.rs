@@ -1,6 +1,7 @@
 //! The HTTPS port of the webhook. It answers `POST /inject`; connections, heads, bodies and times have bounds.
 
 use super::review::{self, Verdict};
+use crate::accept::accept;
 use crate::admin::Metrics;
 use crate::ca::ServingCertificate;
 use crate::inject::InjectSettings;
@@ -16,7 +17,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -33,8 +33,6 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 16 * 1024;
 /// Bytes of a review: the API server takes requests of 3 MiB at most, and sends the pod within one more object.
 const BODY_BYTES: usize = 4 * 1024 * 1024;
-/// Pause after a failed accept (no file descriptors left, for instance).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the API server asks.
 const PATH: &str = "/inject";
@@ -57,40 +55,24 @@ pub async fn serve(
     // API servers speak HTTP/1.1 with webhooks (kubernetes/kubernetes#75791).
     let tls = TlsAcceptor::from(tls.config_for(&[b"http/1.1"]));
     let shared = Arc::new((settings, metrics));
-    Ok((address, accept(listener, tls, shared, stop)))
+    Ok((address, run(listener, tls, shared, stop)))
 }
 
 type Shared = Arc<(InjectSettings, Arc<Metrics>)>;
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Shared, stop: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let next = async {
-            let permit = permits.clone().acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = next => accepted,
-        };
-        match accepted {
-            (Ok(permit), Ok((stream, peer))) => {
-                let (tls, shared, stop) = (tls.clone(), shared.clone(), stop.clone());
-                tokio::spawn(async move {
-                    if let Err(error) = connection(stream, tls, shared, stop).await {
-                        tracing::debug!(%peer, %error, "a connection of the webhook failed");
-                    }
-                    drop(permit);
-                });
+async fn run(listener: TcpListener, tls: TlsAcceptor, shared: Shared, stop: CancellationToken) {
+    let ended = stop.clone();
+    let failure = "the webhook can't accept a connection";
+    accept(listener, CONNECTIONS, stop, failure, |stream, peer, slot| {
+        let (tls, shared, stop) = (tls.clone(), shared.clone(), ended.clone());
+        tokio::spawn(async move {
+            if let Err(error) = connection(stream, tls, shared, stop).await {
+                tracing::debug!(%peer, %error, "a connection of the webhook failed");
             }
-            (_, Err(error)) => {
-                tracing::warn!(%error, "the webhook can't accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-            // Nobody closes the semaphore.
-            (Err(_), _) => return,
-        }
-    }
+            drop(slot);
+        });
+    })
+    .await;
 }
 
 async fn connection(
