@@ -40,6 +40,23 @@ pub struct Gateway {
     pub telemetry: Vec<Arc<Telemetry>>,
 }
 
+impl Gateway {
+    /// One with these settings that no policy governs.
+    pub fn plain(key: GatewayKey, origin: Origin, settings: Settings) -> Self {
+        Self {
+            key,
+            origin,
+            settings,
+            backend_certificate: None,
+            ticket_secrets: Vec::new(),
+            traffic: None,
+            authorization: Vec::new(),
+            authentication: Vec::new(),
+            telemetry: Vec::new(),
+        }
+    }
+}
+
 /// What a `GatewayParameters` object sets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default = "Settings::standard")]

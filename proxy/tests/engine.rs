@@ -73,17 +73,11 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
     let rewrite = ir::Rewrite { hostname: None, path: Some(ir::PathEdit::Prefix("/new".to_owned())) };
     ir::Delta {
         upserts: vec![
-            Resource::Gateway(Arc::new(ir::Gateway {
-                key: gateway.clone(),
-                origin: origin("Gateway", "edge"),
-                settings: ir::Settings::standard(),
-                backend_certificate: None,
-                ticket_secrets: Vec::new(),
-                traffic: None,
-                authorization: Vec::new(),
-                authentication: Vec::new(),
-                telemetry: Vec::new(),
-            })),
+            Resource::Gateway(Arc::new(ir::Gateway::plain(
+                gateway.clone(),
+                origin("Gateway", "edge"),
+                ir::Settings::standard(),
+            ))),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener.clone(),
                 origin: origin("Gateway", "edge").section("http"),

@@ -42,17 +42,7 @@ pub fn with_settings(mut snapshot: ir::Snapshot, edit: impl FnOnce(&mut ir::Sett
 
 /// The Gateway.
 pub fn gateway(settings: ir::Settings) -> Arc<ir::Gateway> {
-    Arc::new(ir::Gateway {
-        key: gateway_key(),
-        origin: ir::Origin::new("Gateway", "default", "web"),
-        settings,
-        backend_certificate: None,
-        ticket_secrets: Vec::new(),
-        traffic: None,
-        authorization: Vec::new(),
-        authentication: Vec::new(),
-        telemetry: Vec::new(),
-    })
+    Arc::new(ir::Gateway::plain(gateway_key(), ir::Origin::new("Gateway", "default", "web"), settings))
 }
 
 /// A listener for every host.

@@ -98,17 +98,8 @@ async fn start(listeners: impl FnOnce(u16, u16) -> Vec<Resource>) -> (Arc<Proxy>
     let proxy =
         Proxy::new(ProxyOptions { plan, log, resolver: Resolver::system(), identity: None, mesh: None })
             .unwrap();
-    let mut upserts = vec![Resource::Gateway(Arc::new(ir::Gateway {
-        key: gateway(),
-        origin: origin(),
-        settings: ir::Settings::standard(),
-        backend_certificate: None,
-        ticket_secrets: Vec::new(),
-        traffic: None,
-        authorization: Vec::new(),
-        authentication: Vec::new(),
-        telemetry: Vec::new(),
-    }))];
+    let mut upserts =
+        vec![Resource::Gateway(Arc::new(ir::Gateway::plain(gateway(), origin(), ir::Settings::standard())))];
     upserts.extend(listeners(plain, secure));
     let failures = proxy.apply(&delta(upserts)).await;
     assert!(failures.is_empty(), "{failures:?}");

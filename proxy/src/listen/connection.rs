@@ -107,6 +107,13 @@ impl<A> Port<A> {
         });
     }
 
+    /// Tells the observer of a connection that is refused before anything of it was understood.
+    pub(super) fn refused_early(&self, peer: SocketAddr, tls: bool, outcome: Outcome, reason: &str) {
+        let (server_name, head) = (None, None);
+        let port = self.key;
+        self.observer.refused(&Refused { port, peer, tls, outcome, reason, server_name, head });
+    }
+
     pub(super) fn is_going_away(&self) -> bool {
         *self.shutdown.borrow()
     }
@@ -372,17 +379,7 @@ async fn proxied_peer<A>(
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no PROXY header in time".to_owned(),
     };
-    let outcome = Outcome::BadRequest;
-    let refused = Refused {
-        port: port.key,
-        peer: direct_peer,
-        tls: false,
-        outcome,
-        reason: &reason,
-        server_name: None,
-        head: None,
-    };
-    port.observer.refused(&refused);
+    port.refused_early(direct_peer, false, Outcome::BadRequest, &reason);
     None
 }
 
@@ -409,15 +406,7 @@ pub(super) async fn overloaded<A>(
 pub(super) fn overloaded_silently<A>(port: &Port<A>, peer: SocketAddr, config: &PortConfig) {
     let Refusal { outcome, reason } = OVERLOADED;
     let tls = config.tls.is_some() || config.carried == Carried::ByServerName;
-    port.observer.refused(&Refused {
-        port: port.key,
-        peer,
-        tls,
-        outcome,
-        reason,
-        server_name: None,
-        head: None,
-    });
+    port.refused_early(peer, tls, outcome, reason);
 }
 
 pub(super) async fn tls_failed<A>(port: &Port<A>, peer: SocketAddr, failure: NoTls) {
@@ -429,16 +418,7 @@ pub(super) async fn tls_failed<A>(port: &Port<A>, peer: SocketAddr, failure: NoT
         NoTls::Failed(reason) => port.observer.tls_failed(port.key, peer, &reason),
         NoTls::PlainHttp(socket) => {
             let refusal = Refusal::new(Outcome::BadRequest, "client sent HTTP to an HTTPS port");
-            let (outcome, reason) = (refusal.outcome, refusal.reason);
-            port.observer.refused(&Refused {
-                port: port.key,
-                peer,
-                tls: true,
-                outcome,
-                reason,
-                server_name: None,
-                head: None,
-            });
+            port.refused_early(peer, true, refusal.outcome, refusal.reason);
             farewell(socket, refusal).await;
         }
     }

@@ -5,7 +5,6 @@ use super::captured::Captured;
 use super::connection::{Port, tls_failed};
 use super::detect::{self, First};
 use super::hello::Within;
-use super::observer::Refused;
 use super::secure::{self, NoTls};
 use super::stream::Chosen;
 use super::{ClientCertificate, PortConfig, TlsInfo};
@@ -53,7 +52,7 @@ pub(super) async fn open<A>(
     let deadline = Instant::now() + config.limits.tls_handshake_timeout;
     let (Some(mesh), Some(captured)) = (&port.mesh, captured) else { return None };
     let Some(mode) = mesh.mode(captured.original.port()) else {
-        refuse(port, peer, false, Outcome::NotConfigured, "what the workload takes is not known yet");
+        port.refused_early(peer, false, Outcome::NotConfigured, "what the workload takes is not known yet");
         return None;
     };
     let wait = match mode {
@@ -92,8 +91,7 @@ pub(super) async fn open<A>(
             }
         }
         First::Tls(_) if is_strict => {
-            refuse(
-                port,
+            port.refused_early(
                 peer,
                 true,
                 Outcome::PlaintextRefused,
@@ -102,8 +100,7 @@ pub(super) async fn open<A>(
             None
         }
         First::Requests | First::Other if is_strict => {
-            refuse(
-                port,
+            port.refused_early(
                 peer,
                 false,
                 Outcome::PlaintextRefused,
@@ -134,16 +131,4 @@ async fn handshake(mesh: &MeshState, socket: TcpStream, within: Within) -> Resul
     let told = told.and_then(|told| HeaderValue::try_from(told).ok());
     let certificate = ClientCertificate::new(chain, true);
     Ok(Secured { stream, info, certificate, peer_id: Arc::new(peer_id), told })
-}
-
-fn refuse<A>(port: &Port<A>, peer: SocketAddr, tls: bool, outcome: Outcome, reason: &str) {
-    port.observer.refused(&Refused {
-        port: port.key,
-        peer,
-        tls,
-        outcome,
-        reason,
-        server_name: None,
-        head: None,
-    });
 }

@@ -178,17 +178,7 @@ fn side(namespace: &str, kind: &'static str, name: &str, address: SocketAddr) ->
     settings.limits.connect_timeout = CONNECT;
     settings.eject_after_failures = 0;
     Side {
-        gateway: ir::Gateway {
-            key: gateway.clone(),
-            origin: origin.clone(),
-            settings,
-            backend_certificate: None,
-            ticket_secrets: Vec::new(),
-            traffic: None,
-            authorization: Vec::new(),
-            authentication: Vec::new(),
-            telemetry: Vec::new(),
-        },
+        gateway: ir::Gateway::plain(gateway.clone(), origin.clone(), settings),
         listener: ir::Listener {
             key: listener,
             origin: origin.clone(),

@@ -234,17 +234,11 @@ impl Service {
             session_persistence: None,
         };
         vec![
-            Resource::Gateway(Arc::new(ir::Gateway {
-                key: gateway.clone(),
-                origin: origin.clone(),
-                settings: ir::Settings::standard(),
-                backend_certificate: None,
-                ticket_secrets: Vec::new(),
-                traffic: None,
-                authorization: Vec::new(),
-                authentication: Vec::new(),
-                telemetry: Vec::new(),
-            })),
+            Resource::Gateway(Arc::new(ir::Gateway::plain(
+                gateway.clone(),
+                origin.clone(),
+                ir::Settings::standard(),
+            ))),
             Resource::Listener(Arc::new(ir::Listener {
                 key: listener,
                 origin: origin.clone(),

@@ -7,17 +7,11 @@ use std::sync::Arc;
 
 pub(crate) fn gateway(gateway: &str) -> Arc<ir::Gateway> {
     let (namespace, name) = gateway.split_once('/').unwrap();
-    Arc::new(ir::Gateway {
-        key: ir::GatewayKey::new(gateway),
-        origin: ir::Origin::new("Gateway", namespace, name),
-        settings: ir::Settings::standard(),
-        backend_certificate: None,
-        ticket_secrets: Vec::new(),
-        traffic: None,
-        authorization: Vec::new(),
-        authentication: Vec::new(),
-        telemetry: Vec::new(),
-    })
+    Arc::new(ir::Gateway::plain(
+        ir::GatewayKey::new(gateway),
+        ir::Origin::new("Gateway", namespace, name),
+        ir::Settings::standard(),
+    ))
 }
 
 pub(crate) fn listener_key(gateway: &str, section: &str) -> ir::ListenerKey {

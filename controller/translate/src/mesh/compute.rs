@@ -262,17 +262,7 @@ impl MeshOutput {
         if self.listeners.len() == before {
             return;
         }
-        self.gateways.push(Arc::new(Gateway {
-            key,
-            origin: origin(reference),
-            settings: settings(),
-            backend_certificate: None,
-            ticket_secrets: Vec::new(),
-            traffic: None,
-            authorization: Vec::new(),
-            authentication: Vec::new(),
-            telemetry: Vec::new(),
-        }));
+        self.gateways.push(Arc::new(Gateway::plain(key, origin(reference), settings())));
     }
 
     fn add_port(&mut self, of: &Destination<'_>, gateway: &GatewayKey, place: &Place<'_>, slot: Slot) {

@@ -248,17 +248,11 @@ fn snapshot(
 fn gateway() -> ir::Resource {
     let mut settings = ir::Settings::standard();
     settings.limits.connections_per_client = 20_000;
-    ir::Resource::Gateway(Arc::new(ir::Gateway {
-        key: ir::GatewayKey::new(GATEWAY),
-        origin: ir::Origin::new("Gateway", "load", "web"),
+    ir::Resource::Gateway(Arc::new(ir::Gateway::plain(
+        ir::GatewayKey::new(GATEWAY),
+        ir::Origin::new("Gateway", "load", "web"),
         settings,
-        backend_certificate: None,
-        ticket_secrets: Vec::new(),
-        traffic: None,
-        authorization: Vec::new(),
-        authentication: Vec::new(),
-        telemetry: Vec::new(),
-    }))
+    )))
 }
 
 fn service(backend: SocketAddr) -> [ir::Resource; 2] {
