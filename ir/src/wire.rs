@@ -69,17 +69,28 @@ pub fn decode(kind: ResourceKind, bytes: &[u8]) -> Result<Resource, WireError> {
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<Arc<T>, WireError> {
-    match rmp_serde::from_slice(bytes) {
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    match build(<dyn erased_serde::Deserializer>::erase(&mut reader)) {
         Ok(value) => Ok(Arc::new(value)),
         Err(_) => Err(explain::<T>(bytes)),
     }
 }
 
+/// Builds a value from whatever reader: the code of a type is there once, and the readers' once, where each pair of both
+/// would be several megabytes of program.
+fn build<'de, T: DeserializeOwned>(
+    mut reader: impl erased_serde::Deserializer<'de>,
+) -> erased_serde::Result<T> {
+    T::deserialize(&mut reader as &mut dyn erased_serde::Deserializer)
+}
+
 /// Reads once more, slowly, to say where it goes wrong.
 fn explain<T: DeserializeOwned>(bytes: &[u8]) -> WireError {
     let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
-    match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
+    match build::<T>(<dyn erased_serde::Deserializer>::erase(tracked)) {
         Ok(_) => WireError("it could not be read".to_owned()),
-        Err(error) => WireError(format!("{}: {}", error.path(), error.inner())),
+        Err(error) => WireError(format!("{}: {error}", track.path())),
     }
 }
