@@ -6,23 +6,24 @@
 //! checks, which set a bit on each endpoint.
 
 mod checks;
+mod group;
+mod shown;
 
 pub use checks::ChecksSnapshot;
+pub use shown::{EndpointSnapshot, PoolSnapshot};
+
+pub(super) use group::{Group, Place};
 
 use super::asked::Asked;
 use super::endpoint::{Endpoint, Picked, millis};
-use super::hash_table::Table;
-use super::health::{Check, HealthSnapshot};
+use super::health::Check;
 use super::outlier;
-use super::random;
 use super::session::SessionId;
 use super::tier::{Arrangement, Tier};
 use super::warmup::Warming;
-use super::weights::Weights;
 use ahash::AHashMap;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
-use serde::Serialize;
 use sluice_ir::{
     Balancing, Ejection, EndpointSetKey, EndpointState, HashTable, Locality, LocalityPolicy, Topology,
     Warmup, Workload,
@@ -31,9 +32,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-
-/// Random draws before the list is walked instead; walking starts at a random place.
-const DRAWS: usize = 8;
 
 /// An endpoint as the registry knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,30 +92,6 @@ struct List {
     ready: Tier,
     draining: Tier,
     by_session: AHashMap<SessionId, Arc<Endpoint>>,
-}
-
-/// Endpoints to choose among.
-#[derive(Debug, Default)]
-pub(super) struct Group {
-    pub(super) places: Vec<Place>,
-    weights: Weights,
-    /// Who belongs to which hash; where a rule asks for it.
-    table: Option<Table>,
-}
-
-/// An endpoint among others.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) endpoint: Arc<Endpoint>,
-    weight: u32,
-    pub(super) topology: Option<Arc<Topology>>,
-}
-
-impl Place {
-    pub(super) fn again(&self) -> Self {
-        let Self { endpoint, weight, topology } = self;
-        Self { endpoint: endpoint.clone(), weight: *weight, topology: topology.clone() }
-    }
 }
 
 impl EndpointPool {
@@ -244,25 +218,6 @@ impl EndpointPool {
     /// How often an endpoint was sent to rest since the start.
     pub fn ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)
-    }
-
-    /// The pool as it is now, for `/debug`.
-    pub fn snapshot(&self) -> PoolSnapshot {
-        let (list, now) = (self.list.load(), Instant::now());
-        let show = |tier: &Tier, state| {
-            let places = tier.all.places.iter();
-            let levels = tier.levels();
-            let shown = |place: &Place| EndpointSnapshot {
-                level: levels.get(&place.endpoint.address).copied(),
-                ..EndpointSnapshot::new(place, state, now)
-            };
-            places.map(shown).collect::<Vec<_>>()
-        };
-        let mut endpoints = show(&list.ready, EndpointState::Ready);
-        endpoints.extend(show(&list.draining, EndpointState::Draining));
-        let names = self.asked.load().as_ref().map(|asked| asked.len());
-        let (key, ejections, checks) = (self.key.clone(), self.ejections(), self.checks());
-        PoolSnapshot { key, ejections, checks, endpoints, names }
     }
 
     /// Endpoints that only clients name; `None` for most. Costs one load.
@@ -429,142 +384,6 @@ impl EndpointPool {
             return None;
         }
         Some(now_ms)
-    }
-}
-
-impl Group {
-    /// Turns go on from that many.
-    pub(super) fn build(places: Vec<Place>, kind: Option<&HashTable>, turns: u64) -> Self {
-        let weights: Vec<_> = places.iter().map(|place| place.weight).collect();
-        let table = kind.map(|kind| {
-            let places = places.iter().map(|place| (place.endpoint.address, place.weight));
-            Table::build(kind, &places.collect::<Vec<_>>())
-        });
-        Self { weights: Weights::continuing(&weights, turns), table, places }
-    }
-
-    /// Turns that were taken.
-    pub(super) fn turns(&self) -> u64 {
-        self.weights.picks()
-    }
-
-    /// Whom a key belongs to, among those that fit.
-    fn by_hash(&self, key: u64, fits: impl Fn(&Endpoint) -> bool) -> Option<&Place> {
-        let fits = |index: usize| self.places.get(index).is_some_and(|place| fits(&place.endpoint));
-        self.places.get(self.table.as_ref()?.find(key, fits)?)
-    }
-
-    /// How many fit. Costs a look at each.
-    pub(super) fn count(&self, fits: &dyn Fn(&Endpoint) -> bool) -> usize {
-        self.places.iter().filter(|place| fits(&place.endpoint)).count()
-    }
-
-    /// How many do not rest. Costs a look at each.
-    fn healthy(&self, now_ms: u64) -> usize {
-        self.places.iter().filter(|place| !place.endpoint.rests_at(now_ms)).count()
-    }
-
-    fn has(&self, endpoint: &Arc<Endpoint>) -> bool {
-        self.places.iter().any(|place| Arc::ptr_eq(&place.endpoint, endpoint))
-    }
-
-    fn choose(&self, how: Balancing, fits: impl Fn(&Endpoint) -> bool) -> Option<&Place> {
-        let fits = |index: usize| self.places.get(index).is_some_and(|place| fits(&place.endpoint));
-        if self.places.len() <= 1 {
-            return self.places.first().filter(|_| fits(0));
-        }
-        let index = match how {
-            Balancing::LeastRequest => self.less_loaded(fits),
-            Balancing::RoundRobin => self.draw(|| self.weights.next(), &fits),
-            Balancing::Random => self.draw(|| self.weights.random(), &fits),
-        };
-        self.places.get(index?)
-    }
-
-    /// Power of two choices: of two that are drawn by weight, the one with fewer requests for its weight. Load alone
-    /// would never let a light one work while nobody is busy; drawing alone would not see load.
-    fn less_loaded(&self, fits: impl Fn(usize) -> bool) -> Option<usize> {
-        let first = self.draw(|| self.weights.random(), &fits)?;
-        let other = self.draw(|| self.weights.random(), &|index| index != first && fits(index));
-        let (Some(a), Some(b)) = (self.places.get(first), other.and_then(|other| self.places.get(other)))
-        else {
-            return Some(first);
-        };
-        let load = |place: &Place, weight: u32| u64::from(place.endpoint.in_flight()) * u64::from(weight);
-        if load(a, b.weight) <= load(b, a.weight) { Some(first) } else { other }
-    }
-
-    /// Draws until an index fits, at most [`DRAWS`] times, then takes the next that fits from a random place on.
-    fn draw(&self, draw: impl Fn() -> Option<usize>, fits: &impl Fn(usize) -> bool) -> Option<usize> {
-        let drawn = (0..DRAWS).filter_map(|_| draw()).find(|index| fits(*index));
-        drawn.or_else(|| {
-            let (count, start) = (self.places.len(), random::index(self.places.len()));
-            (start..count).chain(0..start).find(|index| fits(*index))
-        })
-    }
-}
-
-/// A pool as `/debug` shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct PoolSnapshot {
-    /// Which endpoints these are.
-    pub key: EndpointSetKey,
-    /// How often an endpoint was sent to rest since the start.
-    pub ejections: u64,
-    /// Health checks since the start; nothing where nobody is asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub checks: Option<ChecksSnapshot>,
-    /// Ready ones first.
-    pub endpoints: Vec<EndpointSnapshot>,
-    /// How many names are kept that only clients say; absent where endpoints are all known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub names: Option<usize>,
-}
-
-/// An endpoint as `/debug` shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct EndpointSnapshot {
-    /// Where it is.
-    pub address: SocketAddr,
-    /// Whether it takes new requests.
-    pub state: EndpointState,
-    /// Relative share.
-    pub weight: u32,
-    /// Requests in flight.
-    pub in_flight: u32,
-    /// Consecutive failures.
-    pub failures: u32,
-    /// How much longer it rests; 0: it does not.
-    pub rests_ms: u64,
-    /// Its place, if it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub locality: Option<String>,
-    /// Its level where places come in an order, 0 the nearest; where they have shares, which of these.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub level: Option<usize>,
-    /// What health checks say; nothing where nobody asks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub health: Option<HealthSnapshot>,
-}
-
-impl EndpointSnapshot {
-    /// Whether health checks take it out.
-    pub fn is_unhealthy(&self) -> bool {
-        self.health.as_ref().is_some_and(|it| it.state.is_out())
-    }
-
-    fn new(place: &Place, state: EndpointState, now: Instant) -> Self {
-        Self {
-            address: place.endpoint.address,
-            state,
-            weight: place.weight,
-            in_flight: place.endpoint.in_flight(),
-            failures: place.endpoint.failures(),
-            rests_ms: place.endpoint.rest_ends_ms().saturating_sub(millis(now)),
-            locality: place.topology.as_ref().map(|it| it.locality.to_string()).filter(|it| !it.is_empty()),
-            level: None,
-            health: place.endpoint.health(now),
-        }
     }
 }
 
