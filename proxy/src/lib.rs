@@ -10,6 +10,7 @@
 pub mod acme;
 pub mod admin;
 mod auth;
+mod generation;
 mod hosts;
 pub mod http;
 pub mod identity;

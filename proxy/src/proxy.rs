@@ -1,6 +1,7 @@
 //! A running proxy: a compiler, bound ports and the engine between them.
 
 use crate::acme::Challenges;
+use crate::generation::Generation;
 use crate::http::{Engine, Handler, handler};
 use crate::identity::Identity;
 use crate::listen::{Direction, OriginalDestination, PortConfig, Ports};
@@ -57,7 +58,8 @@ pub struct Proxy {
     datagrams: UdpPorts,
     upstreams: Arc<Upstreams>,
     on_demand: OnDemand,
-    streams: Arc<StreamEngine>,
+    /// Advances when what is open may have become forbidden.
+    permissions: Arc<Generation>,
     /// What a sidecar has besides.
     mesh: Option<(Arc<MeshState>, Duration)>,
     metrics: Arc<Metrics>,
@@ -111,14 +113,17 @@ impl Proxy {
         });
         let handler = handler(&conf, engine)?;
         let on_demand = OnDemand::default();
-        let streams = StreamEngine::new(runtime.clone(), metrics.clone(), options.log.clone());
+        let permissions = Arc::<Generation>::default();
+        let streams =
+            StreamEngine::new(runtime.clone(), metrics.clone(), options.log.clone(), permissions.clone());
         let tracer = Arc::<Tracer>::default();
         metrics.set_spans(tracer.counts().clone());
         let mut compiler = Compiler::new(plan, upstreams.clone(), metrics.clone()).in_mesh(own, synthesizer);
         compiler.trace_by(tracer.clone());
         let mut ports = Ports::new(handler, observer)
             .with_streams(Arc::new(Ways(streams.clone())))
-            .with_on_demand(on_demand.clone());
+            .with_on_demand(on_demand.clone())
+            .with_permissions(permissions.clone());
         if let Some((state, _)) = &mesh {
             ports = ports.captured_by(state.clone());
         }
@@ -128,8 +133,8 @@ impl Proxy {
             runtime,
             ports,
             on_demand,
-            datagrams: UdpPorts::new(streams.clone()),
-            streams,
+            datagrams: UdpPorts::new(streams),
+            permissions,
             mesh,
             upstreams,
             metrics,
@@ -138,14 +143,18 @@ impl Proxy {
         }))
     }
 
-    /// Applies a delta: new requests see it when this returns, running ones end as they began. Returns the listeners
+    /// Applies a delta: new requests see it when this returns, running ones end as they began unless policies forbid them
+    /// now. Returns the listeners
     /// that can't be served, and why; everything else is served.
     pub async fn apply(&self, delta: &ir::Delta) -> Vec<(ir::ListenerKey, String)> {
         let started = Instant::now();
         let mut planned = self.planned.lock().await;
-        let Compiled { runtime, ports, datagrams, mut failures } = self.compiler.lock().apply(delta);
+        let compiled = self.compiler.lock().apply(delta);
+        let Compiled { runtime, ports, datagrams, mut failures, may_forbid } = compiled;
         self.runtime.store(runtime);
-        self.streams.changed();
+        if may_forbid {
+            self.permissions.advance();
+        }
         let wanted = port_configs(&ports, &planned, self.mesh.as_ref().map(|it| it.1));
         if !same(&wanted, &planned) {
             let refused = self.ports.apply(wanted.clone()).await;

@@ -4,12 +4,12 @@ use super::context::RequestContext;
 use super::request::{Next, authority};
 use super::{ext_auth, forwarded};
 use crate::listen::ConnInfo;
-use crate::policy::{AuthorizationRuntime, Facts, Peer, RequestFacts, Token};
+use crate::policy::{AuthorizationRuntime, Claims, Facts, Judged, Peer, RequestFacts, Token};
 use crate::snapshot::Port;
 use crate::telemetry::Outcome;
 use crate::upstream::Calls;
+use http::request::Parts;
 use pingora_error::Result;
-use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use sluice_route::{host, path, readings};
 use std::borrow::Cow;
@@ -17,15 +17,16 @@ use std::borrow::Cow;
 /// Notes who is to be asked about the request; whether there is anybody. Costs a comparison where there are no policies.
 pub(super) fn asks(
     (port, connection): (&Port, &ConnInfo),
-    header: &RequestHeader,
+    header: &Parts,
     context: &mut RequestContext,
 ) -> bool {
     let Some(authorization) = &port.authorization else { return false };
     if !authorization.may_ask() {
         return false;
     }
+    let claims = context.claims.as_deref();
     let asked =
-        with_facts(authorization, (port, connection), header, context, |facts| authorization.asks(facts));
+        with_facts(authorization, (port, connection), header, claims, |facts| authorization.asks(facts));
     context.asked_first = asked.unwrap_or_default();
     !context.asked_first.is_empty()
 }
@@ -50,12 +51,11 @@ pub(super) async fn ask(
 /// Why the request goes no further. What policies say, and what is only told, is noted in the context.
 pub(super) fn refusal(
     (port, connection): (&Port, &ConnInfo),
-    header: &RequestHeader,
+    header: &Parts,
     context: &mut RequestContext,
 ) -> Option<Next> {
     let authorization = port.authorization.as_ref()?;
-    let judged =
-        with_facts(authorization, (port, connection), header, context, |facts| authorization.check(facts));
+    let judged = judge(authorization, (port, connection), header, context.claims.as_deref());
     // A path that has no normal form was refused before.
     let Some(judged) = judged else { return Some(Next::Answer(Outcome::BadRequest)) };
     let metrics = context.metrics();
@@ -65,12 +65,22 @@ pub(super) fn refusal(
     (!is_allowed).then_some(Next::Answer(Outcome::Forbidden))
 }
 
+/// What policies say of a request; `None` where its path has no normal form.
+pub(super) fn judge(
+    authorization: &AuthorizationRuntime,
+    (port, connection): (&Port, &ConnInfo),
+    header: &Parts,
+    claims: Option<&Claims>,
+) -> Option<Judged> {
+    with_facts(authorization, (port, connection), header, claims, |facts| authorization.check(facts))
+}
+
 /// Calls `look` with the facts of a request; `None` where its path has no normal form.
 fn with_facts<T>(
     authorization: &AuthorizationRuntime,
     (port, connection): (&Port, &ConnInfo),
-    header: &RequestHeader,
-    context: &RequestContext,
+    header: &Parts,
+    claims: Option<&Claims>,
     look: impl FnOnce(&Facts<'_>) -> T,
 ) -> Option<T> {
     let settings = &port.gateway.settings;
@@ -100,7 +110,7 @@ fn with_facts<T>(
             host_name: &host_name,
             paths: &paths,
             headers: &header.headers,
-            token: context.claims.as_deref().map(|it| it as &dyn Token),
+            token: claims.map(|it| it as &dyn Token),
         }),
     }))
 }

@@ -4,6 +4,7 @@ use super::cache::Caching;
 use super::decompression::Unpacking;
 use super::hedging::Hedge;
 use super::observe::Observed;
+use super::under_way::{self, UnderWay};
 use crate::auth::{Authorizer, Edit};
 use crate::listen::ConnInfo;
 use crate::policy::{Admitted, Authenticator, Claims, Compressing, Judged, PolicyRuntime, Told, Whole};
@@ -133,6 +134,10 @@ pub struct RequestContext {
     pub(super) request_body_bytes: u64,
     /// The same of the current try.
     pub(super) try_body_bytes: u64,
+    /// Status of the answer that the client got; 0: none yet.
+    pub(super) response_status: u16,
+    /// Bytes of its body so far, as the client gets it.
+    pub(super) response_body_bytes: u64,
     /// Bytes of the body that copies have got so far, as the backend gets it.
     pub(super) copied_bytes: u64,
     /// The same of the current try.
@@ -145,12 +150,20 @@ pub struct RequestContext {
     pub(super) compressing: Option<Box<Compressing>>,
     /// What a mesh learns of it; `None`: the port is in none.
     pub(super) observed: Option<Box<Observed>>,
+    /// What judges it anew when policies change; `None`: it is not let in yet, or recorded.
+    pub(super) under_way: Option<Arc<UnderWay>>,
     /// Whether failures are answered as gRPC statuses.
     pub(super) grpc: bool,
     /// Whether the connection was switched to another protocol.
     pub(super) upgraded: bool,
     /// Whether the connection to the endpoint carries no further request.
     pub(super) is_last_use: bool,
+}
+
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        under_way::dropped(self);
+    }
 }
 
 impl RequestContext {
@@ -205,12 +218,15 @@ impl RequestContext {
             is_copied: false,
             request_body_bytes: 0,
             try_body_bytes: 0,
+            response_status: 0,
+            response_body_bytes: 0,
             copied_bytes: 0,
             try_copied_bytes: 0,
             caching: Caching::default(),
             unpacking: None,
             compressing: None,
             observed: None,
+            under_way: None,
             grpc: false,
             upgraded: false,
             is_last_use: false,

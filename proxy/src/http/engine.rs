@@ -4,7 +4,7 @@ use super::context::{InFlight, RequestContext};
 use super::failure::outcome_of;
 use super::{
     answer, asked, attempt, authorization, buffer, cache, compression, failure, guard, jwt, observe, policy,
-    record, request, response, upgraded,
+    record, request, response, under_way,
 };
 use crate::mesh::MeshState;
 use crate::policy::BufferRoom;
@@ -86,7 +86,10 @@ impl ProxyHttp for Engine {
             };
         }
         match next {
-            request::Next::Forward => Ok(false),
+            request::Next::Forward => {
+                under_way::begin((&self.runtime, &self.log), session, context);
+                Ok(false)
+            }
             request::Next::Authenticate
             | request::Next::Ask
             | request::Next::Wait
@@ -268,9 +271,6 @@ impl ProxyHttp for Engine {
         context: &mut RequestContext,
     ) -> Result<()> {
         buffer::take_back(session, context);
-        if context.upgraded {
-            guard::contained("policies", || upgraded::check(&self.runtime, session, context))?;
-        }
         guard::contained("request body", || request::body(body, end_of_stream, context))
     }
 
@@ -294,18 +294,16 @@ impl ProxyHttp for Engine {
 
     fn response_body_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         context: &mut RequestContext,
     ) -> Result<Option<Duration>> {
-        if context.upgraded {
-            guard::contained("policies", || upgraded::check(&self.runtime, session, context))?;
-        }
         response::body(context)?;
         observe::response_body(body.as_ref(), context);
         cache::body(body, context);
         guard::contained("response body", || compression::body(body, end_of_stream, context))?;
+        context.response_body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         Ok(None)
     }
 
@@ -372,7 +370,8 @@ impl ProxyHttp for Engine {
             let outcome = outcome_of(error, context, Instant::now());
             context.outcome.get_or_insert(outcome);
         }
-        record::write(&self.log, session, context, Instant::now());
+        record::write(&self.log, &record::Exchange::of(session), context, Instant::now());
+        under_way::end(context);
     }
 
     /// Pingora's own lines would repeat the access log.

@@ -1,5 +1,6 @@
 //! What the backend learns of the client: `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`.
 
+use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use pingora_error::Result;
 use pingora_http::RequestHeader;
@@ -82,7 +83,7 @@ fn host_field(request: &RequestHeader) -> Option<HeaderValue> {
 /// The address of the client: that of the connection, or the entry of `X-Forwarded-For` which the outermost trusted
 /// hop appended. With `n` trusted hops the last `n - 1` entries are theirs and the one before is the client. Allocates
 /// nothing.
-pub(crate) fn client(header: &RequestHeader, peer: IpAddr, trusted_hops: u8) -> IpAddr {
+pub(crate) fn client(header: &Parts, peer: IpAddr, trusted_hops: u8) -> IpAddr {
     if trusted_hops == 0 {
         return peer;
     }

@@ -6,6 +6,7 @@ use crate::listen::{Captured, ConnInfo, Destination, Direction};
 use crate::snapshot::{ByHost, Port, Runtime};
 use crate::telemetry::Outcome;
 use arc_swap::ArcSwap;
+use http::request::Parts;
 use pingora_http::RequestHeader;
 use std::sync::Arc;
 
@@ -48,6 +49,25 @@ pub(super) fn port(
             Found::Elsewhere(Next::Answer(Outcome::EgressRefused))
         }
         ByHost::Nothing => Found::Port(None),
+    }
+}
+
+/// The port of a request that was let in, as it is now; `None`: it is gone, or the destination must not be reached now.
+pub(super) fn known<'a>(
+    runtime: &'a Runtime,
+    connection: &ConnInfo,
+    header: &Parts,
+) -> Option<&'a Arc<Port>> {
+    let known = runtime.ports.get(&connection.port);
+    match connection.captured.filter(|it| it.by_host && known.is_none()) {
+        None => known,
+        Some(captured) => {
+            let (host, _) = sluice_route::host::host_of(authority(header)).ok()?;
+            match runtime.by_host(captured.original, &runtime.full_name(&host)) {
+                ByHost::Known(port) | ByHost::Passed(port) => Some(port),
+                ByHost::Refused(_) | ByHost::Nothing => None,
+            }
+        }
     }
 }
 

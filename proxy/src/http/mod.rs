@@ -38,7 +38,7 @@ mod request;
 mod response;
 mod rewrite;
 mod stand_in;
-mod upgraded;
+mod under_way;
 
 pub use context::RequestContext;
 pub(crate) use decide::is_disguised_address;

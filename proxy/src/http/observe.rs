@@ -13,6 +13,7 @@ use crate::telemetry::mesh::{
 use crate::telemetry::trace::{self, Span, request_id};
 use crate::upstream::Picked;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -161,7 +162,9 @@ pub(super) fn response_body(body: Option<&Bytes>, context: &mut RequestContext) 
 }
 
 /// How a request ended.
-pub(super) struct End {
+pub(super) struct End<'a> {
+    pub(super) header: &'a Parts,
+    pub(super) is_http2: bool,
     pub(super) outcome: Outcome,
     /// 0: the client got none.
     pub(super) status: u16,
@@ -171,10 +174,10 @@ pub(super) struct End {
 }
 
 /// Counts it, and hands its span over.
-pub(super) fn ended(end: &End, session: &Session, context: &RequestContext, now: Instant) {
+pub(super) fn ended(end: &End<'_>, context: &RequestContext, now: Instant) {
     let Some(observed) = context.observed.as_deref() else { return };
     if let (Some(span), Some(tracing)) = (&observed.span, &observed.telemetry.tracing) {
-        told(end, session, context, |ended| tracing.end(span, &ended));
+        told(end, context, |ended| tracing.end(span, &ended));
     }
     let Some(mesh) = &observed.telemetry.mesh else { return };
     let series = mesh.mesh.series(&call(end, mesh, observed, context), now);
@@ -187,7 +190,7 @@ pub(super) fn ended(end: &End, session: &Session, context: &RequestContext, now:
     });
 }
 
-fn call(end: &End, mesh: &MeshContext, observed: &Observed, context: &RequestContext) -> Call {
+fn call(end: &End<'_>, mesh: &MeshContext, observed: &Observed, context: &RequestContext) -> Call {
     let unknown = || mesh.mesh.unknown().clone();
     let (peer, service, security) = match mesh.direction {
         Direction::Inbound => {
@@ -218,11 +221,11 @@ fn call(end: &End, mesh: &MeshContext, observed: &Observed, context: &RequestCon
 }
 
 /// A span's view of a request.
-fn told(end: &End, session: &Session, context: &RequestContext, tell: impl FnOnce(trace::Ended<'_>)) {
+fn told(end: &End<'_>, context: &RequestContext, tell: impl FnOnce(trace::Ended<'_>)) {
     let (Some(connection), Some(observed)) = (&context.connection, context.observed.as_deref()) else {
         return;
     };
-    let header = session.req_header();
+    let header = end.header;
     let authority = request::authority(header);
     let scheme = if connection.tls.is_some() { "https" } else { "http" };
     let direction = mesh_of(context).map_or(Direction::Outbound, |mesh| mesh.direction);
@@ -245,7 +248,7 @@ fn told(end: &End, session: &Session, context: &RequestContext, tell: impl FnOnc
         headers: &header.headers,
         method: header.method.as_str(),
         url: format!("{scheme}://{authority}{}", header.uri.path()),
-        protocol: if session.is_http2() { "HTTP/2" } else { "HTTP/1.1" },
+        protocol: if end.is_http2 { "HTTP/2" } else { "HTTP/1.1" },
         status: end.status,
         grpc_status: observed.grpc_status,
         flags: flags(end, context),
@@ -258,12 +261,12 @@ fn told(end: &End, session: &Session, context: &RequestContext, tell: impl FnOnc
 }
 
 /// Envoy's flags for a request.
-pub(super) fn flags(end: &End, context: &RequestContext) -> &'static str {
+pub(super) fn flags(end: &End<'_>, context: &RequestContext) -> &'static str {
     end.outcome.flags(is_last_try(end, context))
 }
 
 /// Whether a retry policy had no try left for what it would have tried again.
-fn is_last_try(end: &End, context: &RequestContext) -> bool {
+fn is_last_try(end: &End<'_>, context: &RequestContext) -> bool {
     let Some(retry) = context.rule.as_ref().and_then(|rule| rule.retry()) else { return false };
     let is_listed = end.outcome != Outcome::Served || retry.codes.contains(&end.status);
     context.attempts > retry.attempts && is_listed
@@ -283,16 +286,11 @@ fn cluster(context: &RequestContext) -> Option<Cow<'_, str>> {
 }
 
 /// What only Istio's form of the access log has.
-pub(super) fn extra<'a>(
-    form: ir::AccessLog,
-    end: &End,
-    session: &'a Session,
-    context: &'a RequestContext,
-) -> Extra<'a> {
+pub(super) fn extra<'a>(form: ir::AccessLog, end: &End<'a>, context: &'a RequestContext) -> Extra<'a> {
     if form != ir::AccessLog::IstioJson {
         return Extra::default();
     }
-    let field = session.req_header().headers.get("x-forwarded-for");
+    let field = end.header.headers.get("x-forwarded-for");
     Extra {
         cluster: cluster(context),
         local: context.connection.as_ref().map(|it| it.destination()),

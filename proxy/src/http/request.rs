@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
@@ -216,7 +217,7 @@ fn is_https(header: &RequestHeader) -> bool {
 }
 
 /// `:authority` of HTTP/2, else Host.
-pub(super) fn authority(header: &RequestHeader) -> &str {
+pub(super) fn authority(header: &Parts) -> &str {
     match header.uri.authority() {
         Some(authority) => authority.as_str(),
         None => header.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default(),

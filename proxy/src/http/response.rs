@@ -24,6 +24,7 @@ pub(super) fn filter(
     if header.status.is_informational() && header.status.as_u16() != 101 {
         return Ok(());
     }
+    context.response_status = header.status.as_u16();
     if header.status.as_u16() != 101 {
         strip_hop_by_hop(header);
     }

@@ -18,6 +18,7 @@ use super::secure::{self, Later, NoTls};
 use super::stream::{Carried, Chosen, ClientSide, Stream, StreamConnection, Streams};
 use super::transport::Transport;
 use super::{ClientCertificate, ConnInfo, PortConfig, TlsInfo, answer, challenge, http1, http2, inbound};
+use crate::generation::Generation;
 use crate::mesh::MeshState;
 use crate::telemetry::Outcome;
 use crate::tls::OnDemand;
@@ -54,6 +55,8 @@ pub(super) struct Port<A> {
     pub(super) slots: Arc<Slots>,
     /// What a sidecar knows besides; `None` at the edge.
     pub(super) mesh: Option<Arc<MeshState>>,
+    /// Advances when requests that are being answered may have become forbidden.
+    pub(super) permissions: Arc<Generation>,
     /// Turns true when the port is going away.
     pub(super) shutdown: ShutdownWatch,
 }

@@ -9,6 +9,8 @@ use super::connection::Port;
 use super::framing::{Body, Message};
 use super::head::{self, HeadEnd, Refusal};
 use super::io::ConnIo;
+use super::under_way::while_allowed;
+use crate::generation::GenerationWatch;
 use crate::telemetry::Outcome;
 use futures::FutureExt;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp};
@@ -47,6 +49,7 @@ where
 {
     let mut carried: Option<HttpPersistentSettings> = None;
     let mut first = true;
+    let mut permissions = port.permissions.watch();
     loop {
         if !wait(port, &mut io).await {
             io.finish().await;
@@ -57,7 +60,7 @@ where
                 head::align(io.head(head_len));
                 io.begin(Message::new(head_len, body));
                 let session = session(port, io, body, carried);
-                (io, carried) = answer_one(port, session).await?;
+                (io, carried) = answer_one(port, &mut permissions, session).await?;
                 first = false;
             }
             Next::Http2 => return Some(io),
@@ -163,17 +166,19 @@ fn judge(io: &ConnIo, first: bool, end: &mut HeadEnd) -> Option<Next> {
 /// Has one request answered. The connection comes back when another request may follow.
 async fn answer_one<A>(
     port: &Port<A>,
+    permissions: &mut GenerationWatch,
     session: ServerSession,
 ) -> Option<(Box<ConnIo>, Option<HttpPersistentSettings>)>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let answered = AssertUnwindSafe(port.app.process_new_http(session, &port.shutdown)).catch_unwind().await;
+    let answering = while_allowed(permissions, port.app.process_new_http(session, &port.shutdown));
+    let answered = AssertUnwindSafe(answering).catch_unwind().await;
     let Ok(reused) = answered else {
         port.observer.panicked(port.key);
         return None;
     };
-    let (stream, carried) = reused?.consume();
+    let (stream, carried) = reused.flatten()?.consume();
     let mut io = stream.into_any().downcast::<ConnIo>().ok()?;
     if !io.is_between_messages() {
         io.finish().await;

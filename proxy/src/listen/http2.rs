@@ -9,6 +9,8 @@ use super::connection::Port;
 use super::head::Refusal;
 use super::io::ConnIo;
 use super::resets::{ResetFlood, ResetMeter};
+use super::under_way::while_allowed;
+use crate::generation::{Generation, GenerationWatch};
 use crate::telemetry::Outcome;
 use bytes::Bytes;
 use h2::Reason;
@@ -69,7 +71,9 @@ where
     });
     let handshake = server::handshake(io, Some(options(limits)));
     let Ok(Ok(connection)) = timeout(limits.request_head_timeout, handshake).await else { return };
-    let mut streams = Streams { port, info, digest, flood, malformed: 0, running: JoinSet::new() };
+    let permissions = port.permissions.watch();
+    let (of_streams, running) = (Arc::default(), JoinSet::new());
+    let mut streams = Streams { port, info, digest, flood, malformed: 0, permissions, of_streams, running };
     streams.serve(connection).await;
     // The connection is gone; what still runs sees that and ends by itself.
     streams.running.detach_all();
@@ -95,6 +99,9 @@ struct Streams<A> {
     digest: Arc<Digest>,
     flood: ResetFlood,
     malformed: u32,
+    permissions: GenerationWatch,
+    /// Passes on what `permissions` tells: what streams lock when they begin and end is their connection's alone.
+    of_streams: Arc<Generation>,
     running: JoinSet<()>,
 }
 
@@ -127,6 +134,10 @@ where
                 () = &mut going => return End::Finish,
                 accepted = HttpSession::from_h2_conn(connection, self.digest.clone()) => accepted,
                 () = raised(&self.flood) => return End::Calm(RESET_FLOOD),
+                () = self.permissions.changed() => {
+                    self.of_streams.advance();
+                    continue;
+                }
                 Some(done) = self.running.join_next(), if !self.running.is_empty() => {
                     self.note(done);
                     continue;
@@ -146,6 +157,10 @@ where
                 biased;
                 accepted = HttpSession::from_h2_conn(connection, self.digest.clone()) => accepted,
                 () = raised(&self.flood) => return End::Calm(RESET_FLOOD),
+                () = self.permissions.changed() => {
+                    self.of_streams.advance();
+                    continue;
+                }
                 Some(done) = self.running.join_next(), if !self.running.is_empty() => {
                     self.note(done);
                     continue;
@@ -181,13 +196,13 @@ where
             self.refuse(&mut session, Refusal::new(Outcome::HeadTooLarge, "too many header fields"));
             return;
         }
-        let (port, info) = (self.port.clone(), self.info.clone());
+        let (port, info, mut permissions) = (self.port.clone(), self.info.clone(), self.of_streams.watch());
         self.running.spawn(async move {
             let mut session = ServerSession::new_http2(session);
             // Without window from the client a response would wait for ever.
             session.set_write_timeout(Some(info.limits.limits.stream_idle_timeout));
             session.set_total_drain_timeout(Some(info.limits.limits.stream_idle_timeout));
-            port.app.process_new_http(session, &port.shutdown).await;
+            while_allowed(&mut permissions, port.app.process_new_http(session, &port.shutdown)).await;
         });
     }
 

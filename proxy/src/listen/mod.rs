@@ -31,6 +31,7 @@ mod resets;
 mod secure;
 mod stream;
 mod transport;
+mod under_way;
 
 pub use captured::{Captured, Direction, OriginalDestination};
 pub use client_certificate::ClientCertificate;
@@ -48,6 +49,7 @@ pub use stream::{Carried, Chosen, ClientSide, Stream, StreamConnection, Streams}
 
 pub(crate) use hello::server_name as peek_server_name;
 pub(crate) use limit::{ClientSlot, PortSlot, Slots};
+pub(crate) use under_way::{UnderWay, watch};
 
 use crate::acme::Challenges;
 use crate::tls::PortTls;

@@ -8,6 +8,7 @@ use super::connection::{Current, Port};
 use super::limit::Slots;
 use super::observer::Observer;
 use super::stream::Streams;
+use crate::generation::Generation;
 use crate::mesh::MeshState;
 use crate::tls::OnDemand;
 use arc_swap::ArcSwap;
@@ -31,6 +32,7 @@ pub struct Ports<A> {
     observer: Arc<dyn Observer>,
     streams: Arc<dyn Streams>,
     on_demand: OnDemand,
+    permissions: Arc<Generation>,
     /// Held while ports are changed; never on the way of a request.
     bound: Mutex<BTreeMap<SocketAddr, Bound<A>>>,
     /// What [`Ports::bound`] shows.
@@ -71,6 +73,7 @@ where
             observer,
             streams: Arc::new(()),
             on_demand: OnDemand::default(),
+            permissions: Arc::default(),
             bound: Mutex::new(BTreeMap::new()),
             shown: ArcSwap::default(),
             connections: TaskTracker::new(),
@@ -132,6 +135,13 @@ where
     #[must_use]
     pub fn with_on_demand(mut self, on_demand: OnDemand) -> Self {
         self.on_demand = on_demand;
+        self
+    }
+
+    /// Has requests that are being answered judged again when this advances; without, they end as they began.
+    #[must_use]
+    pub(crate) fn with_permissions(mut self, permissions: Arc<Generation>) -> Self {
+        self.permissions = permissions;
         self
     }
 
@@ -229,6 +239,7 @@ where
             on_demand: self.on_demand.clone(),
             slots: Slots::new(),
             mesh: self.virtual_ports.as_ref().map(|(_, mesh)| mesh.clone()),
+            permissions: self.permissions.clone(),
             shutdown: watch,
         });
         let stop = CancellationToken::new();

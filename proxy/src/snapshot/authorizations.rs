@@ -15,13 +15,15 @@ pub(crate) type Policies = Option<Arc<AuthorizationRuntime>>;
 pub(super) struct Authorizations(AHashMap<ir::GatewayKey, watch::Sender<Policies>>);
 
 impl Authorizations {
-    /// Compiles what changed, or whose authorisers did. Streams that are open learn of what changed, and of nothing else.
+    /// Compiles what changed, or whose authorisers did; whether anything was. Streams that are open learn of what changed, and
+    /// of nothing else.
     pub(super) fn update(
         &mut self,
         gateways: &std::collections::BTreeMap<ir::GatewayKey, Arc<ir::Gateway>>,
         backends: &AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
-    ) {
+    ) -> bool {
         let backend = |key: &ir::BackendKey| backends.get(key).cloned();
+        let mut is_changed = false;
         self.0.retain(|key, _| gateways.contains_key(key));
         for (key, gateway) in gateways {
             let policies = gateway.authorization.as_slice();
@@ -33,8 +35,10 @@ impl Authorizations {
             };
             if !is_current {
                 sender.send_replace(AuthorizationRuntime::compile(policies, before.as_deref(), &backend));
+                is_changed = true;
             }
         }
+        is_changed
     }
 
     /// Whether a policy asks one of these backends.

@@ -8,6 +8,7 @@ mod tables;
 use super::authenticators::Authenticators;
 use super::authorizations::Authorizations;
 use super::levels::Levels;
+use super::mesh::same_terms;
 use super::ports::{BindPlan, PlannedPort, Ports};
 use super::rule::Backends;
 use super::runtime::{BackendRuntime, ListenerRuntime, Runtime};
@@ -42,6 +43,8 @@ pub struct Compiled {
     pub datagrams: BTreeMap<SocketAddr, PlannedPort>,
     /// Listeners that can't be served, and why.
     pub failures: Vec<(ir::ListenerKey, String)>,
+    /// Whether it may forbid what was allowed before.
+    pub may_forbid: bool,
 }
 
 /// Owns the current configuration in both forms.
@@ -172,10 +175,13 @@ impl Compiler {
         if replanned || touched.challenges {
             self.place_challenges();
         }
+        let mut may_forbid = false;
         let asked = self.authorizations.asks(&touched.backends);
         if replanned || changed || carried || asked || touched.challenges || touched.workloads {
-            self.authorizations.update(&self.snapshot.gateways, &self.backends);
+            may_forbid = self.authorizations.update(&self.snapshot.gateways, &self.backends);
+            let before = self.runtime.mesh.clone();
             self.assemble();
+            may_forbid |= !same_terms(before.as_deref(), self.runtime.mesh.as_deref());
         }
         if touched.gateways || touched.workloads {
             self.telemetry.override_metrics(&self.snapshot);
@@ -186,6 +192,7 @@ impl Compiler {
             ports: self.ports.planned.clone(),
             datagrams: self.ports.datagrams.clone(),
             failures: self.ports.failures.clone(),
+            may_forbid,
         }
     }
 

@@ -24,6 +24,7 @@ pub struct MeshRuntime {
 }
 
 /// What governs the workload.
+#[derive(PartialEq)]
 struct Terms {
     outbound: ir::Outbound,
     always_allowed: Vec<IpNet>,
@@ -114,6 +115,11 @@ impl MeshRuntime {
             }
         });
     }
+}
+
+/// Whether the same governs the workload.
+pub(super) fn same_terms(before: Option<&MeshRuntime>, now: Option<&MeshRuntime>) -> bool {
+    before.map(|it| &it.terms) == now.map(|it| &it.terms)
 }
 
 impl Runtime {

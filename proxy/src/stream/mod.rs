@@ -21,6 +21,7 @@ mod udp;
 
 pub(crate) use udp::{UdpPortConfig, UdpPorts};
 
+use crate::generation::Generation;
 use crate::listen::{Chosen, ConnInfo, Destination, Direction, Stream, Streams};
 use crate::snapshot::{Runtime, StreamListener, StreamPort, StreamRuntime};
 use crate::telemetry::{AccessLogger, Metrics, Outcome};
@@ -30,7 +31,6 @@ use serve::Carrying;
 use sluice_ir::{AccessLog, ListenerProtocol, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Why a tunnel is refused while its listener goes.
 const GONE: &str = "the forward proxy is going away";
@@ -41,33 +41,31 @@ pub(crate) struct StreamEngine {
     metrics: Arc<Metrics>,
     log: AccessLogger,
     pipes: Pipes,
-    /// Counts changes of the configuration that streams may be cut by.
-    changes: watch::Sender<u64>,
+    /// Advances when what workloads take may have changed.
+    permissions: Arc<Generation>,
 }
 
 impl StreamEngine {
-    pub(crate) fn new(runtime: Arc<ArcSwap<Runtime>>, metrics: Arc<Metrics>, log: AccessLogger) -> Arc<Self> {
-        Arc::new(Self { runtime, metrics, log, pipes: Pipes::default(), changes: watch::Sender::new(0) })
-    }
-
-    /// The configuration is another one: what it forbids is cut.
-    pub(crate) fn changed(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    pub(crate) fn new(
+        runtime: Arc<ArcSwap<Runtime>>,
+        metrics: Arc<Metrics>,
+        log: AccessLogger,
+        permissions: Arc<Generation>,
+    ) -> Arc<Self> {
+        Arc::new(Self { runtime, metrics, log, pipes: Pipes::default(), permissions })
     }
 
     /// Ready with the outcome when a stream to a workload becomes forbidden. Cancel safe.
     async fn refusal(&self, info: &ConnInfo) -> Outcome {
         let inbound = info.captured.filter(|it| it.direction == Direction::Inbound);
         let Some(inbound) = inbound else { return std::future::pending().await };
-        let mut changes = self.changes.subscribe();
+        let mut permissions = self.permissions.watch();
         loop {
             let takes = || self.runtime.load().takes_plaintext(inbound.original.port());
             if info.peer_id.is_none() && !takes() {
                 return Outcome::PlaintextRefused;
             }
-            if changes.changed().await.is_err() {
-                return std::future::pending().await;
-            }
+            permissions.changed().await;
         }
     }
 }

@@ -3,32 +3,46 @@
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt as _, Collected, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) const TIME: Duration = Duration::from_secs(10);
 
-/// Answers requests of HTTP/1.1 and HTTP/2 with what it saw of them; `/echo` becomes a WebSocket's stream.
+/// Answers requests of HTTP/1.1 and HTTP/2 with what it saw of them; `/echo` becomes a WebSocket's stream, `/ticks` never
+/// ends, `/silent` stops after its first word, `/wait` is never answered.
 pub(crate) async fn http() -> SocketAddr {
+    counting().await.0
+}
+
+/// The same, and how many requests it has got.
+pub(crate) async fn counting() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let count = Arc::<AtomicUsize>::default();
+    let counted = count.clone();
     tokio::spawn(async move {
         while let Ok((socket, peer)) = listener.accept().await {
+            let counted = counted.clone();
             tokio::spawn(async move {
-                let service = service_fn(move |request| answer(request, peer));
+                let service = service_fn(move |request| {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    answer(request, peer)
+                });
                 let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                 let _ = builder.serve_connection_with_upgrades(TokioIo::new(socket), service).await;
             });
         }
     });
-    address
+    (address, count)
 }
 
 async fn answer(
@@ -49,6 +63,16 @@ async fn answer(
             .body(Full::default().boxed());
         return Ok(answer.unwrap());
     }
+    match request.uri().path() {
+        "/ticks" => return Ok(Response::new(ticks())),
+        "/silent" => {
+            let first = tokio_stream::iter([Ok(Frame::data(Bytes::from("first")))]);
+            let all = futures::StreamExt::chain(first, futures::stream::pending());
+            return Ok(Response::new(StreamBody::new(all).boxed()));
+        }
+        "/wait" => std::future::pending().await,
+        _ => {}
+    }
     let xfcc = request.headers().get("x-forwarded-client-cert").map(|it| it.to_str().unwrap().to_owned());
     let host = request.uri().authority().map(ToString::to_string);
     let host = host.or_else(|| Some(request.headers().get("host")?.to_str().unwrap().to_owned()));
@@ -61,7 +85,8 @@ async fn answer(
         xfcc.unwrap_or_default(),
     );
     let (version, mut text) = (request.version(), seen.into_bytes());
-    text.extend(request.into_body().collect().await.unwrap().to_bytes());
+    // Who leaves before the end gets no answer.
+    text.extend(request.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default());
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
     let frames = [Ok(Frame::data(Bytes::from(text.clone()))), Ok(Frame::trailers(trailers))];
@@ -69,6 +94,17 @@ async fn answer(
         http::Version::HTTP_2 => StreamBody::new(tokio_stream::iter(frames)).boxed(),
         _ => Full::new(Bytes::from(text)).boxed(),
     }))
+}
+
+/// A word every few milliseconds, for as long as somebody reads.
+fn ticks() -> BoxBody<Bytes, Infallible> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        while sender.send(Ok(Frame::data(Bytes::from("tick\n")))).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(receiver)).boxed()
 }
 
 /// Sends back whatever comes, after a word of its own where it speaks first.

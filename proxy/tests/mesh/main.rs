@@ -10,3 +10,4 @@ mod rotation;
 mod sidecar;
 mod telemetry;
 mod tls;
+mod under_way;

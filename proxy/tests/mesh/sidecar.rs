@@ -9,6 +9,7 @@ use sluice_proxy::telemetry::AccessLogger;
 use sluice_proxy::upstream::Resolver;
 use sluice_proxy::{Proxy, ProxyOptions};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -20,7 +21,29 @@ pub(crate) struct Sidecar {
     pub(crate) mesh: Mesh,
     pub(crate) identity: watch::Sender<Option<Arc<Identity>>>,
     going: Arc<Mutex<Option<SocketAddr>>>,
+    pub(crate) log: Log,
     pub(crate) world: Arc<World>,
+}
+
+/// An access log.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What the control plane knows, and what it was asked for.
@@ -59,9 +82,10 @@ impl Sidecar {
             labels: BTreeMap::from([("app".to_owned(), "cart".to_owned())]),
             detection: Duration::from_millis(100),
         };
+        let log = Log::default();
         let proxy = Proxy::new(ProxyOptions {
             plan: BindPlan::captured(),
-            log: AccessLogger::to_writer(Box::new(std::io::sink())),
+            log: AccessLogger::to_writer(Box::new(log.clone())),
             resolver: Resolver::system(),
             identity: Some(receiver),
             mesh: Some(settings),
@@ -81,7 +105,7 @@ impl Sidecar {
             wait: Duration::from_secs(2),
         };
         let mesh = Mesh::start(&proxy, options).await.unwrap();
-        Self { proxy, mesh, identity, going, world }
+        Self { proxy, mesh, identity, going, log, world }
     }
 
     /// Connections that come from now on were going there; `None`: they were not captured.
