@@ -1,9 +1,10 @@
 //! Hears what happens to connections before a request reaches the engine: counts it, and writes refusals to the access
 //! log of the port's Gateway, so that a client's 400 or 408 can be found there like any other answer.
 
-use crate::listen::{Observer, Refused};
+use crate::listen::{ConnInfo, Observer, Refused};
 use crate::snapshot::Runtime;
 use crate::telemetry::access_log::record::Extra;
+use crate::telemetry::mesh::{Call, MeshContext, RequestProtocol};
 use crate::telemetry::{AccessLogger, AccessRecord, Metrics};
 use arc_swap::ArcSwap;
 use sluice_ir::AccessLog;
@@ -31,9 +32,16 @@ impl Observer for Watcher {
         self.metrics.port(refused.port).refused(refused.outcome);
         tracing::debug!(peer = %refused.peer, outcome = refused.outcome.word(), reason = refused.reason, "refused");
         let runtime = self.runtime.load();
-        let of_requests = runtime.ports.get(&refused.port).map(|port| (&port.gateway, port.access_log()));
-        let of_streams = || runtime.streams.get(&refused.port).map(|port| (&port.gateway, port.access_log()));
-        let Some((gateway, form)) = of_requests.or_else(of_streams) else { return };
+        let of_requests = runtime.ports.get(&refused.port);
+        let of_requests = of_requests.map(|it| (&it.gateway, it.access_log(), it.telemetry.as_ref()));
+        let of_streams = || {
+            let port = runtime.streams.get(&refused.port)?;
+            Some((&port.gateway, port.access_log(), port.telemetry.as_ref()))
+        };
+        let Some((gateway, form, telemetry)) = of_requests.or_else(of_streams) else { return };
+        if let Some(mesh) = telemetry.and_then(|it| it.mesh.as_ref()) {
+            mesh.refused(call(refused, mesh), refused.outcome);
+        }
         let form = refused.outcome.logged(form);
         if form != AccessLog::Off {
             self.log.write(form, &record(refused, gateway.key.as_str()));
@@ -49,6 +57,14 @@ impl Observer for Watcher {
         self.metrics.panicked();
         tracing::error!(%port, "a connection's task panicked; the connection is closed");
     }
+}
+
+/// A refused request or connection in the words of a mesh.
+fn call(refused: &Refused<'_>, mesh: &MeshContext) -> Call {
+    let protocol = if refused.head.is_some() { RequestProtocol::Http } else { RequestProtocol::Tcp };
+    let connection = refused.connection;
+    let asked = connection.and_then(|it| it.tls.as_ref()?.server_name.as_deref());
+    mesh.call(protocol, connection.and_then(ConnInfo::peer_identity), asked)
 }
 
 /// What is known of a refused request: no more than its unchecked first line.
@@ -110,6 +126,7 @@ mod tests {
             reason: "two Host fields",
             server_name: None,
             head,
+            connection: None,
         };
         let seen = record(&refused(Some(b"GET /a?b HTTP/1.1")), "edge/web");
         assert_eq!((seen.method, seen.path, seen.protocol, seen.status), ("GET", "/a?b", "HTTP/1.1", 400));

@@ -3,6 +3,7 @@
 use super::context::RequestContext;
 use super::request::{Next, authority};
 use crate::listen::{Captured, ConnInfo, Destination, Direction};
+use crate::mesh::OUTBOUND;
 use crate::snapshot::{ByHost, Port, Runtime};
 use crate::telemetry::Outcome;
 use arc_swap::ArcSwap;
@@ -33,6 +34,7 @@ pub(super) fn port(
         return Found::Port(known.cloned());
     }
     let Ok((host, _)) = sluice_route::host::host_of(authority(header)) else {
+        context.port = runtime.ports.get(&OUTBOUND).cloned();
         return Found::Elsewhere(Next::Answer(Outcome::BadRequest));
     };
     let full = runtime.full_name(&host);

@@ -66,7 +66,10 @@ pub(super) fn filter(
         None => runtime.load().ports.get(&connection.port).cloned(),
         Some(captured) => match mesh::port(&runtime.load(), captured, session.req_header(), context) {
             mesh::Found::Port(port) => port,
-            mesh::Found::Elsewhere(next) => return Ok(next),
+            mesh::Found::Elsewhere(next) => {
+                observe::begin(session, context)?;
+                return Ok(next);
+            }
         },
     };
     let Some(port) = port else { return Ok(Next::Answer(Outcome::NoListener)) };

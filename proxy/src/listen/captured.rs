@@ -219,6 +219,7 @@ impl<A> Entry<A> {
             reason,
             server_name: None,
             head: None,
+            connection: None,
         });
     }
 }

@@ -107,14 +107,15 @@ impl<A> Port<A> {
             reason: refusal.reason,
             server_name: None,
             head,
+            connection: Some(info),
         });
     }
 
     /// Tells the observer of a connection that is refused before anything of it was understood.
     pub(super) fn refused_early(&self, peer: SocketAddr, tls: bool, outcome: Outcome, reason: &str) {
-        let (server_name, head) = (None, None);
+        let (server_name, head, connection) = (None, None, None);
         let port = self.key;
-        self.observer.refused(&Refused { port, peer, tls, outcome, reason, server_name, head });
+        self.observer.refused(&Refused { port, peer, tls, outcome, reason, server_name, head, connection });
     }
 
     pub(super) fn is_going_away(&self) -> bool {
@@ -362,7 +363,17 @@ async fn refuse<A>(
     let outcome = if captured.is_some() { Outcome::EgressRefused } else { Outcome::NoRoute };
     let tls = captured.is_none() || server_name.is_some();
     let server_name = server_name.as_deref();
-    port.observer.refused(&Refused { port: port.key, peer, tls, outcome, reason, server_name, head: None });
+    let (head, connection) = (None, None);
+    port.observer.refused(&Refused {
+        port: port.key,
+        peer,
+        tls,
+        outcome,
+        reason,
+        server_name,
+        head,
+        connection,
+    });
     let _ = socket.shutdown().await;
     linger(socket).await;
 }

@@ -128,7 +128,8 @@ async fn refuse<A>(
         outcome: refusal.outcome,
         reason: refusal.reason,
         server_name: None,
-        head: line.as_deref().map(str::as_bytes),
+        head: Some(line.as_deref().unwrap_or_default().as_bytes()),
+        connection: None,
     });
     if socket.write_all(answer::render(refusal).as_bytes()).await.is_ok() {
         let _ = socket.shutdown().await;

@@ -182,7 +182,7 @@ where
             }
             Ok(Some(H2Accept::Rejected)) => {
                 let refusal = Refusal::new(Outcome::BadRequest, "malformed HTTP/2 request");
-                self.port.refused(&self.info, refusal, None);
+                self.port.refused(&self.info, refusal, Some(&[]));
                 self.malformed += 1;
                 (self.malformed >= MALFORMED_MAX).then_some(End::Calm("too many malformed requests"))
             }

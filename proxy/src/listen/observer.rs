@@ -1,5 +1,6 @@
 //! Who is told what happens on ports: metrics and the access log implement it.
 
+use super::ConnInfo;
 use crate::telemetry::Outcome;
 use std::net::SocketAddr;
 
@@ -33,8 +34,11 @@ pub struct Refused<'a> {
     pub reason: &'a str,
     /// Server name of a ClientHello that nobody takes.
     pub server_name: Option<&'a str>,
-    /// The request line as far as it was received, at most 256 bytes, unchecked.
+    /// The request line as far as it was received, at most 256 bytes, unchecked; empty where it is not known. `None`: it is no
+    /// request but a connection.
     pub head: Option<&'a [u8]>,
+    /// The connection, where it was established.
+    pub connection: Option<&'a ConnInfo>,
 }
 
 /// Hears nothing.

@@ -3,7 +3,6 @@
 use super::Way;
 use crate::snapshot::BackendRuntime;
 use crate::telemetry::Outcome;
-use crate::telemetry::mesh::metadata;
 use crate::telemetry::mesh::{Call, Direction, MeshContext, RequestProtocol, Security, Series};
 use crate::upstream::Picked;
 use sluice_ir as ir;
@@ -28,7 +27,7 @@ pub(super) fn connected(
 ) -> Option<Arc<Series>> {
     let mesh = mesh_of(way)?;
     let call = match mesh.direction {
-        Direction::Inbound => inbound(mesh, caller, "-"),
+        Direction::Inbound => known(mesh, caller),
         Direction::Outbound => {
             let is_mutual = match backend.backend.mesh {
                 ir::MeshTls::Off => false,
@@ -40,7 +39,7 @@ pub(super) fn connected(
                 peer: peer.unwrap_or_else(|| mesh.mesh.unknown()).clone(),
                 service: backend.service().clone(),
                 security: if is_mutual { Security::MutualTls } else { Security::None },
-                ..nobody(mesh, "-")
+                ..known(mesh, caller)
             }
         }
     };
@@ -50,41 +49,21 @@ pub(super) fn connected(
 /// The series of a connection that ended before it reached an endpoint.
 pub(super) fn failed(way: &Way, caller: &Caller, outcome: Outcome) -> Option<Arc<Series>> {
     let mesh = mesh_of(way)?;
-    let flags = outcome.flags(false);
+    let flags = outcome.flags_of_connection();
     let backend = way.route.as_ref().and_then(|route| route.backends.first()?.as_ref().ok());
     let call = match mesh.direction {
-        Direction::Inbound => inbound(mesh, caller, flags),
+        Direction::Inbound => Call { flags, ..known(mesh, caller) },
         Direction::Outbound => {
             let service = backend.map_or(&mesh.service, |it| it.service()).clone();
-            Call { service, ..nobody(mesh, flags) }
+            Call { service, flags, ..known(mesh, caller) }
         }
     };
     Some(mesh.mesh.series(&call, Instant::now()))
 }
 
-fn inbound(mesh: &MeshContext, caller: &Caller, flags: &'static str) -> Call {
-    let peer = caller.identity.as_deref().map(|identity| metadata::party(None, identity));
-    Call {
-        security: if peer.is_some() { Security::MutualTls } else { Security::None },
-        peer: peer.unwrap_or_else(|| mesh.mesh.unknown().clone()),
-        service: mesh.service_of(caller.server_name.as_deref()),
-        ..nobody(mesh, flags)
-    }
-}
-
-/// A call of which nothing is known.
-fn nobody(mesh: &MeshContext, flags: &'static str) -> Call {
-    Call {
-        direction: mesh.direction,
-        peer: mesh.mesh.unknown().clone(),
-        service: mesh.service.clone(),
-        security: Security::Unknown,
-        protocol: RequestProtocol::Tcp,
-        code: 0,
-        grpc_status: None,
-        flags,
-        is_overflow: false,
-    }
+/// Of a connection nothing more than this is known.
+fn known(mesh: &MeshContext, caller: &Caller) -> Call {
+    mesh.call(RequestProtocol::Tcp, caller.identity.as_deref(), caller.server_name.as_deref())
 }
 
 fn mesh_of(way: &Way) -> Option<&MeshContext> {

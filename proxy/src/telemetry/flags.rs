@@ -35,6 +35,16 @@ impl Outcome {
         }
     }
 
+    /// The same of a connection that is carried whole, or would have been: what the mesh does not know leads to a cluster without
+    /// endpoints there, and what is no TLS of the mesh finds no filter chain.
+    pub fn flags_of_connection(self) -> &'static str {
+        match self {
+            Self::EgressRefused => "UH",
+            Self::PlaintextRefused => "NR",
+            other => other.flags(false),
+        }
+    }
+
     /// Envoy's response code details (`%RESPONSE_CODE_DETAILS%`): `via_upstream` for an endpoint's answer; where Envoy has
     /// no word, ours.
     pub fn code_details(self) -> &'static str {
@@ -102,6 +112,7 @@ mod tests {
         }
         assert_eq!(Outcome::ConnectFailed.flags(true), "UF,URX");
         assert_eq!(Outcome::Served.flags(true), "URX");
+        assert_eq!(Outcome::EgressRefused.flags_of_connection(), "UH");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::app;
 use crate::pki::Ca;
 use crate::sidecar::{Service, Sidecar, strict, until};
-use sluice_ir::ListenerProtocol;
+use sluice_ir::{self as ir, ListenerProtocol};
 use sluice_proxy::telemetry::mesh::OwnWorkload;
 use std::collections::BTreeMap;
 
@@ -81,4 +81,43 @@ async fn both_ends_of_a_call_name_each_other() {
         &line(&server, opened),
         &[principal, ("source_workload_namespace", "shop"), ("reporter", "destination")],
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_before_it_is_understood_counts_too() {
+    let sidecar = Sidecar::start(None).await;
+    sidecar.proxy.join_mesh(own("cart", "v1"));
+    sidecar.govern(|it| it.outbound = ir::Outbound::RegistryOnly).await;
+    sidecar.captured_from(Some(app::http().await));
+    let bad = b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n";
+    assert_eq!(app::exchange(sidecar.inbound(), bad, 12).await, b"HTTP/1.1 400");
+    let requests = "istio_requests_total{reporter=\"destination\"";
+    until("a bad head counts", || sidecar.counts(requests)).await;
+    let to_us = ("destination_workload", "cart");
+    let seen = line(&sidecar, requests);
+    has(&seen, &[to_us, ("response_code", "400"), ("response_flags", "DPE"), ("source_workload", "unknown")]);
+
+    sidecar.captured_from(Some("10.1.2.3:80".parse().unwrap()));
+    assert_eq!(app::get(sidecar.outbound(), "nobody.example", "/").await.0, 502);
+    let black_hole = ("destination_service_name", "BlackHoleCluster");
+    let requests = "istio_requests_total{reporter=\"source\"";
+    until("a request to nobody counts", || sidecar.counts(requests)).await;
+    let from_us = ("source_workload", "cart");
+    has(&line(&sidecar, requests), &[from_us, black_hole, ("response_code", "502")]);
+
+    sidecar.captured_from(Some("10.1.2.3:9000".parse().unwrap()));
+    assert!(app::exchange(sidecar.outbound(), b"\x00raw", 1).await.is_empty());
+    for family in ["istio_tcp_connections_opened_total", "istio_tcp_connections_closed_total"] {
+        let connections = format!("{family}{{reporter=\"source\"");
+        until("a connection to nobody counts", || sidecar.counts(&connections)).await;
+        has(&line(&sidecar, &connections), &[from_us, black_hole, ("response_flags", "UH")]);
+    }
+
+    sidecar.govern(strict).await;
+    sidecar.captured_from(Some(app::tcp("").await));
+    assert!(app::exchange(sidecar.inbound(), b"\x00raw", 1).await.is_empty());
+    let connections = "istio_tcp_connections_opened_total{reporter=\"destination\"";
+    until("what is not the mesh's TLS counts", || sidecar.counts(connections)).await;
+    let why = [("response_flags", "NR"), ("connection_security_policy", "none")];
+    has(&line(&sidecar, connections), &[&why[..], &[to_us]].concat());
 }

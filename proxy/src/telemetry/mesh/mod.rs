@@ -22,6 +22,7 @@ pub use table::{RETIRED_AFTER_MIN, SERIES, Table};
 
 pub(crate) use messages::Messages;
 
+use super::Outcome;
 use arc_swap::ArcSwap;
 use sluice_ir as ir;
 use std::cell::RefCell;
@@ -107,6 +108,54 @@ impl MeshContext {
             false => (Direction::Outbound, Arc::new(ServiceName::of_gateway(gateway))),
         };
         Self { mesh: mesh.clone(), direction, service }
+    }
+
+    /// A call of which no more is known than whom the peer has proven to be and what its handshake asked for.
+    pub(crate) fn call(
+        &self,
+        protocol: RequestProtocol,
+        identity: Option<&str>,
+        server_name: Option<&str>,
+    ) -> Call {
+        let (peer, service, security) = match self.direction {
+            Direction::Inbound => {
+                let peer = identity.map(|identity| metadata::party(None, identity));
+                let security = if peer.is_some() { Security::MutualTls } else { Security::None };
+                (peer, self.service_of(server_name), security)
+            }
+            Direction::Outbound => (None, self.service.clone(), Security::Unknown),
+        };
+        Call {
+            direction: self.direction,
+            peer: peer.unwrap_or_else(|| self.mesh.unknown().clone()),
+            service,
+            security,
+            protocol,
+            code: 0,
+            grpc_status: None,
+            flags: "-",
+            is_overflow: false,
+        }
+    }
+
+    /// Counts a request, or a connection, that was refused before anything of it was understood.
+    pub(crate) fn refused(&self, call: Call, outcome: Outcome) {
+        let is_request = call.protocol != RequestProtocol::Tcp;
+        let service = match (self.direction, outcome) {
+            (Direction::Outbound, Outcome::EgressRefused) => Arc::new(ServiceName::black_hole()),
+            _ => call.service.clone(),
+        };
+        let (code, flags) = match is_request {
+            true => (outcome.status().unwrap_or_default(), outcome.flags(false)),
+            false => (0, outcome.flags_of_connection()),
+        };
+        let series = self.mesh.series(&Call { service, code, flags, ..call }, Instant::now());
+        if is_request {
+            series.ended(&Ended::default());
+        } else {
+            series.opened();
+            series.closed();
+        }
     }
 
     /// What an inbound call is for: the Service that the client's proxy names in the handshake

@@ -144,9 +144,14 @@ impl ServiceName {
                 namespace: namespace.into(),
                 ..Self::default()
             },
-            (Some(OUTBOUND), ..) => Self::cluster("BlackHoleCluster"),
+            (Some(OUTBOUND), ..) => Self::black_hole(),
             _ => Self::default(),
         }
+    }
+
+    /// What is called that the mesh does not know, and so goes nowhere.
+    pub(crate) fn black_hole() -> Self {
+        Self::cluster("BlackHoleCluster")
     }
 
     fn cluster(name: &str) -> Self {
