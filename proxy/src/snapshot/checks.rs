@@ -1,6 +1,7 @@
 //! Which health check each pool of endpoints has: that of its backends.
 
 use super::runtime::BackendRuntime;
+use crate::mesh::Own;
 use crate::upstream::{CheckParts, Upstreams};
 use ahash::{AHashMap, AHashSet};
 use sluice_ir as ir;
@@ -22,14 +23,14 @@ pub(super) fn place(
     backends: &AHashMap<ir::BackendKey, Arc<BackendRuntime>>,
     snapshot: &ir::Snapshot,
     upstreams: &Upstreams,
+    own: &Arc<Own>,
 ) {
     if sets.is_empty() {
         return;
     }
     let mut chosen: AHashMap<&ir::EndpointSetKey, &Arc<ir::Backend>> = AHashMap::new();
     let all = backends.values().map(|it| &it.backend);
-    // Endpoints in the mesh are not asked in the clear: what takes its TLS alone would be found unwell.
-    for backend in all.filter(|it| it.health.is_some() && it.mesh.is_off() && sets.contains(&it.endpoints)) {
+    for backend in all.filter(|it| it.health.is_some() && sets.contains(&it.endpoints)) {
         let rank = |it: &ir::Backend| (it.tls.is_none(), it.key.clone());
         let best = chosen.entry(&backend.endpoints).or_insert(backend);
         if rank(backend) < rank(best) {
@@ -40,7 +41,7 @@ pub(super) fn place(
     for set in sets {
         let Some(pool) = upstreams.pool(set) else { continue };
         let backend = chosen.get(set);
-        pool.set_check(backend.and_then(|backend| upstreams.check(CheckParts { backend, certificate })));
+        pool.set_check(backend.and_then(|backend| upstreams.check(CheckParts { backend, certificate, own })));
     }
 }
 

@@ -154,7 +154,7 @@ impl Endpoint {
         if let Some(before) = &before {
             before.leave(self);
         }
-        *probe = check.map(|check| check.probe(self.address, before.as_deref()));
+        *probe = check.map(|check| check.probe((self.address, self.workload.as_ref()), before.as_deref()));
         match &*probe {
             Some(probe) => probe.follow(self),
             None => self.set_out(false),

@@ -186,6 +186,8 @@ pub(crate) struct Service {
     /// The service account behind it, if that takes the mesh's TLS.
     pub(crate) account: Option<&'static str>,
     pub(crate) mesh: ir::MeshTls,
+    /// How its endpoint is asked whether it is well.
+    pub(crate) health: Option<ir::HealthCheck>,
 }
 
 impl Service {
@@ -200,6 +202,7 @@ impl Service {
             endpoint,
             account: Some("cart"),
             mesh: ir::MeshTls::Auto("outbound_.80_._.cart.shop.svc.cluster.local".into()),
+            health: None,
         }
     }
 
@@ -223,7 +226,7 @@ impl Service {
                 endpoints: set.clone(),
                 tls: None,
                 policy: Some(Box::new(policy)),
-                health: None,
+                health: self.health.clone().map(Box::new),
                 mesh: self.mesh.clone(),
             }
         };

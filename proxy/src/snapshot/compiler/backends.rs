@@ -40,7 +40,7 @@ impl Compiler {
                 }
             }
         }
-        checks::place(&asked, &self.backends, &self.snapshot, &self.upstreams);
+        checks::place(&asked, &self.backends, &self.snapshot, &self.upstreams, &self.own);
         for (key, route) in &self.snapshot.routes {
             if !touched.routes.contains(key) && names_any(route, &touched.backends) {
                 touched.routes.insert(key.clone());

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sluice_ir::HealthProbe;
+use sluice_ir::{HealthProbe, Workload};
 use std::error::Error;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -65,8 +65,12 @@ impl From<DialError> for Failure {
 }
 
 /// Asks once. Bounds no time: the caller does. Cancelling closes the connection.
-pub(super) async fn ask(check: &Check, address: SocketAddr) -> Result<(), Failure> {
-    let mut stream: Box<dyn Socket> = match &check.tls {
+pub(super) async fn ask(
+    check: &Check,
+    address: SocketAddr,
+    workload: Option<&Workload>,
+) -> Result<(), Failure> {
+    let mut stream: Box<dyn Socket> = match check.client(workload).map_err(Failure::Tls)? {
         None => {
             let connected = crate::upstream::connect_after(address, check.preface).await;
             let stream = connected.map_err(Failure::Connect)?;
@@ -74,8 +78,7 @@ pub(super) async fn ask(check: &Check, address: SocketAddr) -> Result<(), Failur
             stream.set_nodelay(true).map_err(Failure::Connect)?;
             Box::new(stream)
         }
-        Some(Ok(client)) => client.dial_after(address, check.preface).await?,
-        Some(Err(reason)) => return Err(Failure::Tls(reason.clone())),
+        Some(client) => client.dial_after(address, check.preface).await?,
     };
     if let Some(tunnel) = &check.tunnel {
         crate::upstream::open_tunnel(&mut stream, address, tunnel).await.map_err(Failure::Connect)?;

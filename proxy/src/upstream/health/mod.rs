@@ -16,6 +16,7 @@ pub(super) use probe::Probe;
 pub use standing::HealthState;
 
 use super::tls::TlsClient;
+use crate::mesh::{MeshPeers, Own};
 use ahash::AHashMap;
 use parking_lot::Mutex;
 use sluice_ir as ir;
@@ -41,6 +42,9 @@ pub struct Check {
     tunnel: Option<ir::Tunnel>,
     /// Why nobody can be asked, where TLS can't be spoken.
     tls: Option<Result<Arc<TlsClient>, String>>,
+    /// Whether workloads of the mesh are asked in its TLS, and who speaks that.
+    mesh: ir::MeshTls,
+    peers: Option<Arc<MeshPeers>>,
     all: Arc<Checks>,
 }
 
@@ -51,6 +55,8 @@ pub struct CheckParts<'a> {
     pub backend: &'a ir::Backend,
     /// The certificate that the Gateway shows to its backends: none, it, or the key of one that is missing.
     pub certificate: Result<Option<&'a Arc<ir::Certificate>>, &'a ir::CertificateKey>,
+    /// Who asks endpoints that are workloads of the mesh.
+    pub(crate) own: &'a Arc<Own>,
 }
 
 /// All checks and probes of a process.
@@ -58,9 +64,12 @@ pub struct CheckParts<'a> {
 pub(super) struct Checks {
     /// By the policy that they come from.
     known: Mutex<AHashMap<ir::Origin, Vec<Weak<Check>>>>,
-    probes: Mutex<AHashMap<(SocketAddr, usize), Weak<Probe>>>,
+    probes: Mutex<AHashMap<Asked, Weak<Probe>>>,
     slots: Semaphore,
 }
+
+/// Who is asked, and how: the address, the check, and whoever must be there.
+type Asked = (SocketAddr, usize, Option<Arc<ir::Workload>>);
 
 impl Default for Checks {
     fn default() -> Self {
@@ -79,21 +88,27 @@ impl Checks {
         if let Some(found) = same.iter().filter_map(Weak::upgrade).find(|it| it.is_like(&wanted)) {
             return Some(found);
         }
-        let check = Arc::new(wanted.with_client(parts.backend, parts.certificate.err()));
+        let check = Arc::new(wanted.with_clients(parts));
         same.push(Arc::downgrade(&check));
         known.retain(|_, all| all.iter().any(|it| it.strong_count() > 0));
         Some(check)
     }
 
     /// The probe of an address: the one that is there, else a new one that goes on from `before`.
-    fn probe(&self, check: &Arc<Check>, address: SocketAddr, before: Option<Standing>) -> Arc<Probe> {
+    fn probe(
+        &self,
+        check: &Arc<Check>,
+        (address, workload): (SocketAddr, Option<&Arc<ir::Workload>>),
+        before: Option<Standing>,
+    ) -> Arc<Probe> {
         let address = check.spec.port.map_or(address, |port| SocketAddr::new(address.ip(), port));
-        let key = (address, Arc::as_ptr(check).addr());
+        let workload = workload.filter(|it| it.mutual_tls && check.peers.is_some()).cloned();
+        let key = (address, Arc::as_ptr(check).addr(), workload.clone());
         let mut probes = self.probes.lock();
         if let Some(probe) = probes.get(&key).and_then(Weak::upgrade) {
             return probe;
         }
-        let probe = Probe::start(address, check.clone(), before);
+        let probe = Probe::start((address, workload), check.clone(), before);
         if probes.len() == probes.capacity() {
             probes.retain(|_, it| it.strong_count() > 0);
         }
@@ -117,7 +132,9 @@ impl Check {
         let tunnel = rule.and_then(|it| it.tunnel.clone());
         let policy = backend.tls.as_deref().filter(|_| !spec.is_plain).cloned();
         let certificate = policy.as_ref().and(parts.certificate.ok().flatten()).cloned();
-        Some(Self { spec, policy, certificate, is_http2, preface, tunnel, tls: None, all: all.clone() })
+        let mesh = if spec.is_plain { ir::MeshTls::Off } else { backend.mesh.clone() };
+        let (tls, peers, all) = (None, None, all.clone());
+        Some(Self { spec, policy, certificate, is_http2, preface, tunnel, tls, mesh, peers, all })
     }
 
     /// Whether endpoints are asked in the same way.
@@ -128,27 +145,54 @@ impl Check {
             && self.is_http2 == other.is_http2
             && self.preface == other.preface
             && self.tunnel == other.tunnel
+            && self.mesh == other.mesh
     }
 
-    fn with_client(self, backend: &ir::Backend, missing: Option<&ir::CertificateKey>) -> Self {
+    fn with_clients(self, CheckParts { backend, certificate, own }: CheckParts<'_>) -> Self {
         let protocol = match &self.spec.probe {
             ir::HealthProbe::Tcp => ir::BackendProtocol::Tcp,
             _ if self.is_http2 => ir::BackendProtocol::H2c,
             _ => ir::BackendProtocol::Http1,
         };
+        let asked = ir::Backend { protocol, mesh: self.mesh.clone(), ..backend.clone() };
+        let missing = certificate.err();
         let tls = self.policy.as_ref().map(|policy| {
             if let Some(key) = missing.filter(|_| policy.certificate.is_none()) {
                 return Err(format!("client certificate {key} is not part of the configuration"));
             }
-            let asked = ir::Backend { protocol, ..backend.clone() };
             TlsClient::new(&asked, policy, self.certificate.as_deref()).map_err(|error| error.to_string())
         });
-        Self { tls, ..self }
+        let peers = MeshPeers::of(own, &asked, None);
+        Self { tls, peers, ..self }
     }
 
     /// What is known of an endpoint's health, from now on.
-    pub(super) fn probe(self: &Arc<Self>, address: SocketAddr, before: Option<&Probe>) -> Arc<Probe> {
-        self.all.probe(self, address, before.map(Probe::standing))
+    pub(super) fn probe(
+        self: &Arc<Self>,
+        endpoint: (SocketAddr, Option<&Arc<ir::Workload>>),
+        before: Option<&Probe>,
+    ) -> Arc<Probe> {
+        self.all.probe(self, endpoint, before.map(Probe::standing))
+    }
+
+    /// Waits until the endpoint of this workload can be asked at all. Without an own identity it can't, which says nothing of
+    /// its health. Cancel safe.
+    async fn ready(&self, workload: Option<&ir::Workload>) {
+        if let (Some(peers), Some(_)) = (&self.peers, workload) {
+            peers.wait().await;
+        }
+    }
+
+    /// Who speaks TLS to an endpoint; `Ok(None)`: it is asked in the clear.
+    ///
+    /// # Errors
+    /// Why it can't be asked.
+    fn client(&self, workload: Option<&ir::Workload>) -> Result<Option<Arc<TlsClient>>, String> {
+        let of_mesh = self.peers.as_ref().map(|peers| peers.client(workload)).transpose();
+        match of_mesh.map_err(|unfit| unfit.to_string())?.flatten() {
+            Some(client) => Ok(Some(client)),
+            None => self.tls.clone().transpose(),
+        }
     }
 
     /// Whether so few of `all` endpoints are healthy that all are used.

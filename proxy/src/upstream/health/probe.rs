@@ -7,6 +7,7 @@ use crate::upstream::endpoint::Endpoint;
 use crate::upstream::random;
 use parking_lot::Mutex;
 use serde::Serialize;
+use sluice_ir::Workload;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -45,13 +46,17 @@ struct Last {
 
 impl Probe {
     /// Begins to ask at once.
-    pub(super) fn start(address: SocketAddr, check: Arc<Check>, before: Option<Standing>) -> Arc<Self> {
+    pub(super) fn start(
+        (address, workload): (SocketAddr, Option<Arc<Workload>>),
+        check: Arc<Check>,
+        before: Option<Standing>,
+    ) -> Arc<Self> {
         let standing = before.unwrap_or_else(|| Standing::new(&check.spec));
         let inner = Inner { standing, last: None, followers: Vec::new(), task: None };
         let probe = Arc::new(Self { address, check: check.clone(), inner: Mutex::new(inner) });
         match Handle::try_current() {
             Ok(runtime) => {
-                let task = runtime.spawn(run(Arc::downgrade(&probe), address, check));
+                let task = runtime.spawn(run(Arc::downgrade(&probe), (address, workload), check));
                 probe.inner.lock().task = Some(AbortOnDropHandle::new(task));
             }
             Err(_) => tracing::error!(%address, "no runtime to check an endpoint in: it stays as it is"),
@@ -122,14 +127,21 @@ impl Probe {
 }
 
 /// Asks for ever. A check that takes longer than the interval is waited for: there is one at a time.
-async fn run(probe: Weak<Probe>, address: SocketAddr, check: Arc<Check>) {
+async fn run(
+    probe: Weak<Probe>,
+    (address, workload): (SocketAddr, Option<Arc<Workload>>),
+    check: Arc<Check>,
+) {
+    let workload = workload.as_deref();
     loop {
+        check.ready(workload).await;
         let started = tokio::time::Instant::now();
         let result = {
             // Never closed.
             let _slot = check.all.slots.acquire().await;
             let timeout = check.spec.timeout;
-            tokio::time::timeout(timeout, ask(&check, address)).await.unwrap_or(Err(Failure::Late(timeout)))
+            let asked = tokio::time::timeout(timeout, ask(&check, address, workload)).await;
+            asked.unwrap_or(Err(Failure::Late(timeout)))
         };
         match probe.upgrade() {
             Some(probe) => probe.note(result, Instant::now()),

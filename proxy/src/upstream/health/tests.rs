@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::{CheckParts, HealthState};
+use crate::mesh::Own;
 use crate::upstream::{EndpointPool, Resolver, Upstreams};
 use sluice_ir as ir;
 use std::collections::BTreeMap;
@@ -117,7 +118,8 @@ fn pool(upstreams: &Upstreams, key: &str) -> Arc<EndpointPool> {
 }
 
 fn has(upstreams: &Upstreams, pool: &EndpointPool, backend: &ir::Backend) {
-    pool.set_check(upstreams.check(CheckParts { backend, certificate: Ok(None) }));
+    let own = &Own::nobody();
+    pool.set_check(upstreams.check(CheckParts { backend, certificate: Ok(None), own }));
 }
 
 /// The states of the pool's endpoints, in its order.
