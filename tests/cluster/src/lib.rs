@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod assets;
+mod authority;
 mod certificates;
 mod cluster;
 mod directory;
@@ -26,6 +27,7 @@ mod space;
 mod wait;
 
 pub use assets::Assets;
+pub use authority::Authority;
 pub use cluster::Cluster;
 pub use install::Channel;
 pub use installed::SYSTEM;

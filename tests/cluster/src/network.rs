@@ -22,6 +22,9 @@ pub const API_SERVER: SocketAddrV4 = SocketAddrV4::new(HOST, 6443);
 pub(crate) const SERVICES: &str = "10.96.0.0/16";
 /// The first of 65,536 addresses (10.98.0.0/16) that tests can listen on without a pod.
 pub const BACKENDS: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 0);
+/// The bridge's address. A bridge without one of its own takes the lowest of its ports', so that a new pod could change
+/// it, and the others would send to the old one for seconds.
+const BRIDGE: &str = "02:00:0a:f4:00:01";
 /// All of 10.96.0.0/12 is the node's: Services, load balancers, backends.
 const LOCAL: &str = "10.96.0.0/12";
 
@@ -36,7 +39,7 @@ impl Network {
     pub(crate) fn of_cluster() -> Result<Self> {
         let network = Self::empty()?;
         network.ip(&format!(
-            "link set lo up\nlink add pods type bridge\naddr add {HOST}/16 dev pods\nlink set pods up\n\
+            "link set lo up\nlink add pods address {BRIDGE} type bridge\naddr add {HOST}/16 dev pods\nlink set pods up\n\
              route add local {LOCAL} dev lo\n"
         ))?;
         Ok(network)
@@ -74,12 +77,15 @@ impl Network {
     }
 
     /// Moves the calling thread into the namespace.
-    pub(crate) fn enter(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the kernel refuses: it takes root, also in a user namespace.
+    pub fn enter(&self) -> Result<()> {
         setns(&*self.namespace, CloneFlags::CLONE_NEWNET).context("entering a network namespace")
     }
 
     /// A path by which other programs find the namespace while this process lives.
-    pub(crate) fn path(&self) -> String {
+    pub fn path(&self) -> String {
         use std::os::fd::AsRawFd;
         format!("/proc/{}/fd/{}", std::process::id(), self.namespace.as_raw_fd())
     }
@@ -111,5 +117,25 @@ impl Network {
             bail!("ip -batch: {}\n{lines}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bridge_keeps_its_address_whatever_pods_come() {
+        let network = Network::of_cluster().unwrap();
+        let address = || {
+            let mut command = Command::new("nsenter");
+            command.arg(format!("--net={}", network.path()));
+            let output = command.args(["ip", "-brief", "link", "show", "pods"]).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.split_whitespace().nth(2).unwrap_or_default().to_owned()
+        };
+        let _pods: Vec<_> =
+            (1..=3).map(|it| network.of_pod(Ipv4Addr::new(10, 244, 9, it)).unwrap()).collect();
+        assert_eq!(address(), BRIDGE);
     }
 }

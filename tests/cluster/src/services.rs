@@ -1,7 +1,8 @@
 //! Services without kube-proxy: every cluster address, load balancer address and node port is a socket in the cluster's
 //! network whose connections go to a ready endpoint, taken from the EndpointSlices that the real controller writes.
 //!
-//! A Service of type LoadBalancer gets an address of 10.97.0.0/16, or the one it asks for there. Names of Services are
+//! Services that another proxy is to serve (`service.kubernetes.io/service-proxy-name`) are left alone. A Service of type
+//! LoadBalancer gets an address of 10.97.0.0/16, or the one it asks for there. Names of Services are
 //! kept in `/etc/hosts` of every pod.
 
 mod forward;
@@ -24,6 +25,8 @@ use std::pin::pin;
 
 const POOL: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 0);
 const SLICE_OF: &str = "kubernetes.io/service-name";
+/// Services and slices with this label are another proxy's to serve; kube-proxy passes them over, too.
+const OURS: &str = "!service.kubernetes.io/service-proxy-name";
 
 /// Namespace and name.
 type Key = (String, String);
@@ -57,8 +60,9 @@ impl Services {
     async fn watch(mut self) {
         let services: Api<Service> = Api::all(self.client.clone());
         let slices: Api<EndpointSlice> = Api::all(self.client.clone());
-        let mut services = pin!(watch_objects(services, watcher::Config::default()).default_backoff());
-        let mut slices = pin!(watch_objects(slices, watcher::Config::default()).default_backoff());
+        let ours = || watcher::Config::default().labels(OURS);
+        let mut services = pin!(watch_objects(services, ours()).default_backoff());
+        let mut slices = pin!(watch_objects(slices, ours()).default_backoff());
         let (mut seen_services, mut seen_slices) = (BTreeMap::new(), BTreeMap::new());
         loop {
             let changed = tokio::select! {

@@ -12,7 +12,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use rustls_pki_types::ServerName;
 use serde_json::json;
-use sluice_cluster_tests::{eventually, own, shared};
+use sluice_cluster_tests::{Authority, eventually, own, shared};
 use sluice_controller::identity::{BROUGHT, CONFIG_MAP, SECRET};
 use sluice_proxy::identity::{Identity, peer_id};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::Code;
-use workload::{Authority, Stand, account, brought, token};
+use workload::{Stand, account, brought, token};
 
 #[test]
 fn a_service_account_gets_a_certificate_by_its_token_and_by_no_other() {

@@ -96,6 +96,48 @@ fn a_deployment_becomes_ready_and_its_pods_answer_at_their_addresses_and_through
     });
 }
 
+/// A pod on a node that no kubelet of the cluster has, a Service that another proxy has, and one of each that are served.
+const FOREIGN: &str = r"
+{apiVersion: v1, kind: Node, metadata: {name: elsewhere}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: foreign}
+spec: {nodeName: elsewhere, containers: [{name: echo, image: echo-basic}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: own, labels: {app: own}}
+spec: {containers: [{name: echo, image: echo-basic}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: foreign, labels: {service.kubernetes.io/service-proxy-name: other}}
+spec: {selector: {app: own}, ports: [{port: 80, targetPort: 3000}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: own}
+spec: {selector: {app: own}, ports: [{port: 80, targetPort: 3000}]}
+";
+
+#[test]
+fn what_another_kubelet_or_another_proxy_has_is_left_alone() {
+    shared(async |space| {
+        space.apply(FOREIGN).await;
+        let address = async |name: &str| {
+            let service = space.api::<Service>().get(name).await.unwrap();
+            let address = service.spec.and_then(|it| it.cluster_ip).unwrap();
+            SocketAddr::new(address.parse().unwrap(), 80)
+        };
+        let own = address("own").await;
+        eventually("the own pod answers", async || try_get(own, "/").await).await;
+        assert!(try_get(address("foreign").await, "/").await.is_err());
+        let foreign = space.api::<Pod>().get("foreign").await.unwrap().status.unwrap();
+        assert_eq!((foreign.phase.as_deref(), foreign.pod_ip), (Some("Pending"), None));
+    });
+}
+
 #[test]
 fn a_pod_has_its_volumes_a_token_of_its_own_and_no_more_rights_than_it_asks_for() {
     shared(async |space| {

@@ -51,7 +51,12 @@ pub(crate) fn serve(options: &Options) -> Result<()> {
 
 /// Starts a backend on a free loopback port of the current `LocalSet`; it lives as long as the set.
 pub(crate) async fn start(body_bytes: usize) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.context("backend: no free port")?;
+    start_at(SocketAddr::from(([127, 0, 0, 1], 0)), body_bytes).await
+}
+
+/// The same at an address of the caller's choice.
+pub(crate) async fn start_at(address: SocketAddr, body_bytes: usize) -> Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("backend: {address}"))?;
     let address = listener.local_addr()?;
     tokio::task::spawn_local(accept(listener, Rc::new(Answer::new(body_bytes))));
     Ok(address)

@@ -41,7 +41,7 @@ enum Command {
     Backend(backend::Options),
     /// Measure scenarios, peer by peer, in interleaved rounds.
     Run(bench::Options),
-    /// Measure controller and gateway against a real Kubernetes API server, which it starts in a network of its own.
+    /// Measure controller, gateway and sidecars against a real Kubernetes API server, which it starts in a network of its own.
     Cluster(cluster::Options),
     /// Print the stored results as markdown.
     Report(report::Options),

@@ -168,7 +168,12 @@ impl Kubelet {
         let Some(uid) = pod.uid() else { return };
         let ending = pod.metadata.deletion_timestamp.is_some();
         let known = running.get(&uid);
-        if pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()) {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        if node.is_some_and(|node| NODES.iter().all(|(name, _)| *name != node)) {
+            // Whoever made that node is its kubelet.
+            return;
+        }
+        if node.is_none() {
             if !ending {
                 let node = NODES[usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % NODES.len()].0;
                 tokio::spawn(bind(self.client.clone(), pod, node));

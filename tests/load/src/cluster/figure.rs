@@ -1,10 +1,11 @@
 //! A figure beside its goal.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// What was measured, and what it should be at most.
 pub(super) struct Figure {
-    name: &'static str,
+    name: Cow<'static, str>,
     value: f64,
     unit: &'static str,
     goal: Option<f64>,
@@ -12,12 +13,17 @@ pub(super) struct Figure {
 
 impl Figure {
     /// A figure without a goal.
-    pub(super) fn new(name: &'static str, value: f64, unit: &'static str) -> Self {
-        Self { name, value, unit, goal: None }
+    pub(super) fn new(name: impl Into<Cow<'static, str>>, value: f64, unit: &'static str) -> Self {
+        Self { name: name.into(), value, unit, goal: None }
     }
 
     /// A figure that should be at most `goal`.
-    pub(super) fn at_most(name: &'static str, value: f64, unit: &'static str, goal: f64) -> Self {
+    pub(super) fn at_most(
+        name: impl Into<Cow<'static, str>>,
+        value: f64,
+        unit: &'static str,
+        goal: f64,
+    ) -> Self {
         Self { goal: Some(goal), ..Self::new(name, value, unit) }
     }
 }

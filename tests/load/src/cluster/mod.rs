@@ -1,7 +1,7 @@
-//! `sluice-load cluster`: what controller and gateway do against a real Kubernetes API server.
+//! `sluice-load cluster`: what controller, gateway and sidecars do against a real Kubernetes API server.
 //!
 //! Each scenario starts a cluster in a network of its own (etcd, kube-apiserver, kube-controller-manager), one
-//! controller and one gateway as processes, and says what it saw, each figure beside its goal. A scenario fails when a
+//! controller and one gateway or two sidecars as processes, and says what it saw, each figure beside its goal. A scenario fails when a
 //! request fails or something never comes; it does not fail because a goal was missed: a machine may be slow.
 //! Not here: provisioning, which the tests of `tests/cluster` show; the gateway runs as one that the controller does not
 //! manage, so that its memory and CPU time can be read.
@@ -9,12 +9,14 @@
 mod attach;
 mod chaos;
 mod churn;
+mod controller;
 mod endpoints;
 mod figure;
 mod listener_sets;
 mod objects;
 mod propagation;
 mod rolling;
+mod sidecar;
 mod stand;
 
 use std::path::PathBuf;
@@ -24,6 +26,7 @@ use sluice_cluster_tests::own;
 use tokio::task::LocalSet;
 
 use figure::Figure;
+use sidecar::{pair, policy, rotation, services};
 use stand::Stand;
 
 /// Arguments of `sluice-load cluster`.
@@ -35,7 +38,7 @@ pub(crate) struct Options {
     /// Routes that are there already in `propagation` and `churn`; the goals are for 3,000 and 5,000.
     #[arg(long)]
     routes: Option<u32>,
-    /// New routes of `propagation`, ends of the controller in `chaos`.
+    /// New routes of `propagation`, ends of the controller in `chaos`, changes of the policy in `sidecar-policy`.
     #[arg(long, default_value_t = 100)]
     changes: u32,
     /// Length of `churn`, in seconds.
@@ -44,12 +47,27 @@ pub(crate) struct Options {
     /// ListenerSets of `listener-sets`, with 16 routes each.
     #[arg(long, default_value_t = 2_500)]
     sets: u32,
+    /// Services of `sidecar-services`.
+    #[arg(long, default_value_t = 5_000)]
+    services: u32,
+    /// Rounds of `sidecar-pair`, each with sidecars and without.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Length of each half of such a round, in seconds.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    round_seconds: u64,
+    /// Requests a second of `sidecar-pair` and `sidecar-rotation`; the goals are for 1,000.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
     /// The controller.
     #[arg(long, default_value = "target/release/sluice-controller")]
     controller: PathBuf,
     /// The gateway.
     #[arg(long, default_value = "target/release/sluice-gateway")]
     gateway: PathBuf,
+    /// The sidecar.
+    #[arg(long, default_value = "target/release/sluice-sidecar")]
+    sidecar: PathBuf,
 }
 
 /// What can be measured.
@@ -69,6 +87,14 @@ enum Scenario {
     Rolling,
     /// The controller is killed, the API server stops, its history is lost, the gateway restarts: under load.
     Chaos,
+    /// Two sidecars at 1,000 requests/s with mutual TLS and policies: memory, CPU, and what they add to latency.
+    SidecarPair,
+    /// Memory of a sidecar whose workload calls 3 of 5,000 Services.
+    SidecarServices,
+    /// From a changed AuthorizationPolicy to the first request that is judged by it.
+    SidecarPolicy,
+    /// Roots and certificates of the mesh are replaced under load.
+    SidecarRotation,
 }
 
 /// Measures everything that was asked for, each scenario in a cluster of its own.
@@ -96,18 +122,23 @@ async fn measure(
     space: sluice_cluster_tests::Space,
     options: &Options,
 ) -> Result<Vec<Figure>> {
-    let mut stand = Stand::start(space, options).await?;
+    let routes = |usual| options.routes.unwrap_or(usual);
+    let stand = async |space| Stand::start(space, options).await;
     match scenario {
         Scenario::Propagation => {
-            propagation::measure(&stand, options.routes.unwrap_or(3_000), options.changes, false).await
+            propagation::measure(&stand(space).await?, routes(3_000), options.changes, false).await
         }
         Scenario::PropagationChurn => {
-            propagation::measure(&stand, options.routes.unwrap_or(3_000), options.changes, true).await
+            propagation::measure(&stand(space).await?, routes(3_000), options.changes, true).await
         }
-        Scenario::Attach => attach::measure(&stand).await,
-        Scenario::Churn => churn::measure(&stand, options.routes.unwrap_or(5_000), options.seconds).await,
-        Scenario::ListenerSets => listener_sets::measure(&stand, options.sets).await,
-        Scenario::Rolling => rolling::measure(&stand).await,
-        Scenario::Chaos => chaos::measure(&mut stand, options.changes).await,
+        Scenario::Attach => attach::measure(&stand(space).await?).await,
+        Scenario::Churn => churn::measure(&stand(space).await?, routes(5_000), options.seconds).await,
+        Scenario::ListenerSets => listener_sets::measure(&stand(space).await?, options.sets).await,
+        Scenario::Rolling => rolling::measure(&stand(space).await?).await,
+        Scenario::Chaos => chaos::measure(&mut stand(space).await?, options.changes).await,
+        Scenario::SidecarPair => pair::measure(space, options).await,
+        Scenario::SidecarServices => services::measure(space, options).await,
+        Scenario::SidecarPolicy => policy::measure(space, options).await,
+        Scenario::SidecarRotation => rotation::measure(space, options).await,
     }
 }

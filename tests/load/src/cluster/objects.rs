@@ -4,10 +4,13 @@ use std::net::SocketAddrV4;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
+use sluice_cluster_tests::Space;
 
 /// Requests to the API server at a time.
 const AT_ONCE: usize = 8;
@@ -124,4 +127,17 @@ pub(super) async fn put(api: &Api<DynamicObject>, object: Value) -> Result<()> {
     let how = kube::api::PatchParams::apply("sluice-load").force();
     api.patch(&name, &how, &kube::api::Patch::Apply(&object)).await.with_context(|| name.clone())?;
     Ok(())
+}
+
+/// A token of a service account for a day, as the kubelet mounts it; of a pod, if there is one.
+pub(super) async fn token(space: &Space, account: &str, audience: &str, pod: Option<&Pod>) -> Result<String> {
+    let bound = pod.map(
+        |pod| json!({"apiVersion": "v1", "kind": "Pod", "name": pod.name_any(), "uid": pod.metadata.uid}),
+    );
+    let request: TokenRequest = serde_json::from_value(json!({"apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest", "metadata": {},
+        "spec": {"audiences": [audience], "expirationSeconds": 86_400, "boundObjectRef": bound}}))?;
+    let accounts: Api<ServiceAccount> = space.api();
+    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
+    Ok(answer.status.context("a token")?.token)
 }

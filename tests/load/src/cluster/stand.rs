@@ -6,14 +6,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::PostParams;
-use serde_json::json;
 use sluice_cluster_tests::{Channel, Space, eventually};
 
 use super::Options;
+use super::controller::{self, SYSTEM};
 use super::endpoints::{BODY_BYTES, Endpoint};
 use super::objects::{self, GATEWAY, SERVICE, SERVICE_PORT};
 use crate::generator::link::Failure;
@@ -21,9 +19,6 @@ use crate::generator::{Link, Target};
 use crate::measure::process::Process;
 use crate::peers::request;
 
-/// Where the controller lives.
-const SYSTEM: &str = "sluice-system";
-const CONTROLLER: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 1);
 const GATEWAY_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 2);
 /// Where port 80 of a Gateway is bound in a cluster.
 const HTTP: u16 = 10_080;
@@ -49,11 +44,7 @@ pub(super) struct Stand {
 impl Stand {
     /// Starts everything and waits until the gateway answers for a first route.
     pub(super) async fn start(space: Space, options: &Options) -> Result<Self> {
-        let programs = (options.controller.canonicalize(), options.gateway.canonicalize());
-        let programs = (
-            programs.0.with_context(|| format!("{}: build it first", options.controller.display()))?,
-            programs.1.with_context(|| format!("{}: build it first", options.gateway.display()))?,
-        );
+        let programs = (controller::program(&options.controller)?, controller::program(&options.gateway)?);
         space.cluster.install_crds(Channel::Standard).await?;
         space.make_namespace(SYSTEM).await?;
         let folder = tempfile::tempdir()?;
@@ -65,7 +56,7 @@ impl Stand {
             objects::slice("app-0", &[endpoint.address]),
         )
         .await?;
-        let controller = start_controller(&space, &programs.0, folder.path(), 0)?;
+        let controller = controller::start(&space, &programs.0, folder.path(), 0, &[])?;
         credentials(&space, folder.path()).await?;
         let gateway = start_gateway(&space, &programs.1, folder.path(), 0)?;
         let stand = Self { space, controller, gateway, endpoint, programs, folder, starts: 0 };
@@ -110,7 +101,8 @@ impl Stand {
     pub(super) fn restart_controller(&mut self) -> Result<()> {
         self.controller.signal("KILL")?;
         self.starts += 1;
-        self.controller = start_controller(&self.space, &self.programs.0, self.folder.path(), self.starts)?;
+        self.controller =
+            controller::start(&self.space, &self.programs.0, self.folder.path(), self.starts, &[])?;
         Ok(())
     }
 
@@ -123,21 +115,10 @@ impl Stand {
     }
 }
 
-fn start_controller(space: &Space, program: &Path, folder: &Path, start: u32) -> Result<Process> {
-    let mut command = Command::new(program);
-    command
-        .arg("--kubeconfig")
-        .arg(space.cluster.kubeconfig())
-        .args(["--namespace", SYSTEM, "--pod-name", &format!("controller-{start}")])
-        .args(["--serve", &format!("{CONTROLLER}:15010"), "--admin", &format!("{CONTROLLER}:15014")]);
-    Process::start_anywhere(&command, folder.join(format!("controller-{start}.log")))
-}
-
 fn start_gateway(space: &Space, program: &Path, folder: &Path, start: u32) -> Result<Process> {
     let mut command = Command::new(program);
     command
-        .args(["--controller", &format!("https://{CONTROLLER}:15010")])
-        .args(["--controller-name", &format!("sluice-controller.{SYSTEM}.svc")])
+        .args(controller::named())
         .args(["--gateway", &format!("{}/{GATEWAY}", space.namespace)])
         .arg("--token-file")
         .arg(folder.join("token"))
@@ -152,12 +133,8 @@ fn start_gateway(space: &Space, program: &Path, folder: &Path, start: u32) -> Re
 
 /// What the kubelet would mount: a token for the controller, and the controller's CA.
 async fn credentials(space: &Space, folder: &Path) -> Result<()> {
-    let accounts: Api<ServiceAccount> = space.api();
-    let request: TokenRequest = serde_json::from_value(json!({"apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest", "metadata": {},
-        "spec": {"audiences": ["sluice-controller"], "expirationSeconds": 86_400}}))?;
-    let answer = accounts.create_token_request(GATEWAY, &PostParams::default(), &request).await?;
-    std::fs::write(folder.join("token"), answer.status.context("a token")?.token)?;
+    let token = objects::token(space, GATEWAY, "sluice-controller", None).await?;
+    std::fs::write(folder.join("token"), token)?;
     let secrets: Api<Secret> = Api::namespaced(space.client.clone(), SYSTEM);
     let secret = eventually("the controller's CA", async || secrets.get("sluice-ca").await).await;
     let data = secret.data.unwrap_or_default();

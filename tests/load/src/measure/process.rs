@@ -21,6 +21,30 @@ pub(crate) struct Usage {
     pub(crate) peak_memory_kib: u64,
 }
 
+/// What memory of one process is resident, KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// All of it (VmRSS).
+    pub(crate) resident_kib: u64,
+    /// What is its own alone (RssAnon).
+    pub(crate) own_kib: u64,
+    /// Pages of files, its program above all, which processes of one program share (RssFile).
+    pub(crate) file_kib: u64,
+    /// All of it, each shared page divided among those who share it (Pss).
+    pub(crate) proportional_kib: u64,
+}
+
+impl Memory {
+    fn read(status: &str, rollup: &str) -> Self {
+        Self {
+            resident_kib: kib(status, "VmRSS:"),
+            own_kib: kib(status, "RssAnon:"),
+            file_kib: kib(status, "RssFile:"),
+            proportional_kib: kib(rollup, "Pss:"),
+        }
+    }
+}
+
 /// A running child. Dropping it kills it and everything below it.
 pub(crate) struct Process {
     child: Child,
@@ -60,6 +84,12 @@ impl Process {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let tail = &text[text.len().saturating_sub(1000)..];
         String::from_utf8_lossy(tail).trim().to_owned()
+    }
+
+    /// How many lines of what it printed hold these words.
+    pub(crate) fn lines_with(&self, words: &str) -> usize {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().filter(|line| line.contains(words)).count()
     }
 
     /// Its exit status, once it has ended.
@@ -110,6 +140,13 @@ impl Process {
         sum.memory_kib -= shared_kib;
         sum.peak_memory_kib -= shared_kib;
         Ok(sum)
+    }
+
+    /// Its memory, without that of children.
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        let files = (read(self.child.id(), "status"), read(self.child.id(), "smaps_rollup"));
+        let (Ok(status), Ok(rollup)) = files else { bail!("it has ended: {}", self.last_words()) };
+        Ok(Memory::read(&status, &rollup))
     }
 
     /// Waits until its memory has not changed by more than 64 KiB for 300 ms, at most 3 s.
@@ -208,6 +245,14 @@ mod tests {
         let fields = stat_fields(stat).unwrap();
         assert_eq!(fields.parent, 7);
         assert_eq!(fields.cpu, Duration::from_millis(2_300));
+    }
+
+    #[test]
+    fn kinds_of_memory_are_told_apart() {
+        let status = "VmHWM:\t 9000 kB\nVmRSS:\t    8000 kB\nRssAnon:\t    3000 kB\nRssFile:\t    5000 kB\n";
+        let memory = Memory::read(status, "Rss:    8000 kB\nPss:    5500 kB\nPss_Dirty: 1 kB\n");
+        let all = [memory.resident_kib, memory.own_kib, memory.file_kib, memory.proportional_kib];
+        assert_eq!(all, [8_000, 3_000, 5_000, 5_500]);
     }
 
     #[test]
