@@ -1,10 +1,11 @@
 //! What telemetry costs a request, in instructions: counted by Valgrind, so that a busy machine does not move them.
 //!
-//! `cargo bench -p sluice-proxy --bench telemetry` runs itself under callgrind with two numbers of rounds for each case
-//! and prints the difference for one round: start-up and the first second's calendar fall out. The log's writer thread
-//! is counted in. The time beside it is for orientation only.
+//! `cargo bench -p sluice-proxy --bench telemetry`. The log's writer thread is counted in.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod callgrind;
+
+use callgrind::Case;
 use sluice_ir::AccessLog;
 use sluice_proxy::telemetry::access_log::record::Extra;
 use sluice_proxy::telemetry::mesh::{
@@ -13,19 +14,13 @@ use sluice_proxy::telemetry::mesh::{
 use sluice_proxy::telemetry::{AccessLogger, AccessRecord, Metrics, Outcome};
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-const FEW: u64 = 1_000;
-const MANY: u64 = 21_000;
 /// Below a block, so that the writer's rhythm does not depend on the scheduler; flushed as one block would be.
 const FLUSH_EVERY: u64 = 100;
 
-/// Runs so many rounds.
-type Case = fn(u64);
-
-const CASES: [(&str, Case); 7] = [
+const CASES: [Case; 7] = [
     ("route_finished", route_finished),
     ("request_in_flight", request_in_flight),
     ("mesh_call", mesh_call),
@@ -122,34 +117,6 @@ fn access_log(format: AccessLog, rounds: u64) {
     assert_eq!(log.counts().dropped(), 0);
 }
 
-/// Instructions of this program running one case.
-fn instructions(case: &str, rounds: u64) -> u64 {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["case", case, &rounds.to_string()])
-        .output()
-        .expect("valgrind runs; install it to count instructions");
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}");
-    let collected = text.lines().find_map(|line| line.split_once("Collected :")).expect("a count");
-    collected.1.trim().parse().unwrap()
-}
-
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [mode, case, rounds] = arguments.as_slice()
-        && mode == "case"
-    {
-        let (_, run) = CASES.iter().find(|(name, _)| name == case).expect("a known case");
-        return run(rounds.parse().unwrap());
-    }
-    println!("{:<20} {:>14} {:>10}", "case", "instructions", "ns");
-    for (name, run) in CASES {
-        let per_round = (instructions(name, MANY) - instructions(name, FEW)) as f64 / (MANY - FEW) as f64;
-        let started = Instant::now();
-        run(MANY);
-        let ns = started.elapsed().as_nanos() as f64 / MANY as f64;
-        println!("{name:<20} {per_round:>14.1} {ns:>10.1}");
-    }
+    callgrind::count(&CASES);
 }

@@ -131,7 +131,7 @@ struct Set {
 impl AuthorizationRuntime {
     /// Compiles policies. Those that `before` has are taken over; so is nothing of authorisers, whose backends are looked up
     /// anew. `None` where there are no policies.
-    pub(crate) fn compile(
+    pub fn compile(
         policies: &[Arc<Authorization>],
         before: Option<&Self>,
         backend: &dyn Fn(&ir::BackendKey) -> Option<Arc<BackendRuntime>>,
