@@ -5,8 +5,8 @@ RUN apk add --no-cache build-base cmake perl linux-headers
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package sluice-sidecar --bin sluice-sidecar && \
-    cp target/release/sluice-sidecar /sluice-sidecar
+    cargo build --profile sidecar --locked --package sluice-sidecar --bin sluice-sidecar && \
+    cp target/sidecar/sluice-sidecar /sluice-sidecar
 
 FROM alpine:3.22
 RUN apk add --no-cache nftables iptables iptables-legacy
