@@ -94,11 +94,12 @@ pub struct AskedHosts {
     /// Addresses that a client of a forward proxy may name; connections go to them as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<IpNet>,
-    /// Port at whatever was named; 0: the one that the client named with it, and addresses and names of this machine are
-    /// nobody's.
+    /// Port at whatever was named, or at where a captured connection was going; 0: the one that the client named with it, and
+    /// addresses and names of this machine are nobody's.
     pub port: u16,
-    /// Connections go where the client sent them before they were captured, whatever it said, and nothing else here counts
-    /// (a sidecar's ServiceEntry of resolution `NONE`). Nobody's where connections are not captured.
+    /// Connections that were captured go where the client sent them, whatever it said, and names of endpoints are not looked
+    /// up (ServiceEntry resolution `NONE`, and pods that are called by their own addresses). For all others it counts as not
+    /// said.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub original: bool,
 }

@@ -27,6 +27,7 @@ mod listener;
 mod locality;
 mod matching;
 mod named;
+mod networks;
 mod origin;
 mod password;
 mod port;
@@ -78,6 +79,7 @@ pub use locality::{
 };
 pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 pub use named::{destination_names, network_name};
+pub use networks::Networks;
 pub use origin::Origin;
 pub use password::Password;
 pub use port::{ADMIN_PORT, cluster_port, low_port};

@@ -4,6 +4,7 @@ use crate::{
     CertificateKey, CipherSuite, ClientValidation, GatewayKey, HostPattern, KeyExchangeGroup, ListenerKey,
     OnDemandKey, Origin, TrafficSettings,
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -20,6 +21,10 @@ pub struct Listener {
     /// Addresses from `Gateway.spec.addresses`; empty: the address the data plane binds by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
+    /// Networks whose addresses lead here too, where connections are captured. An address that a listener names itself comes
+    /// before all networks, and the most specific network first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<IpNet>,
     /// Port as written in the manifest, 1 to 65535. The data plane may bind another (`--port-offset`, high ports
     /// behind a Service), but redirects name this one.
     pub port: u16,

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 use sluice_ir::*;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -254,14 +254,17 @@ fn listener() -> impl Strategy<Value = Resource> {
         Just(ListenerProtocol::Tcp),
         Just(ListenerProtocol::Udp),
     ];
-    let addresses = vec(any::<IpAddr>(), 0..2);
+    let network = (any::<Ipv4Addr>(), 0..=32_u8);
+    let network = network.prop_map(|(address, length)| format!("{address}/{length}").parse().unwrap());
+    let addresses = (vec(any::<IpAddr>(), 0..2), vec(network, 0..2));
     (text(), origin(), text(), addresses, 1..u16::MAX, protocol, host(), traffic::settings()).prop_map(
-        |(key, origin, gateway, addresses, port, protocol, hostname, traffic)| {
+        |(key, origin, gateway, (addresses, networks), port, protocol, hostname, traffic)| {
             Resource::Listener(Arc::new(Listener {
                 key: ListenerKey::new(key),
                 origin,
                 gateway: GatewayKey::new(gateway),
                 addresses,
+                networks,
                 port,
                 protocol,
                 hostname,

@@ -75,7 +75,10 @@ impl Proxy {
     pub fn new(options: ProxyOptions) -> io::Result<Arc<Self>> {
         let metrics = Metrics::new();
         metrics.set_access_log(&options.log);
-        let upstreams = Upstreams::new(options.resolver);
+        let upstreams = match options.mesh {
+            None => Upstreams::new(options.resolver),
+            Some(_) => Upstreams::of_sidecar(options.resolver),
+        };
         metrics.set_upstreams(&upstreams);
         let mirrors = MirrorClient::new(MirrorLimits::default());
         metrics.set_mirrors(&mirrors);

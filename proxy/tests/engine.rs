@@ -83,6 +83,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 origin: origin("Gateway", "edge").section("http"),
                 gateway,
                 addresses: Vec::new(),
+                networks: Vec::new(),
                 port,
                 protocol: ir::ListenerProtocol::Http,
                 hostname: ir::HostPattern::Any,

@@ -52,6 +52,7 @@ pub fn listener(port: u16) -> Arc<ir::Listener> {
         origin: ir::Origin::new("Gateway", "default", "web").section("http"),
         gateway: gateway_key(),
         addresses: Vec::new(),
+        networks: Vec::new(),
         port,
         protocol: ir::ListenerProtocol::Http,
         hostname: ir::HostPattern::Any,

@@ -36,6 +36,7 @@ fn listener(name: &str, port: u16, host: &str, protocol: ir::ListenerProtocol) -
         origin: origin().section(name),
         gateway: gateway(),
         addresses: Vec::new(),
+        networks: Vec::new(),
         port,
         protocol,
         hostname: ir::HostPattern::parse(host),

@@ -1,9 +1,11 @@
 //! Where destinations of the mesh are found: by address and port, or by host and port.
 //!
-//! In: the listeners of destinations. Out: for a name and the namespace of who asks, the scope that has it. A destination
+//! In: the listeners of destinations. Out: for a name and the namespace of who asks, the scope that has it: who has the
+//! whole name, else the most specific network that holds the address or wildcard above the host. A destination
 //! may have several faces: `Mesh/Service/shop/cart` for all, `Mesh/Service/shop/cart@blog` for clients of namespace `blog`.
 
-use sluice_ir::{GatewayKey, HostPattern, Listener};
+use ipnet::IpNet;
+use sluice_ir::{GatewayKey, HostPattern, Listener, Networks};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
@@ -25,8 +27,10 @@ pub(super) fn workloads(scope: &GatewayKey) -> Option<&str> {
 /// The names of all destinations.
 #[derive(Default)]
 pub(super) struct Places {
-    /// Scopes by `IP:PORT`, `HOST:PORT` and `*.SUFFIX:PORT`, each with how many of its listeners have the name.
+    /// Scopes by `IP:PORT`, `NETWORK:PORT`, `HOST:PORT` and `*.SUFFIX:PORT`, each with how many of its listeners have the name.
     scopes: HashMap<Box<str>, HashMap<GatewayKey, u32>>,
+    /// The networks among them, by port, each with its name (`10.1.0.0/16:80`).
+    networks: HashMap<u16, Networks<Option<Box<str>>>>,
     moved: BTreeSet<Box<str>>,
 }
 
@@ -45,13 +49,29 @@ impl Places {
                 scopes.retain(|_, count| *count > 0);
                 if scopes.is_empty() {
                     self.scopes.remove(name);
+                    self.note_network(name, false);
                 }
             }
         }
         for (name, of) in after.iter().filter_map(|name| Some((name, &new?.gateway))) {
             *self.scopes.entry(name.clone()).or_default().entry(of.clone()).or_default() += 1;
+            self.note_network(name, true);
         }
         self.moved.extend(before.into_iter().chain(after));
+    }
+
+    /// A name that is a network's has come or gone.
+    fn note_network(&mut self, name: &str, is_there: bool) {
+        let Some((network, port)) = network_of(name) else { return };
+        let networks = self.networks.entry(port).or_default();
+        if is_there {
+            networks.entry(network).get_or_insert_with(|| name.into());
+            return;
+        }
+        networks.remove(&network);
+        if networks.is_empty() {
+            self.networks.remove(&port);
+        }
     }
 
     pub(super) fn take_moved(&mut self) -> BTreeSet<Box<str>> {
@@ -59,13 +79,14 @@ impl Places {
     }
 
     /// The scope that has a name for clients of a namespace: their own face of a destination first, then the common one;
-    /// the most specific wildcard where nothing has the whole name.
+    /// the most specific network or wildcard where nothing has the whole name.
     pub(super) fn find(&self, name: &str, client: &str) -> Option<GatewayKey> {
         if let Some(found) = self.exact(name, client) {
             return Some(found);
         }
-        if name.parse::<SocketAddr>().is_ok() {
-            return None;
+        if let Ok(address) = name.parse::<SocketAddr>() {
+            let mut holding = self.networks.get(&address.port())?.holding(address.ip()).flatten();
+            return holding.find_map(|network| self.exact(network, client));
         }
         let dots = name.match_indices('.').map(|(at, _)| at);
         dots.filter_map(|at| name.get(at..)).find_map(|rest| self.exact(&format!("*{rest}"), client))
@@ -79,12 +100,26 @@ impl Places {
     }
 }
 
-/// Whether a name that moved is that of a destination or a wildcard above it.
+/// Whether a name that moved is that of many destinations.
+pub(super) fn is_wide(moved: &str) -> bool {
+    moved.starts_with('*') || moved.contains('/')
+}
+
+/// Whether a name that moved is that of a destination, a wildcard above it or a network that holds it.
 pub(super) fn covers(moved: &str, name: &str) -> bool {
-    match moved.strip_prefix('*') {
-        Some(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
-        None => moved == name,
+    if let Some(suffix) = moved.strip_prefix('*') {
+        return name.len() > suffix.len() && name.ends_with(suffix);
     }
+    match (network_of(moved), name.parse::<SocketAddr>()) {
+        (Some((network, port)), Ok(address)) => port == address.port() && network.contains(&address.ip()),
+        _ => moved == name,
+    }
+}
+
+/// `10.1.0.0/16:80`. No other name has a slash.
+fn network_of(name: &str) -> Option<(IpNet, u16)> {
+    let (network, port) = name.rsplit_once(':').filter(|(network, _)| network.contains('/'))?;
+    Some((network.parse().ok()?, port.parse().ok()?))
 }
 
 /// What a listener is found by; nothing unless it is a destination's.
@@ -92,9 +127,10 @@ fn names(listener: Option<&Listener>) -> BTreeSet<Box<str>> {
     let Some(it) = listener.filter(|it| it.gateway.as_str().starts_with(DESTINATIONS)) else {
         return BTreeSet::new();
     };
-    if !it.addresses.is_empty() {
-        let all = it.addresses.iter().map(|address| SocketAddr::new(*address, it.port));
-        return all.map(|it| it.to_string().into()).collect();
+    if !it.addresses.is_empty() || !it.networks.is_empty() {
+        let addresses = it.addresses.iter().map(|address| SocketAddr::new(*address, it.port).to_string());
+        let networks = it.networks.iter().map(|network| format!("{network}:{}", it.port));
+        return addresses.chain(networks).map(Into::into).collect();
     }
     match &it.hostname {
         HostPattern::Any => BTreeSet::new(),

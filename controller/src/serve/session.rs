@@ -4,7 +4,7 @@
 //! that falls behind by more keys than its Gateway has is ended and comes again.
 
 use super::limits;
-use super::places::{covers, is_gateway, workloads};
+use super::places::{covers, is_gateway, is_wide, workloads};
 use super::store::{Digest, Store, is_structural};
 use super::sync::{ProxySync, RefusedResource, Told};
 use sluice_ir::{self as ir, ResourceKey};
@@ -166,7 +166,7 @@ impl Sessions {
     pub(super) fn moved(&mut self, names: &BTreeSet<Box<str>>, store: &Store) {
         let mut concerned: Vec<(u64, Box<str>)> = Vec::new();
         for moved in names {
-            let whole: Vec<&Box<str>> = match moved.starts_with('*') {
+            let whole: Vec<&Box<str>> = match is_wide(moved) {
                 true => self.by_name.keys().filter(|name| covers(moved, name)).collect(),
                 false => self.by_name.get_key_value(moved).map(|it| it.0).into_iter().collect(),
             };

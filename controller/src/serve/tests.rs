@@ -227,6 +227,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                     origin: origin(),
                     gateway: gateway_key(gateway),
                     addresses: Vec::new(),
+                    networks: Vec::new(),
                     port: 80,
                     protocol: match certificate {
                         Some(slot) => ir::ListenerProtocol::Https(ir::Tls {

@@ -16,13 +16,12 @@ pub(super) async fn find(session: &Session, context: &mut RequestContext) -> Res
         return Ok(());
     }
     let Some(asked) = context.target().and_then(|target| target.pool.asked()) else { return Ok(()) };
-    if asked.is_original() {
-        let captured = context.connection.as_ref().and_then(|it| it.captured);
-        let original = captured.ok_or_else(|| failure(context, Outcome::EgressRefused))?.original;
-        context.asked = Some(asked.original(original));
+    let (mut host, port) = sluice_route::host::host_of(authority(session.req_header())).unwrap_or_default();
+    let captured = context.connection.as_ref().and_then(|it| it.captured);
+    context.asked = asked.original(captured.map(|it| it.original), &host);
+    if context.asked.is_some() {
         return Ok(());
     }
-    let (mut host, port) = sluice_route::host::host_of(authority(session.req_header())).unwrap_or_default();
     if asked.wants_port() {
         host = format!("{host}:{}", port.unwrap_or(80)).into();
     }

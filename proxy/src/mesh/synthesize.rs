@@ -184,6 +184,7 @@ fn side(namespace: &str, kind: &'static str, name: &str, address: SocketAddr) ->
             origin: origin.clone(),
             gateway,
             addresses: vec![address.ip()],
+            networks: Vec::new(),
             port: address.port(),
             protocol: ir::ListenerProtocol::Detect,
             hostname: ir::HostPattern::Any,

@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub struct MeshRuntime {
     /// By address; those of no address by `0.0.0.0`.
     shared: AHashMap<SocketAddr, Shared>,
+    /// By port, then by network.
+    networks: AHashMap<u16, ir::Networks<Shared>>,
     /// `None`: nobody has said yet what governs the workload.
     terms: Option<Terms>,
     /// That of the pod: names without a dot are within.
@@ -69,37 +71,29 @@ impl MeshRuntime {
         })
     }
 
-    /// The address itself, then all of its port that have no address.
-    fn shared(&self, original: SocketAddr) -> impl Iterator<Item = &Shared> {
-        let of_none = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), original.port());
-        [original, of_none].into_iter().filter_map(|it| self.shared.get(&it))
+    /// Those of an address: who has it, then the networks that hold it, the most specific first.
+    fn addressed(&self, original: SocketAddr) -> impl Iterator<Item = &Shared> {
+        let networks = self.networks.get(&original.port());
+        let holding = networks.into_iter().flat_map(move |it| it.holding(original.ip()));
+        self.shared.get(&original).into_iter().chain(holding)
+    }
+
+    /// Those of a port that have no address.
+    fn of_none(&self, port: u16) -> Option<&Shared> {
+        self.shared.get(&SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
     }
 
     pub(super) fn share(&mut self, address: SocketAddr, requests: Option<Port>, streams: StreamPort) {
-        let shared = self.shared.entry(address).or_default();
-        if let Some(port) = requests.map(Arc::new) {
-            shared.is_by_name = true;
-            for listener in &port.listeners {
-                shared.requests.insert(&listener.listener.hostname, port.clone());
-            }
-        }
-        let streams = Arc::new(streams);
-        for listener in streams.listeners() {
-            match listener.listener.protocol {
-                ListenerProtocol::TlsPassthrough => {
-                    shared.is_by_name = true;
-                    shared.names.insert(&listener.listener.hostname, streams.clone());
-                }
-                ListenerProtocol::Detect => {
-                    shared.names.insert(&listener.listener.hostname, streams.clone());
-                    shared.whole.get_or_insert_with(|| streams.clone());
-                }
-                ListenerProtocol::Tcp => {
-                    shared.whole.get_or_insert_with(|| streams.clone());
-                }
-                _ => {}
-            }
-        }
+        self.shared.entry(address).or_default().add(requests, streams);
+    }
+
+    pub(super) fn share_network(
+        &mut self,
+        (port, network): (u16, IpNet),
+        requests: Option<Port>,
+        streams: StreamPort,
+    ) {
+        self.networks.entry(port).or_default().entry(network).add(requests, streams);
     }
 
     pub(super) fn set_terms(&mut self, by: &Synthesizer) {
@@ -122,6 +116,39 @@ pub(super) fn same_terms(before: Option<&MeshRuntime>, now: Option<&MeshRuntime>
     before.map(|it| &it.terms) == now.map(|it| &it.terms)
 }
 
+impl Shared {
+    fn add(&mut self, requests: Option<Port>, streams: StreamPort) {
+        if let Some(port) = requests.map(Arc::new) {
+            self.is_by_name = true;
+            for listener in &port.listeners {
+                self.requests.insert(&listener.listener.hostname, port.clone());
+            }
+        }
+        let streams = Arc::new(streams);
+        for listener in streams.listeners() {
+            match listener.listener.protocol {
+                ListenerProtocol::TlsPassthrough => {
+                    self.is_by_name = true;
+                    self.names.insert(&listener.listener.hostname, streams.clone());
+                }
+                ListenerProtocol::Detect => {
+                    self.names.insert(&listener.listener.hostname, streams.clone());
+                    self.whole.get_or_insert_with(|| streams.clone());
+                }
+                ListenerProtocol::Tcp => {
+                    self.whole.get_or_insert_with(|| streams.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether connections are carried whole whatever they bring.
+    fn is_whole(&self) -> bool {
+        !self.is_by_name && self.whole.is_some()
+    }
+}
+
 impl Runtime {
     /// The port of a request whose connection belongs to whoever answers for its host, by its [full
     /// name](Self::full_name).
@@ -129,7 +156,8 @@ impl Runtime {
         let (Some(mesh), Some(unknown)) = (&self.mesh, self.ports.get(&OUTBOUND)) else {
             return ByHost::Nothing;
         };
-        match mesh.shared(original).find_map(|it| it.requests.find(Some(host))) {
+        let mut all = mesh.addressed(original).chain(mesh.of_none(original.port()));
+        match all.find_map(|it| it.requests.find(Some(host))) {
             Some(port) => ByHost::Known(port),
             None if mesh.may_pass(original.ip()) => ByHost::Passed(unknown),
             None => ByHost::Refused(unknown),
@@ -144,24 +172,28 @@ impl Runtime {
         }
     }
 
-    /// The port of a connection that is carried whole, by the name of its ClientHello; `None`: it is no TLS.
+    /// The port of a connection that is carried whole, by the name of its ClientHello; `None`: it is no TLS. Who has the
+    /// address takes any name.
     pub(crate) fn stream_by_name(
         &self,
         original: SocketAddr,
         name: Option<&str>,
     ) -> Option<&Arc<StreamPort>> {
-        let mut shared = self.mesh.as_ref()?.shared(original);
-        match name {
-            Some(_) => shared.find_map(|it| it.names.find(name)),
-            None => shared.find_map(|it| it.whole.as_ref()),
-        }
+        let mesh = self.mesh.as_ref()?;
+        let of_none = || mesh.of_none(original.port());
+        let Some(_) = name else {
+            return mesh.addressed(original).chain(of_none()).find_map(|it| it.whole.as_ref());
+        };
+        let mut addressed = mesh.addressed(original);
+        let found = addressed.find_map(|it| it.names.find(name).or(it.whole.as_ref()));
+        found.or_else(|| of_none()?.names.find(name))
     }
 
     /// Whether those that share an address take connections whole, and nothing by name.
     pub(crate) fn is_whole(&self, original: SocketAddr) -> bool {
         let Some(mesh) = &self.mesh else { return false };
-        let mut shared = mesh.shared(original).peekable();
-        shared.peek().is_some() && shared.all(|it| !it.is_by_name && it.whole.is_some())
+        let first = mesh.addressed(original).next().or_else(|| mesh.of_none(original.port()));
+        first.is_some_and(Shared::is_whole)
     }
 
     /// The port of what goes where it was going, if it may.

@@ -9,6 +9,7 @@ use crate::listen::Carried;
 use crate::mesh::INBOUND;
 use crate::tls::{Certificates, Keyring, PortTls};
 use ahash::AHashMap;
+use ipnet::IpNet;
 use sluice_ir as ir;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -60,6 +61,8 @@ pub(super) struct Ports {
     pub(super) datagrams: BTreeMap<SocketAddr, PlannedPort>,
     /// Those that several Gateways or protocols share, and those of no address, where connections are captured.
     pub(super) shared: BTreeMap<SocketAddr, Vec<PlannedPort>>,
+    /// Those of networks, where connections are captured: by port and network.
+    pub(super) networks: BTreeMap<(u16, IpNet), Vec<PlannedPort>>,
     /// Listeners that can't be served, and why.
     pub(super) failures: Vec<(ir::ListenerKey, String)>,
     /// Which hosts show a certificate.
@@ -111,6 +114,9 @@ impl Ports {
                 Err(reason) => ports.failures.push((listener.key.clone(), reason)),
             }
         }
+        if plan.is_captured {
+            ports.captured_by_network(snapshot);
+        }
         for ((is_udp, address), listeners) in by_address {
             if plan.is_captured {
                 if !is_udp {
@@ -127,8 +133,41 @@ impl Ports {
     }
 
     /// A port that connections are captured for: of one Gateway and protocol where the address belongs to them alone, else
-    /// one of several. TLS is not ended there.
+    /// one of several.
     fn captured(&mut self, snapshot: &ir::Snapshot, address: SocketAddr, listeners: Vec<Arc<ir::Listener>>) {
+        let mut planned = self.groups(snapshot, address, listeners);
+        let is_alone = planned.len() == 1 && !address.ip().is_unspecified();
+        match planned.pop() {
+            Some(only) if is_alone => drop(self.planned.insert(address, only)),
+            Some(last) => {
+                planned.push(last);
+                self.shared.insert(address, planned);
+            }
+            None => {}
+        }
+    }
+
+    /// The ports of networks.
+    fn captured_by_network(&mut self, snapshot: &ir::Snapshot) {
+        let mut by_network: BTreeMap<(u16, IpNet), Vec<Arc<ir::Listener>>> = BTreeMap::new();
+        for listener in snapshot.listeners.values() {
+            for network in &listener.networks {
+                by_network.entry((listener.port, *network)).or_default().push(listener.clone());
+            }
+        }
+        for ((port, network), listeners) in by_network {
+            let planned = self.groups(snapshot, SocketAddr::new(network.addr(), port), listeners);
+            self.networks.insert((port, network), planned);
+        }
+    }
+
+    /// Listeners of captured connections by Gateway and protocol. TLS is not ended there.
+    fn groups(
+        &mut self,
+        snapshot: &ir::Snapshot,
+        address: SocketAddr,
+        listeners: Vec<Arc<ir::Listener>>,
+    ) -> Vec<PlannedPort> {
         let mut groups: BTreeMap<(ir::GatewayKey, ir::Sharing), Vec<Arc<ir::Listener>>> = BTreeMap::new();
         for listener in listeners {
             if listener.protocol.tls().is_some() {
@@ -138,7 +177,6 @@ impl Ports {
             }
             groups.entry((listener.gateway.clone(), listener.protocol.sharing())).or_default().push(listener);
         }
-        let is_alone = groups.len() == 1 && !address.ip().is_unspecified();
         let planned = groups.into_iter().filter_map(|((gateway, _), listeners)| {
             let carried = match address == INBOUND {
                 true => Carried::Inbound,
@@ -152,15 +190,7 @@ impl Ports {
                 listeners: listeners.iter().map(|it| it.key.clone()).collect(),
             })
         });
-        let mut planned: Vec<_> = planned.collect();
-        match planned.pop() {
-            Some(only) if is_alone => drop(self.planned.insert(address, only)),
-            Some(last) => {
-                planned.push(last);
-                self.shared.insert(address, planned);
-            }
-            None => {}
-        }
+        planned.collect()
     }
 
     fn port(
@@ -258,6 +288,9 @@ fn addresses(plan: BindPlan, listener: &ir::Listener) -> Result<Vec<SocketAddr>,
             listener.port, plan.port_offset
         ));
     };
+    if plan.is_captured && listener.addresses.is_empty() && !listener.networks.is_empty() {
+        return Ok(Vec::new());
+    }
     // In a cluster the addresses are those of the Service: a data plane binds its own.
     if listener.addresses.is_empty() || plan.cluster_ports {
         return Ok(vec![SocketAddr::new(plan.bind, port)]);

@@ -45,10 +45,10 @@ pub(super) async fn asked(
     said: Said<'_>,
 ) -> Result<Option<Arc<AskedName>>, Outcome> {
     let Some(asked) = backend.pool.asked() else { return Ok(None) };
-    if asked.is_original() {
-        return said.original.map(|original| Some(asked.original(original))).ok_or(Outcome::EgressRefused);
-    }
     let host = said.host.unwrap_or_default();
+    if let Some(name) = asked.original(said.original, host) {
+        return Ok(Some(name));
+    }
     let found = match asked.wants_port() {
         false => asked.find(host, said.may_be_address).await,
         true => asked.find(&format!("{host}:{}", said.port), said.may_be_address).await,

@@ -116,22 +116,23 @@ impl Asked {
         self.hosts.port == 0
     }
 
-    /// Whether connections go where they were going before they were captured.
-    pub fn is_original(&self) -> bool {
-        self.hosts.original
-    }
-
-    /// The endpoint of a connection that was captured on its way to `address`. Costs a look into a table.
-    pub fn original(&self, address: SocketAddr) -> Arc<AskedName> {
+    /// The endpoint of a connection that was captured on its way to `original`, where such go on to there; `None`: it is
+    /// [found](Self::find) by what was said. `said` is the host that its client named, which TLS is for where many names lead
+    /// here. Costs a look into a table.
+    pub fn original(&self, original: Option<SocketAddr>, said: &str) -> Option<Arc<AskedName>> {
+        let original = original.filter(|_| self.hosts.original)?;
+        let port = if self.hosts.port == 0 { original.port() } else { self.hosts.port };
+        let address = SocketAddr::new(original.ip(), port);
+        let is_named = self.hosts.names.as_ref().is_some_and(|it| it.matches(said));
+        let key = if is_named { format!("{said}@{address}") } else { address.to_string() };
         let now_ms = millis(Instant::now());
-        let said = address.to_string();
-        let known = self.names.load().get(&said).map(|kept| kept.0.clone());
+        let known = self.names.load().get(&key).map(|kept| kept.0.clone());
         let name = known.unwrap_or_else(|| {
-            let host = address.ip().to_string();
-            self.keep(&said, (&host, address.port()), Some(address.ip()), now_ms)
+            let host = if is_named { said.to_owned() } else { address.ip().to_string() };
+            self.keep(&key, (&host, port), Some(address.ip()), now_ms)
         });
         name.used_ms.store(now_ms, Ordering::Relaxed);
-        name
+        Some(name)
     }
 
     /// What `said` leads to: a host without port, lower case, or `HOST:PORT` where the [port is

@@ -169,10 +169,27 @@ fn a_captured_connection_goes_where_it_was_going_to_the_workload_that_is_known_t
     }];
     let (asked, _) = asked(&set);
     let at = |address: &str| {
-        let name = asked.original(address.parse().unwrap());
+        let name = asked.original(Some(address.parse().unwrap()), "").unwrap();
         let picked = name.pool().pick(sluice_ir::Balancing::Random, &[], None).unwrap();
         (picked.address.to_string(), picked.workload().cloned())
     };
     assert_eq!(at("10.0.0.1:5432"), ("10.0.0.1:5432".to_owned(), Some(workload)));
     assert_eq!(at("10.0.0.2:5432"), ("10.0.0.2:5432".to_owned(), None));
+}
+
+#[tokio::test]
+async fn a_host_of_resolution_none_is_where_a_captured_connection_was_going_and_looked_up_for_all_others() {
+    let mut set = set(Some("*.example.com"), &[]);
+    set.asked.as_mut().unwrap().original = true;
+    let (asked, count) = asked(&set);
+    let going = Some("10.9.9.9:80".parse().unwrap());
+    let name = asked.original(going, "a.example.com").unwrap();
+    let picked = name.pool().pick(sluice_ir::Balancing::Random, &[], None).unwrap();
+    assert_eq!(picked.address.to_string(), "10.9.9.9:443", "at the port of the entry");
+    // TLS is for the name, so that each has endpoints of its own.
+    assert!(!Arc::ptr_eq(&name, &asked.original(going, "b.example.com").unwrap()));
+    assert!(Arc::ptr_eq(&name, &asked.original(going, "a.example.com").unwrap()));
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+    assert!(asked.original(None, "1-1-1-1.example.com").is_none(), "it was not captured");
+    assert_eq!(addresses(&asked, "1-1-1-1.example.com").await.unwrap(), ["1.1.1.1:443"]);
 }

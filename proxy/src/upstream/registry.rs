@@ -39,6 +39,8 @@ pub struct Upstreams {
     own: ArcSwapOption<Locality>,
     /// How many names have had no answer yet, neither a good nor a bad one.
     unanswered: watch::Sender<usize>,
+    /// Whether connections are captured: what goes where they were going needs no names.
+    is_captured: bool,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +64,15 @@ struct Host {
 impl Upstreams {
     /// An empty registry.
     pub fn new(resolver: Resolver) -> Arc<Self> {
+        Self::with(resolver, false)
+    }
+
+    /// The same of a sidecar, whose connections are captured.
+    pub fn of_sidecar(resolver: Resolver) -> Arc<Self> {
+        Self::with(resolver, true)
+    }
+
+    fn with(resolver: Resolver, is_captured: bool) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             lookups: Arc::new(Lookups::new(resolver.clone())),
@@ -73,6 +84,7 @@ impl Upstreams {
             state: Mutex::default(),
             own: ArcSwapOption::empty(),
             unanswered: watch::Sender::new(0),
+            is_captured,
         })
     }
 
@@ -214,6 +226,9 @@ impl Upstreams {
     }
 
     fn ask_for_names(&self, state: &mut State, set: &EndpointSet) {
+        if self.is_captured && set.asked.as_ref().is_some_and(|it| it.original) {
+            return;
+        }
         for name in names(set) {
             if let Some(host) = state.hosts.get_mut(name) {
                 host.users.insert(set.key.clone());

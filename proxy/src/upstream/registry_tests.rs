@@ -4,9 +4,10 @@ use super::Upstreams;
 use crate::upstream::{Answer, EndpointPool, Pace, ResolveError, Resolver};
 use parking_lot::Mutex;
 use sluice_ir::{
-    BackendKey, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState, Origin,
+    AskedHosts, BackendKey, Balancing, Endpoint, EndpointAddress, EndpointSet, EndpointSetKey, EndpointState,
+    Origin,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -141,6 +142,21 @@ async fn a_pool_of_a_name_is_empty_until_the_first_answer() {
     upstreams.apply(&sets(&[("a", &["db2.test:5432"])]));
     assert!(upstreams.wait_first(tokio::time::Instant::now() + Duration::from_secs(10)).await);
     assert_eq!(addresses(&pool), ["10.1.0.1:5432", "[fd00::1]:5432"]);
+}
+
+#[tokio::test]
+async fn a_sidecar_looks_up_no_name_of_what_goes_where_it_was_going() {
+    let zone = Zone::default();
+    let hosts = AskedHosts { names: None, networks: Vec::new(), port: 443, original: true };
+    let mut all = sets(&[("none", &["corp.test:443"]), ("dns", &["db.test:5432"])]);
+    let none = all.get_mut(&key("none")).unwrap();
+    *none = Arc::new(EndpointSet { asked: Some(Box::new(hosts)), ..EndpointSet::clone(none) });
+    let (sidecar, gateway) = (Upstreams::of_sidecar(zone.resolver()), Upstreams::new(zone.resolver()));
+    sidecar.apply(&all);
+    gateway.apply(&all);
+    let names = |it: &Upstreams| it.state.lock().hosts.keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(&sidecar), BTreeSet::from(["db.test".into()]));
+    assert_eq!(names(&gateway), BTreeSet::from(["corp.test".into(), "db.test".into()]));
 }
 
 #[tokio::test]

@@ -153,6 +153,93 @@ async fn a_tcp_port_without_an_address_takes_all_and_waits_for_no_word() {
     assert!(begun.elapsed() < std::time::Duration::from_millis(90), "{:?}", begun.elapsed());
 }
 
+/// One that is found by networks and by nothing else.
+fn in_network(
+    name: &'static str,
+    networks: &'static [&'static str],
+    protocol: ListenerProtocol,
+    endpoint: SocketAddr,
+) -> Service {
+    Service { name, address: None, networks, ..plain("10.96.0.1", protocol, endpoint) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_most_specific_network_has_an_address_that_nobody_has_alone() {
+    let (wide, narrow, exact) = (app::tcp("wide").await, app::tcp("narrow").await, app::tcp("exact").await);
+    let sidecar = Sidecar::start(None).await;
+    sidecar.govern(registry_only).await;
+    let all = [
+        in_network("wide", &["10.0.0.0/8", "fd00::/8"], ListenerProtocol::Tcp, wide),
+        in_network("narrow", &["10.1.0.0/16"], ListenerProtocol::Tcp, narrow),
+        Service { name: "exact", ..plain("10.1.0.1", ListenerProtocol::Tcp, exact) },
+        // A name takes nothing away from those who have the address.
+        Service {
+            name: "named",
+            host: "a.example",
+            address: None,
+            ..plain("10.96.0.1", ListenerProtocol::TlsPassthrough, exact)
+        },
+    ];
+    sidecar.apply(all.iter().flat_map(Service::resources)).await;
+    for (going, said) in [
+        ("10.9.9.9:80", "wide"),
+        ("10.1.9.9:80", "narrow"),
+        ("10.1.0.1:80", "exact"),
+        ("[fd00::9]:80", "wide"),
+    ] {
+        sidecar.captured_from(Some(going.parse().unwrap()));
+        let seen = app::exchange(sidecar.outbound(), b"", said.len()).await;
+        assert_eq!(String::from_utf8_lossy(&seen), said, "{going}");
+        let hello = crate::tls::hello("a.example");
+        let seen = app::exchange(sidecar.outbound(), &hello, said.len()).await;
+        assert_eq!(String::from_utf8_lossy(&seen), said, "TLS to {going}");
+    }
+    for nobody in ["10.9.9.9:81", "11.0.0.1:80"] {
+        sidecar.captured_from(Some(nobody.parse().unwrap()));
+        assert!(app::exchange(sidecar.outbound(), b"\x01", 1).await.is_empty(), "{nobody}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_is_asked_for_by_the_address_that_was_dialled_and_takes_requests_for_any_host() {
+    let http = app::http().await;
+    let sidecar = Sidecar::start(None).await;
+    sidecar.govern(registry_only).await;
+    let service = in_network("corp", &["10.2.0.0/16"], ListenerProtocol::Http, http);
+    sidecar.world.knows("10.2.3.4:80", service.delta());
+    sidecar.captured_from(Some("10.2.3.4:80".parse().unwrap()));
+    for host in ["whatever.example", "other.example"] {
+        assert_eq!(app::get(sidecar.outbound(), host, "/").await.0, 200, "{host}");
+    }
+    assert_eq!(*sidecar.world.asked.lock().unwrap(), ["10.2.3.4:80".to_owned()].into());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_resolved_goes_where_it_was_going_at_the_port_of_its_entry() {
+    let (http, echo) = (app::http().await, app::tcp("").await);
+    let sidecar = Sidecar::start(None).await;
+    sidecar.govern(registry_only).await;
+    // The address of the endpoint is another: it is not called.
+    let elsewhere = |at: SocketAddr| SocketAddr::new("127.0.0.9".parse().unwrap(), at.port());
+    let by_name = Service {
+        name: "api",
+        host: "api.example",
+        address: None,
+        is_original: true,
+        ..plain("10.96.0.1", ListenerProtocol::Http, elsewhere(http))
+    };
+    let raw = in_network("raw", &["127.0.0.0/24"], ListenerProtocol::Tcp, elsewhere(echo));
+    let raw = Service { is_original: true, port: 5432, ..raw };
+    sidecar.apply([by_name.resources(), raw.resources()].concat()).await;
+    sidecar.captured_from(Some("127.0.0.1:80".parse().unwrap()));
+    let (status, body) = app::get(sidecar.outbound(), "api.example", "/x").await;
+    assert!(status == 200 && body.starts_with("/x HTTP/1.1 host=api.example"), "{body}");
+    sidecar.captured_from(Some("127.0.0.1:5432".parse().unwrap()));
+    assert_eq!(app::exchange(sidecar.outbound(), b"\x01binary", 7).await, b"\x01binary");
+    let hello = crate::tls::hello("any.example");
+    assert_eq!(app::exchange(sidecar.outbound(), &hello, hello.len()).await, hello);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_knows_passes_or_is_refused() {
     let (http, echo) = (app::http().await, app::tcp("").await);

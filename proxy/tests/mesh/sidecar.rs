@@ -179,6 +179,10 @@ pub(crate) fn strict(workloads: &mut ir::Workloads) {
 pub(crate) struct Service {
     pub(crate) name: &'static str,
     pub(crate) address: Option<&'static str>,
+    /// Networks by which it is found besides.
+    pub(crate) networks: &'static [&'static str],
+    /// Whether connections go where they were going, at `port` of `endpoint`, which is not called.
+    pub(crate) is_original: bool,
     pub(crate) host: &'static str,
     pub(crate) port: u16,
     pub(crate) protocol: ir::ListenerProtocol,
@@ -196,6 +200,8 @@ impl Service {
         Self {
             name: "cart",
             address: Some(address),
+            networks: &[],
+            is_original: false,
             host: "*",
             port: 80,
             protocol,
@@ -250,6 +256,8 @@ impl Service {
                 mutual_tls: true,
             })
         });
+        let port = self.endpoint.port();
+        let asked = ir::AskedHosts { names: None, networks: Vec::new(), port, original: true };
         let rule = ir::Rule {
             index: 0,
             name: None,
@@ -271,6 +279,7 @@ impl Service {
                 origin: origin.clone(),
                 gateway,
                 addresses: self.address.iter().map(|it| it.parse().unwrap()).collect(),
+                networks: self.networks.iter().map(|it| it.parse().unwrap()).collect(),
                 port: self.port,
                 protocol: self.protocol.clone(),
                 hostname: ir::HostPattern::parse(self.host),
@@ -288,7 +297,7 @@ impl Service {
                 }],
                 is_external: false,
                 takes_first: false,
-                asked: None,
+                asked: self.is_original.then(|| Box::new(asked)),
             })),
             Resource::Route(Arc::new(ir::Route {
                 key: ir::RouteKey::new(key.as_str()),

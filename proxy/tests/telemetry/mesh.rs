@@ -196,6 +196,7 @@ impl<'a> Wanted<'a> {
                 origin: origin("Service", "target").section("http"),
                 gateway,
                 addresses: Vec::new(),
+                networks: Vec::new(),
                 port,
                 protocol,
                 hostname: ir::HostPattern::Any,

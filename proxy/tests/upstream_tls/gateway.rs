@@ -139,6 +139,7 @@ impl Wanted {
                 origin: origin.section("http"),
                 gateway,
                 addresses: Vec::new(),
+                networks: Vec::new(),
                 port,
                 protocol: ir::ListenerProtocol::Http,
                 hostname: ir::HostPattern::Any,

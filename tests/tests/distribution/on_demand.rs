@@ -65,6 +65,20 @@ fn destination(number: usize, face: &str, to: usize) -> Vec<ir::Resource> {
     all
 }
 
+/// The same with another listener.
+fn destination_by(
+    number: usize,
+    face: &str,
+    change: impl Fn(ir::Listener) -> ir::Listener,
+) -> Vec<ir::Resource> {
+    let all = destination(number, face, number).into_iter();
+    let changed = all.map(|it| match it {
+        ir::Resource::Listener(it) => ir::Resource::Listener(Arc::new(change((*it).clone()))),
+        other => other,
+    });
+    changed.collect()
+}
+
 /// A sidecar of `HOME`.
 struct Sidecar {
     proxy: Arc<Proxy>,
@@ -163,16 +177,13 @@ async fn nobody_is_an_answer_until_somebody_comes_and_faces_are_exchanged() {
 async fn a_host_is_found_by_its_name_and_below_a_wildcard() {
     let trust = Trust::new();
     let named = |number: usize, host: &'static str| {
-        destination(number, "", number).into_iter().map(move |it| match it {
-            ir::Resource::Listener(it) => ir::Resource::Listener(Arc::new(ir::Listener {
-                addresses: Vec::new(),
-                hostname: ir::HostPattern::parse(host),
-                ..(*it).clone()
-            })),
-            other => other,
+        destination_by(number, "", |it| ir::Listener {
+            addresses: Vec::new(),
+            hostname: ir::HostPattern::parse(host),
+            ..it
         })
     };
-    let all = named(0, "api.test").chain(named(1, "*.wild.test")).chain([workloads(HOME)]);
+    let all = [named(0, "api.test"), named(1, "*.wild.test"), vec![workloads(HOME)]].concat();
     let controller = Controller::start(&trust, &world::with(ir::Snapshot::default(), all)).await;
     let sidecar = Sidecar::start(Sidecar::options(&trust, &controller, HOME)).await;
     assert_eq!(sidecar.on_demand.want("api.test:80").await, known(0, ""));
@@ -180,6 +191,49 @@ async fn a_host_is_found_by_its_name_and_below_a_wildcard() {
     for name in ["api.test:81", "wild.test:80", "b.api.test:80"] {
         assert_eq!(sidecar.on_demand.want(name).await, Wanted::Nobody, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_is_found_by_itself_then_by_the_most_specific_network_and_moves_with_it() {
+    let trust = Trust::new();
+    let within = |number: usize, face: &'static str, networks: &'static [&'static str]| {
+        destination_by(number, face, |it| ir::Listener {
+            addresses: Vec::new(),
+            networks: networks.iter().map(|it| it.parse().unwrap()).collect(),
+            ..it
+        })
+    };
+    let base = [
+        within(1, "", &["127.0.0.0/8", "fd00::/8"]),
+        within(2, "@shop", &["127.66.0.0/16"]),
+        within(3, "@blog", &["127.66.0.0/24"]),
+        destination(9, "", 9),
+        vec![workloads(HOME)],
+    ];
+    let before = world::with(ir::Snapshot::default(), base.concat());
+    let controller = Controller::start(&trust, &before).await;
+    let sidecar = Sidecar::start(Sidecar::options(&trust, &controller, HOME)).await;
+    for (name, found) in [
+        (address(9).to_string(), known(9, "")),
+        (address(8).to_string(), known(2, "@shop")),
+        ("127.1.2.3:80".to_owned(), known(1, "")),
+        ("[fd12::1]:80".to_owned(), known(1, "")),
+        ("127.1.2.3:81".to_owned(), Wanted::Nobody),
+        ("192.0.2.1:80".to_owned(), Wanted::Nobody),
+    ] {
+        assert_eq!(sidecar.on_demand.want(&name).await, found, "{name}");
+    }
+    // A network that is more specific comes, and goes: what was answered is corrected.
+    let come = world::with(before.clone(), within(4, "", &["127.66.0.8/31"]));
+    controller.publish(&before, &come);
+    let is = async |wanted: Wanted| {
+        let known = || async { sidecar.on_demand.known(&address(8).to_string()) == Some(wanted.clone()) };
+        eventually("the answer is the right one", known).await;
+    };
+    is(known(4, "")).await;
+    assert_eq!(sidecar.on_demand.want(&address(9).to_string()).await, known(9, ""));
+    controller.publish(&come, &before);
+    is(known(2, "@shop")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

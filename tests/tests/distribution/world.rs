@@ -25,6 +25,7 @@ pub(crate) fn http(of: &str, section: &str, port: u16) -> Arc<ir::Listener> {
         origin: ir::Origin::new("Gateway", namespace, name).section(section),
         gateway: ir::GatewayKey::new(of),
         addresses: Vec::new(),
+        networks: Vec::new(),
         port,
         protocol: ir::ListenerProtocol::Http,
         hostname: ir::HostPattern::Any,

@@ -166,8 +166,10 @@ fn by_name(wanted: &Wanted<'_>, target: u16, set: &mut EndpointSet) {
         Resolution::None => entry.usable_networks().collect(),
         _ => Vec::new(),
     };
-    if names.is_some() || !networks.is_empty() {
-        set.asked = Some(Box::new(AskedHosts { names, networks, port: target, original: false }));
+    // Connections that a sidecar captured were going to where the host is, as far as their client knows.
+    let original = entry.resolution == Resolution::None;
+    if names.is_some() || original {
+        set.asked = Some(Box::new(AskedHosts { names, networks, port: target, original }));
     }
 }
 

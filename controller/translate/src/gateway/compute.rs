@@ -466,6 +466,7 @@ fn ir_listener(
             .section(it.model.name.clone()),
         gateway: gateway.clone(),
         addresses: addresses.to_vec(),
+        networks: Vec::new(),
         port: it.port?,
         protocol: it.protocol?.to_ir(it.tls.clone())?,
         hostname: it.hostname.clone()?,

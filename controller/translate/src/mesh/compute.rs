@@ -273,9 +273,14 @@ impl MeshOutput {
         let (mut whole, mut by_name) = (Vec::new(), Vec::new());
         for way in &place.ways {
             let protocol = protocol(place.speech, slot.kind, way);
-            let (listener, addresses, hostname) = match way {
-                Way::Addresses(all) => (ListenerKey::new(key.clone()), all.clone(), HostPattern::Any),
-                Way::Name(name) => (ListenerKey::new(format!("{key}+{name}")), Vec::new(), name.clone()),
+            let (suffix, hostname) = match way {
+                Way::Addresses(..) => (String::new(), HostPattern::Any),
+                Way::Name(name) => (format!("+{name}"), name.clone()),
+            };
+            let listener = ListenerKey::new(format!("{key}{suffix}"));
+            let (addresses, networks) = match way {
+                Way::Addresses(addresses, networks) => (addresses.clone(), networks.clone()),
+                Way::Name(_) => (Vec::new(), Vec::new()),
             };
             let attachment = Attachment { listener: listener.clone(), hostnames: [hostname.clone()].into() };
             match protocol {
@@ -303,6 +308,7 @@ impl MeshOutput {
                 origin: origin.clone(),
                 gateway: gateway.clone(),
                 addresses,
+                networks,
                 port: place.seen_at,
                 protocol,
                 hostname,

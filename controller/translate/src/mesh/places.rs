@@ -4,6 +4,7 @@ use super::speech::Speech;
 use crate::backend::{BackendId, Caller, Target};
 use crate::model::{EntryModel, ServiceModel, Transport, port};
 use crate::view::View;
+use ipnet::IpNet;
 use sluice_crds::{Name, ObjectRef};
 use sluice_ir::HostPattern;
 use std::collections::BTreeSet;
@@ -29,8 +30,8 @@ pub(super) struct Place<'a> {
 
 /// How sidecars find a port.
 pub(super) enum Way {
-    /// By these addresses, whatever host is named.
-    Addresses(Vec<IpAddr>),
+    /// By these addresses and networks, whatever host is named.
+    Addresses(Vec<IpAddr>, Vec<IpNet>),
     /// By the name that a request or a ClientHello says, wherever the connection goes.
     Name(HostPattern),
 }
@@ -67,13 +68,13 @@ pub(super) fn of_service<'a>(view: &View<'_>, service: &'a ServiceModel) -> Vec<
         if service.is_headless {
             let (pods, port) = pods(view, &service.reference, &it.name);
             seen_at = port.unwrap_or(number);
-            ways.extend((!pods.is_empty()).then_some(Way::Addresses(pods)));
+            ways.extend((!pods.is_empty()).then(|| Way::Addresses(pods, Vec::new())));
             // One that is not ready yet, or any more.
             ways.extend(
                 names(view, &service.reference).into_iter().filter(|_| speech != Speech::Tcp).map(Way::Name),
             );
         } else if !service.addresses.is_empty() {
-            ways.push(Way::Addresses(service.addresses.clone()));
+            ways.push(Way::Addresses(service.addresses.clone(), Vec::new()));
         }
         Place {
             number,
@@ -117,7 +118,7 @@ fn names(view: &View<'_>, service: &ObjectRef) -> Vec<HostPattern> {
 /// The ports of each host of a ServiceEntry.
 pub(super) fn of_entry<'a>(view: &View<'_>, entry: &'a EntryModel) -> Vec<Place<'a>> {
     let given = view.addresses_of(&entry.meta.reference);
-    let own: Vec<IpAddr> = addresses(entry);
+    let (own, networks) = (addresses(entry), networks(entry));
     let mut places = Vec::new();
     // A Service has its name for itself, whatever entries say.
     let is_service = |host: &str| view.domain().service(host).is_some_and(|it| view.service(&it).is_some());
@@ -128,12 +129,13 @@ pub(super) fn of_entry<'a>(view: &View<'_>, entry: &'a EntryModel) -> Vec<Place<
         addresses.extend(own.iter().filter(|_| index == 0));
         addresses.sort_unstable();
         addresses.dedup();
+        let networks = if index == 0 { networks.as_slice() } else { &[] };
         for it in entry.ports.iter().filter(|it| it.protocol != "UDP") {
             let Some(number) = port(it.number) else { continue };
             let speech = Speech::of_entry(&it.protocol);
             let mut ways = Vec::new();
-            if !addresses.is_empty() {
-                ways.push(Way::Addresses(addresses.clone()));
+            if !addresses.is_empty() || !networks.is_empty() {
+                ways.push(Way::Addresses(addresses.clone(), networks.to_vec()));
             }
             // A client that asked another DNS has one of the host's real addresses.
             if speech != Speech::Tcp {
@@ -158,10 +160,21 @@ pub(super) fn of_entry<'a>(view: &View<'_>, entry: &'a EntryModel) -> Vec<Place<
     places
 }
 
-/// The addresses that a ServiceEntry names itself, networks left out.
+/// The addresses that a ServiceEntry names itself.
 pub(super) fn addresses(entry: &EntryModel) -> Vec<IpAddr> {
-    let whole = entry.usable_networks().filter(|it| it.prefix_len() == it.max_prefix_len());
-    whole.map(|it| it.addr()).collect()
+    entry.usable_networks().filter(is_address).map(|it| it.addr()).collect()
+}
+
+/// The networks that it names.
+fn networks(entry: &EntryModel) -> Vec<IpNet> {
+    let mut networks: Vec<IpNet> = entry.usable_networks().filter(|it| !is_address(it)).collect();
+    networks.sort_unstable();
+    networks.dedup();
+    networks
+}
+
+fn is_address(network: &IpNet) -> bool {
+    network.prefix_len() == network.max_prefix_len()
 }
 
 /// The namespaces whose clients an entry is for, of those that may see something else than all others do; `true`: all

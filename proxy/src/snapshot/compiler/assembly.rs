@@ -6,6 +6,7 @@ use crate::listen::Carried;
 use crate::snapshot::mesh::MeshRuntime;
 use crate::snapshot::ports::PlannedPort;
 use crate::snapshot::runtime::{ListenerRuntime, Port, Runtime};
+use crate::snapshot::streams::StreamPort;
 use crate::snapshot::telemetry::PortTelemetry;
 use crate::telemetry::metrics::NONE;
 use ahash::AHashMap;
@@ -22,10 +23,7 @@ impl Compiler {
         let mut told = Told::new();
         for (address, planned) in &self.ports.planned {
             if planned.carried != Carried::Requests {
-                let telemetry = self.told(&planned.gateway, &mut told);
-                let beside = (self.authorizations.watch(&planned.gateway.key), telemetry);
-                let port = self.streams.port(planned.gateway.clone(), &planned.listeners, beside);
-                runtime.streams.insert(*address, Arc::new(port));
+                runtime.streams.insert(*address, Arc::new(self.stream_port(planned, &mut told)));
             }
             if let Some(port) = self.port(planned, self.runtime.ports.get(address), &mut told) {
                 runtime.ports.insert(*address, Arc::new(port));
@@ -35,10 +33,14 @@ impl Compiler {
             let mut mesh = MeshRuntime::default();
             for (address, planned) in &self.ports.shared {
                 for planned in planned {
-                    let telemetry = self.told(&planned.gateway, &mut told);
-                    let beside = (self.authorizations.watch(&planned.gateway.key), telemetry);
-                    let streams = self.streams.port(planned.gateway.clone(), &planned.listeners, beside);
+                    let streams = self.stream_port(planned, &mut told);
                     mesh.share(*address, self.port(planned, None, &mut told), streams);
+                }
+            }
+            for (place, planned) in &self.ports.networks {
+                for planned in planned {
+                    let streams = self.stream_port(planned, &mut told);
+                    mesh.share_network(*place, self.port(planned, None, &mut told), streams);
                 }
             }
             mesh.set_terms(synthesizer);
@@ -56,6 +58,12 @@ impl Compiler {
     fn told(&self, gateway: &ir::Gateway, told: &mut Told) -> Option<Arc<PortTelemetry>> {
         let compile = || self.telemetry.port(gateway, &self.snapshot);
         told.entry(gateway.key.clone()).or_insert_with(compile).clone()
+    }
+
+    /// What connections of a planned port read that are carried whole.
+    fn stream_port(&self, planned: &PlannedPort, told: &mut Told) -> StreamPort {
+        let beside = (self.authorizations.watch(&planned.gateway.key), self.told(&planned.gateway, told));
+        self.streams.port(planned.gateway.clone(), &planned.listeners, beside)
     }
 
     /// What requests of a planned port read; `None`: none of its listeners brings any.

@@ -231,6 +231,7 @@ fn snapshot(
             origin: ir::Origin::new("ListenerSet", "load", number.to_string()).section("https"),
             gateway: ir::GatewayKey::new(GATEWAY),
             addresses: Vec::new(),
+            networks: Vec::new(),
             port,
             protocol: ir::ListenerProtocol::Https(ir::Tls::showing(vec![certificate.key.clone()])),
             hostname: ir::HostPattern::parse(&host),
