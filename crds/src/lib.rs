@@ -99,7 +99,7 @@ pub use service_entry::{
     GivenAddress, ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, ServiceEntryStatus,
     WorkloadSelector,
 };
-pub use sidecar::{OutboundTrafficPolicySpec, Sidecar, SidecarSpec};
+pub use sidecar::{EgressListenerSpec, OutboundTrafficPolicySpec, Sidecar, SidecarPortSpec, SidecarSpec};
 pub use stream_routes::{
     StreamBackendRef, StreamParentRef, StreamRule, TcpRoute, TcpRouteSpec, TlsRoute, TlsRouteSpec, UdpRoute,
     UdpRouteSpec,

@@ -1,4 +1,4 @@
-//! Istio's Sidecar, as far as it concerns a gateway: whether hosts that no ServiceEntry names may be reached.
+//! Istio's Sidecar: what workloads know of the mesh, and whether what nobody names may be reached.
 
 use crate::WorkloadSelector;
 use kube::CustomResource;
@@ -25,15 +25,48 @@ pub struct SidecarSpec {
     /// What may leave where no ServiceEntry names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbound_traffic_policy: Option<OutboundTrafficPolicySpec>,
-    /// Which hosts a sidecar knows; no gateway reads it.
+    /// Which hosts a sidecar knows; none: all. No gateway reads it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub egress: Vec<Value>,
-    /// Listeners of a sidecar; no gateway reads it.
+    pub egress: Vec<EgressListenerSpec>,
+    /// Listeners of a sidecar; nobody reads it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ingress: Vec<Value>,
-    /// Bounds on what comes to a sidecar; no gateway reads it.
+    /// Bounds on what comes to a sidecar; nobody reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbound_connection_pool: Option<Value>,
+}
+
+/// An entry of `spec.egress` of a Sidecar.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EgressListenerSpec {
+    /// The only port of the hosts that is meant; absent: all that no other entry has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<SidecarPortSpec>,
+    /// Where a listener of its own is bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bind: Option<String>,
+    /// `DEFAULT`, `IPTABLES` or `NONE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture_mode: Option<String>,
+    /// `NAMESPACE/HOST`: the namespace a name, `.` for the own, `*` for any, `~` for none; the host with or without a
+    /// wildcard, or `*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+}
+
+/// `port` of an entry of `spec.egress`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SidecarPortSpec {
+    /// Its number.
+    pub number: i64,
+    /// What it speaks: the destinations say that themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// `spec.outboundTrafficPolicy` of a Sidecar.

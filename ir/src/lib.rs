@@ -34,6 +34,7 @@ mod port;
 mod rate_global;
 mod resilience;
 mod route;
+mod scope;
 mod snapshot;
 mod spiffe;
 mod stream;
@@ -89,6 +90,7 @@ pub use route::{
     Attachment, BackendTarget, Retry, Route, RouteKind, Rule, SessionPersistence, SessionToken, Timeouts,
     WeightedBackend,
 };
+pub use scope::{Egress, KnownHosts, Scope};
 pub use snapshot::{Delta, Resource, ResourceKey, Snapshot};
 pub use spiffe::{NotASpiffeId, SpiffeId, is_trust_domain};
 pub use stream::{StreamKind, StreamRoute};
@@ -104,5 +106,6 @@ pub use traffic_cache::Cache;
 pub use traffic_content::{Coding, CodingLevel, Compression, Decompression};
 pub use trust::{ClientValidation, ClientValidationMode, SubjectName, Trust, UpstreamTls};
 pub use workload::{
-    MeshTls, MutualTls, MutualTlsMode, Outbound, Selector, Workload, Workloads, mutual_tls_mode,
+    HostAddresses, MeshTls, MutualTls, MutualTlsMode, Outbound, Selector, Workload, Workloads,
+    mutual_tls_mode,
 };

@@ -32,6 +32,9 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// Hosts it answers for: of requests, or of ClientHellos. `*` for TCP and UDP.
     pub hostname: HostPattern,
+    /// Where it is a port of a destination of the mesh: the host by which Sidecars name it, perhaps with a wildcard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Box<str>>,
     /// What TrafficPolicies set for it, or for all listeners of its ListenerSet: above the Gateway's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Box<TrafficSettings>>,

@@ -3,7 +3,7 @@
 //! What governs workloads travels once a namespace, with the labels that each policy selects by: a data plane knows the
 //! labels of its own pod and selects for itself, so that a control plane translates nothing per pod.
 
-use crate::{Authentication, Authorization, Origin, PathNormalization, Telemetry, WorkloadsKey};
+use crate::{Authentication, Authorization, Origin, PathNormalization, Scope, Telemetry, WorkloadsKey};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,9 +19,12 @@ pub struct Workloads {
     pub origin: Origin,
     /// The mesh's own trust domain first, then its aliases; never empty.
     pub trust_domains: Vec<String>,
-    /// What becomes of connections to destinations that the mesh does not know.
+    /// What becomes of connections to destinations that the mesh does not know, where no Sidecar is for a workload.
     #[serde(default)]
     pub outbound: Outbound,
+    /// Sidecars, in the order in which they win.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<Scope>,
     /// PeerAuthentications of the root namespace without a selector, and all of this namespace; the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mutual_tls: Vec<MutualTls>,
@@ -37,12 +40,28 @@ pub struct Workloads {
     /// How paths are read by AuthorizationPolicies, and written for workloads (`meshConfig.pathNormalization`).
     #[serde(default, skip_serializing_if = "PathNormalization::is_usual")]
     pub paths: PathNormalization,
-    /// Hosts that no other DNS knows, and their virtual addresses.
+    /// Hosts that no other DNS knows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub names: BTreeMap<String, Vec<IpAddr>>,
+    pub names: BTreeMap<String, HostAddresses>,
     /// Addresses that may be called whatever `outbound` says, such as those of the Kubernetes API server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub always_allowed: Vec<IpNet>,
+}
+
+impl Workloads {
+    /// The Sidecar that is for a workload with these labels.
+    pub fn scope(&self, labels: &BTreeMap<String, String>) -> Option<&Scope> {
+        self.scopes.iter().find(|it| it.selector.selects(labels))
+    }
+}
+
+/// A host of a ServiceEntry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostAddresses {
+    /// That of the ServiceEntry.
+    pub namespace: String,
+    /// Its virtual addresses, or those that the entry names.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What becomes of connections to destinations that the mesh does not know (`outboundTrafficPolicy.mode`).

@@ -268,6 +268,7 @@ fn listener() -> impl Strategy<Value = Resource> {
                 port,
                 protocol,
                 hostname,
+                destination: None,
                 traffic,
             }))
         },
@@ -544,15 +545,29 @@ fn workloads() -> impl Strategy<Value = Resource> {
         let rules = vec![AuthorizationRule::default()];
         Arc::new(Authorization { origin, selector, action: AuthorizationAction::Deny, is_dry_run, rules })
     });
-    let names = btree_map(text(), vec(any::<IpAddr>(), 0..3), 0..3);
-    (text(), origin(), vec(text(), 1..3), vec(mutual_tls, 0..3), vec(authorization, 0..2), names).prop_map(
-        |(key, origin, trust_domains, mutual_tls, authorization, names)| {
+    let addresses = (text(), vec(any::<IpAddr>(), 0..3));
+    let addresses = addresses.prop_map(|(namespace, addresses)| HostAddresses { namespace, addresses });
+    let names = btree_map(text(), addresses, 0..3);
+    let hosts = (option::of(text()), host()).prop_map(|(namespace, host)| KnownHosts { namespace, host });
+    let egress =
+        (option::of(any::<u16>()), vec(hosts, 0..3)).prop_map(|(port, hosts)| Egress { port, hosts });
+    let scope =
+        (origin(), selector(), option::of(vec(egress, 0..3))).prop_map(|(origin, selector, egress)| Scope {
+            origin,
+            selector,
+            outbound: Outbound::AllowAny,
+            egress,
+        });
+    let policies = (vec(mutual_tls, 0..3), vec(authorization, 0..2), vec(scope, 0..3));
+    (text(), origin(), vec(text(), 1..3), policies, names).prop_map(
+        |(key, origin, trust_domains, (mutual_tls, authorization, scopes), names)| {
             Resource::Workloads(Arc::new(Workloads {
                 paths: PathNormalization::EveryReading,
                 key: WorkloadsKey::new(key),
                 origin,
                 trust_domains,
                 outbound: Outbound::RegistryOnly,
+                scopes,
                 mutual_tls,
                 authorization,
                 authentication: Vec::new(),

@@ -5,7 +5,7 @@ use crate::generation::Generation;
 use crate::http::{Engine, Handler, handler};
 use crate::identity::Identity;
 use crate::listen::{Direction, OriginalDestination, PortConfig, Ports};
-use crate::mesh::{Destinations, Finder, INBOUND, MeshSettings, MeshState, Own, Synthesizer};
+use crate::mesh::{Destinations, Finder, INBOUND, MeshSettings, MeshState, Names, Own, Synthesizer};
 use crate::policy::BufferRoom;
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
 use crate::stream::{StreamEngine, UdpPortConfig, UdpPorts, Ways};
@@ -248,9 +248,9 @@ impl Proxy {
         self.compiler.lock().snapshot().clone()
     }
 
-    /// What governs the workloads of a namespace, if it is part of the configuration.
-    pub fn workloads(&self, key: &ir::WorkloadsKey) -> Option<Arc<ir::Workloads>> {
-        self.compiler.lock().snapshot().workloads.get(key).cloned()
+    /// Hosts that the mesh alone knows, as far as the workload beside a sidecar does; `None`: nobody has said yet.
+    pub fn names(&self) -> Option<Arc<Names>> {
+        self.compiler.lock().names()
     }
 
     /// Connections that are open now.

@@ -87,6 +87,7 @@ fn configuration(endpoint: SocketAddr, port: u16) -> ir::Delta {
                 port,
                 protocol: ir::ListenerProtocol::Http,
                 hostname: ir::HostPattern::Any,
+                destination: None,
                 traffic: None,
             })),
             Resource::EndpointSet(Arc::new(ir::EndpointSet {

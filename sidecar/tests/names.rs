@@ -10,7 +10,6 @@ mod dnsmasq;
 mod wait;
 
 use dnsmasq::{Dnsmasq, in_own_network};
-use sluice_ir as ir;
 use sluice_sidecar::dns::{DnsOptions, DnsProxy, Table};
 use sluice_sidecar::resolv_conf::ResolvConf;
 use std::collections::BTreeMap;
@@ -21,16 +20,9 @@ use tokio::process::Command;
 
 const TTL_S: u32 = 60;
 
-fn table(names: &[(&str, &str)]) -> Option<Arc<ir::Workloads>> {
-    let names: BTreeMap<&str, Vec<&str>> =
-        names.iter().map(|(name, address)| (*name, vec![*address])).collect();
-    let workloads = serde_json::json!({
-        "key": "shop",
-        "origin": ir::Origin::new("Namespace", "", "shop"),
-        "trust_domains": ["cluster.local"],
-        "names": names,
-    });
-    Some(Arc::new(serde_json::from_value(workloads).unwrap()))
+fn table(names: &[(&str, &str)]) -> Option<Arc<BTreeMap<String, Vec<IpAddr>>>> {
+    let known = names.iter().map(|(name, address)| ((*name).to_owned(), vec![address.parse().unwrap()]));
+    Some(Arc::new(known.collect()))
 }
 
 /// A name server of the sidecar.

@@ -56,6 +56,7 @@ pub fn listener(port: u16) -> Arc<ir::Listener> {
         port,
         protocol: ir::ListenerProtocol::Http,
         hostname: ir::HostPattern::Any,
+        destination: None,
         traffic: None,
     })
 }

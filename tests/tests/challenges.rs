@@ -40,6 +40,7 @@ fn listener(name: &str, port: u16, host: &str, protocol: ir::ListenerProtocol) -
         port,
         protocol,
         hostname: ir::HostPattern::parse(host),
+        destination: None,
         traffic: None,
     }))
 }

@@ -237,6 +237,7 @@ fn delta(edits: &[Edit]) -> ir::Delta {
                         None => ir::ListenerProtocol::Http,
                     },
                     hostname: ir::HostPattern::Any,
+                    destination: None,
                     traffic: traffic(authorizer).boxed(),
                 }))
             }

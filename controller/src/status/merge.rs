@@ -39,7 +39,7 @@ fn shape(kind: Kind) -> Shape {
         name if name.ends_with("Policy") => {
             Shape::Entries { list: "ancestors", reference: "ancestorRef", most: ANCESTORS }
         }
-        "DestinationRule" | "PeerAuthentication" | "Telemetry" => Shape::Conditions,
+        "DestinationRule" | "PeerAuthentication" | "Sidecar" | "Telemetry" => Shape::Conditions,
         "ServiceEntry" => Shape::Addresses,
         _ => Shape::Whole,
     }

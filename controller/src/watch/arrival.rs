@@ -81,6 +81,7 @@ pub fn has_status(kind: Kind) -> bool {
             | Kind::PeerAuthentication
             | Kind::Telemetry
             | Kind::ServiceEntry
+            | Kind::Sidecar
             | Kind::AuthorizationPolicy
             | Kind::RequestAuthentication
             | Kind::TrafficPolicy

@@ -9,9 +9,11 @@
 
 mod outbound;
 mod shape;
+mod sidecar;
 
 pub(crate) use outbound::{backend_ids as outbound_ids, compute as outbound};
 pub(crate) use shape::{Shapes, attach};
+pub(crate) use sidecar::compute as sidecar;
 
 use crate::backend::{BackendId, Caller, Target, choose};
 use crate::model::{EntryModel, EntryPort, port};

@@ -55,6 +55,12 @@ impl Condition {
         }
     }
 
+    /// `sluice.dev/PartiallyInvalid`: what of an object is not done; `None`: nothing.
+    pub(crate) fn not_done(what: &[String], generation: Option<i64>) -> Option<Self> {
+        let condition = || Self::yes("sluice.dev/PartiallyInvalid", "UnsupportedValue", generation);
+        (!what.is_empty()).then(|| condition().message(what.join("; ")))
+    }
+
     pub(crate) fn message(mut self, message: impl Into<String>) -> Self {
         self.message = message.into();
         self
@@ -151,11 +157,18 @@ pub struct IssuerStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Status of a DestinationRule: our part of it.
+/// Status of a DestinationRule, PeerAuthentication, Sidecar or Telemetry, or of an Istio policy: our part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DestinationStatus {
     /// `sluice.dev/Accepted`; `sluice.dev/PartiallyInvalid` only when True, `sluice.dev/ResolvedRefs` only when False.
     pub conditions: Vec<Condition>,
+}
+
+impl DestinationStatus {
+    /// That of an object of which nothing is told but what is not done.
+    pub(crate) fn not_done(what: &[String], generation: Option<i64>) -> Option<Self> {
+        Condition::not_done(what, generation).map(|it| Self { conditions: vec![it] })
+    }
 }
 
 /// Status of a ServiceEntry: our part of it.

@@ -407,11 +407,9 @@ impl Store {
         references.filter_map(|it| self.slices.get(it)).collect()
     }
 
-    /// The Sidecar that says what may leave a namespace: of those that hold for all of it the oldest, then by name.
-    pub(crate) fn outbound_of(&self, namespace: &str) -> Option<&Arc<SidecarModel>> {
-        let all = of_namespace(&self.sidecars, Kind::Sidecar, namespace);
-        let saying = all.filter(|it| !it.has_selector && it.mode.is_some());
-        saying.min_by_key(|it| (it.meta.created_s, it.meta.reference.clone()))
+    /// The Sidecars of a namespace, the oldest first.
+    pub(crate) fn sidecars_in(&self, namespace: &str) -> Vec<&Arc<SidecarModel>> {
+        oldest_first(of_namespace(&self.sidecars, Kind::Sidecar, namespace), |it| &it.meta)
     }
 
     pub(crate) fn grants_in<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a GrantModel> + use<'a> {

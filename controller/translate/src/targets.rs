@@ -13,7 +13,6 @@ const MOST_TARGETS: usize = 16;
 
 /// Our conditions stand beside those of Istio's own controllers.
 pub(crate) const ACCEPTED: &str = "sluice.dev/Accepted";
-pub(crate) const PARTIALLY_INVALID: &str = "sluice.dev/PartiallyInvalid";
 pub(crate) const RESOLVED_REFS: &str = "sluice.dev/ResolvedRefs";
 
 /// A `targetRefs` entry.
@@ -190,9 +189,6 @@ pub(crate) fn conditions(
     if is_accepted {
         not_done.extend(absent.iter().cloned());
     }
-    if !not_done.is_empty() {
-        let message = not_done.join("; ");
-        conditions.push(Condition::yes(PARTIALLY_INVALID, "UnsupportedValue", generation).message(message));
-    }
+    conditions.extend(Condition::not_done(&not_done, generation));
     conditions
 }

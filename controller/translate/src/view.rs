@@ -363,10 +363,15 @@ impl<'a> View<'a> {
         self.state.store.sidecars.get(reference)
     }
 
-    /// The Sidecar that says what may leave a namespace.
-    pub(crate) fn outbound_of(&self, namespace: &str) -> Option<&'a Arc<SidecarModel>> {
+    /// The Sidecars of a namespace, the oldest first.
+    pub(crate) fn sidecars_in(&self, namespace: &str) -> Vec<&'a Arc<SidecarModel>> {
         self.note(Key::Outbound(namespace.into()));
-        self.state.store.outbound_of(namespace)
+        self.state.store.sidecars_in(namespace)
+    }
+
+    /// The Sidecar that says what may leave a namespace: of those that hold for all of it the oldest that says so.
+    pub(crate) fn outbound_of(&self, namespace: &str) -> Option<&'a Arc<SidecarModel>> {
+        self.sidecars_in(namespace).into_iter().find(|it| it.selector.is_none() && it.mode.is_some())
     }
 
     /// What routes with this ServiceEntry as parent do to its ways.

@@ -15,6 +15,7 @@ pub use own::Own;
 pub use peers::{MeshPeers, Unfit};
 
 pub(crate) use finder::Finder;
+pub use synthesize::Names;
 pub(crate) use synthesize::Synthesizer;
 
 use crate::Proxy;

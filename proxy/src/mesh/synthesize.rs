@@ -9,7 +9,7 @@ use super::{INBOUND, OUTBOUND};
 use sluice_ir as ir;
 use sluice_ir::{Resource, ResourceKey};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ const STREAM_IDLE: Duration = Duration::from_secs(60 * 60);
 /// Time to connect to where a connection was going.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// Hosts that the mesh alone knows, with their addresses.
+pub type Names = BTreeMap<String, Vec<IpAddr>>;
+
 /// Makes them, as often as what they are made of changes.
 pub(crate) struct Synthesizer {
     namespace: String,
@@ -27,11 +30,19 @@ pub(crate) struct Synthesizer {
     /// The labels are others since the last delta.
     is_relabelled: bool,
     made: Vec<Resource>,
+    names: Arc<Names>,
 }
 
 impl Synthesizer {
     pub(crate) fn new(namespace: String, labels: BTreeMap<String, String>) -> Self {
-        Self { namespace, labels, workloads: None, is_relabelled: false, made: Vec::new() }
+        Self {
+            namespace,
+            labels,
+            workloads: None,
+            is_relabelled: false,
+            made: Vec::new(),
+            names: Arc::default(),
+        }
     }
 
     /// The pod's labels are these now. The next delta makes them count, also an empty one.
@@ -54,8 +65,36 @@ impl Synthesizer {
         ir::mutual_tls_mode(&workloads.mutual_tls, &self.labels, port)
     }
 
+    /// The Sidecar that is for the workload.
+    fn scope(&self) -> Option<&ir::Scope> {
+        self.workloads.as_ref()?.scope(&self.labels)
+    }
+
+    /// What becomes of connections to destinations that the workload does not know.
+    pub(crate) fn outbound(&self, workloads: &ir::Workloads) -> ir::Outbound {
+        workloads.scope(&self.labels).map_or(workloads.outbound, |it| it.outbound)
+    }
+
+    /// Whether the workload knows a port: what its Sidecar does not name is not there.
+    pub(crate) fn knows(&self, listener: &ir::Listener) -> bool {
+        self.scope().is_none_or(|it| it.knows(listener))
+    }
+
+    /// The names that the workload knows, as of the last delta; `None` before the control plane has said anything.
+    pub(crate) fn names(&self) -> Option<&Arc<Names>> {
+        self.workloads.as_ref().map(|_| &self.names)
+    }
+
+    fn known_names(&self) -> Names {
+        let scope = self.scope();
+        let all = self.workloads.iter().flat_map(|it| &it.names);
+        let known = all.filter(|(host, it)| scope.is_none_or(|of| of.knows_host(&it.namespace, host)));
+        known.map(|(host, it)| (host.clone(), it.addresses.clone())).collect()
+    }
+
     /// The delta and what it changes here.
     pub(crate) fn extend(&mut self, delta: &ir::Delta) -> ir::Delta {
+        let before = self.workloads.clone();
         let ours = ir::WorkloadsKey::new(self.namespace.as_str());
         for resource in &delta.upserts {
             if let Resource::Workloads(it) = resource
@@ -69,6 +108,13 @@ impl Synthesizer {
         }
         let now = self.workloads.as_deref().map(|it| self.make(it)).unwrap_or_default();
         let mut extended = delta.clone();
+        let is_same = match (&before, &self.workloads) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        if self.is_relabelled || !is_same {
+            self.names = Arc::new(self.known_names());
+        }
         if std::mem::take(&mut self.is_relabelled) {
             // What is taken on which port may be something else now.
             extended.upserts.extend(self.workloads.clone().map(Resource::Workloads));
@@ -188,6 +234,7 @@ fn side(namespace: &str, kind: &'static str, name: &str, address: SocketAddr) ->
             port: address.port(),
             protocol: ir::ListenerProtocol::Detect,
             hostname: ir::HostPattern::Any,
+            destination: None,
             traffic: None,
         },
         route: ir::Route {
@@ -239,6 +286,7 @@ mod tests {
             origin: ir::Origin::new("Namespace", "", "shop"),
             trust_domains: vec!["cluster.local".to_owned()],
             outbound: ir::Outbound::AllowAny,
+            scopes: Vec::new(),
             mutual_tls: Vec::new(),
             authorization: authorization.collect(),
             authentication: Vec::new(),
@@ -248,6 +296,53 @@ mod tests {
             always_allowed: Vec::new(),
         };
         ir::Delta { upserts: vec![Resource::Workloads(Arc::new(workloads))], removals: Vec::new() }
+    }
+
+    fn scope(app: &str, host: &str, outbound: ir::Outbound) -> ir::Scope {
+        let hosts = vec![ir::KnownHosts { namespace: None, host: ir::HostPattern::parse(host) }];
+        ir::Scope {
+            origin: ir::Origin::new("Sidecar", "shop", app),
+            selector: ir::Selector(labels(app)),
+            outbound,
+            egress: Some(vec![ir::Egress { port: None, hosts }]),
+        }
+    }
+
+    #[test]
+    fn names_and_what_is_unknown_are_as_the_sidecar_of_the_pods_labels_says() {
+        let mut delta = workloads(&[]);
+        let Resource::Workloads(it) = &mut delta.upserts[0] else { unreachable!() };
+        let all = Arc::make_mut(it);
+        all.scopes = vec![
+            scope("a", "a.test", ir::Outbound::RegistryOnly),
+            scope("b", "b.test", ir::Outbound::AllowAny),
+        ];
+        let named = |address: [u8; 4]| ir::HostAddresses {
+            namespace: "shop".to_owned(),
+            addresses: vec![address.into()],
+        };
+        all.names = BTreeMap::from([
+            ("a.test".to_owned(), named([240, 240, 0, 1])),
+            ("b.test".to_owned(), named([240, 240, 0, 2])),
+        ]);
+        let all = it.clone();
+        let mut made = Synthesizer::new("shop".to_owned(), labels("a"));
+        assert!(made.names().is_none());
+        made.extend(&delta);
+        let names = |it: &Synthesizer| it.names().map(|it| it.keys().cloned().collect::<Vec<_>>());
+        assert_eq!(
+            (names(&made), made.outbound(&all)),
+            (Some(vec!["a.test".to_owned()]), ir::Outbound::RegistryOnly)
+        );
+        made.set_labels(labels("b"));
+        made.extend(&ir::Delta::default());
+        assert_eq!(
+            (names(&made), made.outbound(&all)),
+            (Some(vec!["b.test".to_owned()]), ir::Outbound::AllowAny)
+        );
+        made.set_labels(labels("c"));
+        made.extend(&ir::Delta::default());
+        assert_eq!(names(&made).map(|it| it.len()), Some(2), "no Sidecar is for it");
     }
 
     fn policies(delta: &ir::Delta) -> Vec<usize> {

@@ -17,7 +17,7 @@ use super::telemetry::Sources;
 use super::touched::{Touched, names, removed_and_changed_routes};
 use crate::acme::{self, ByGateway};
 use crate::jwks::Sources as KeySources;
-use crate::mesh::{Own, Synthesizer};
+use crate::mesh::{Names, Own, Synthesizer};
 use crate::policy::{Kept, RateServers};
 use crate::telemetry::Metrics;
 use crate::telemetry::mesh::Mesh;
@@ -132,6 +132,11 @@ impl Compiler {
         }
     }
 
+    /// The names that a sidecar's workload knows; `None` before the control plane has said anything.
+    pub(crate) fn names(&self) -> Option<Arc<Names>> {
+        self.synthesizer.as_ref()?.names().cloned()
+    }
+
     /// The configuration as the control plane sent it.
     pub fn snapshot(&self) -> &ir::Snapshot {
         &self.snapshot
@@ -199,10 +204,14 @@ impl Compiler {
     /// Whether what stands behind the ports may be something else now. New certificates alone change nothing there.
     fn update_ports(&mut self, touched: &Touched) -> bool {
         let certificates = Certificates { all: &self.snapshot.certificates, changed: &touched.certificates };
-        if !touched.ports() && self.ports.recertify(certificates) {
+        // A Sidecar may name other destinations now.
+        let is_narrowed = touched.workloads && self.synthesizer.is_some();
+        if !touched.ports() && !is_narrowed && self.ports.recertify(certificates) {
             return false;
         }
-        self.ports.plan(self.plan, &self.snapshot, certificates);
+        let synthesizer = self.synthesizer.as_ref();
+        let knows = |listener: &ir::Listener| synthesizer.is_none_or(|it| it.knows(listener));
+        self.ports.plan(self.plan, &self.snapshot, certificates, &knows);
         true
     }
 

@@ -101,7 +101,7 @@ impl MeshRuntime {
         self.terms = by.workloads().map(|workloads| {
             let ports = workloads.mutual_tls.iter().flat_map(|it| it.ports.keys().copied());
             Terms {
-                outbound: workloads.outbound,
+                outbound: by.outbound(workloads),
                 always_allowed: workloads.always_allowed.clone(),
                 // No workload has a port 0.
                 mode: by.mode(workloads, 0),

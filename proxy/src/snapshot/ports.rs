@@ -95,15 +95,21 @@ impl Ports {
         true
     }
 
-    /// Groups listeners by the address they are bound to. Two Gateways never share one: the translation has refused
+    /// Groups listeners that are `meant` by the address they are bound to. Two Gateways never share one: the translation has refused
     /// the younger before, and here the first by key wins. TLS that did not change stays.
-    pub(super) fn plan(&mut self, plan: BindPlan, snapshot: &ir::Snapshot, certificates: Certificates<'_>) {
+    pub(super) fn plan(
+        &mut self,
+        plan: BindPlan,
+        snapshot: &ir::Snapshot,
+        certificates: Certificates<'_>,
+        meant: &dyn Fn(&ir::Listener) -> bool,
+    ) {
         let before = std::mem::take(self);
         let ports = self;
         ports.keyring = before.keyring;
         // Ports of UDP are others than those of TCP.
         let mut by_address: BTreeMap<(bool, SocketAddr), Vec<Arc<ir::Listener>>> = BTreeMap::new();
-        for listener in snapshot.listeners.values() {
+        for listener in snapshot.listeners.values().filter(|it| meant(it)) {
             let is_udp = listener.protocol.sharing() == ir::Sharing::Udp;
             match addresses(plan, listener) {
                 Ok(addresses) => {
@@ -115,7 +121,7 @@ impl Ports {
             }
         }
         if plan.is_captured {
-            ports.captured_by_network(snapshot);
+            ports.captured_by_network(snapshot, meant);
         }
         for ((is_udp, address), listeners) in by_address {
             if plan.is_captured {
@@ -148,9 +154,9 @@ impl Ports {
     }
 
     /// The ports of networks.
-    fn captured_by_network(&mut self, snapshot: &ir::Snapshot) {
+    fn captured_by_network(&mut self, snapshot: &ir::Snapshot, meant: &dyn Fn(&ir::Listener) -> bool) {
         let mut by_network: BTreeMap<(u16, IpNet), Vec<Arc<ir::Listener>>> = BTreeMap::new();
-        for listener in snapshot.listeners.values() {
+        for listener in snapshot.listeners.values().filter(|it| meant(it)) {
             for network in &listener.networks {
                 by_network.entry((listener.port, *network)).or_default().push(listener.clone());
             }

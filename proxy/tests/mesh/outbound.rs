@@ -241,6 +241,39 @@ async fn what_is_not_resolved_goes_where_it_was_going_at_the_port_of_its_entry()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_sidecar_of_the_workload_does_not_name_is_as_if_nobody_knew_it() {
+    let (own, unknown) = (app::tcp("own").await, app::tcp("as it was dialled").await);
+    let sidecar = Sidecar::start(None).await;
+    let service = Service { port: unknown.port(), ..plain("127.0.0.1", ListenerProtocol::Tcp, own) };
+    sidecar.apply(service.resources()).await;
+    sidecar.captured_from(Some(service.vip()));
+    let scope = |app: &str, host: &str, outbound| ir::Scope {
+        origin: ir::Origin::new("Sidecar", "shop", "default"),
+        selector: ir::Selector([("app".to_owned(), app.to_owned())].into()),
+        outbound,
+        egress: Some(vec![ir::Egress {
+            port: None,
+            hosts: vec![ir::KnownHosts {
+                namespace: Some("shop".to_owned()),
+                host: ir::HostPattern::parse(host),
+            }],
+        }]),
+    };
+    let (any, registry) = (ir::Outbound::AllowAny, ir::Outbound::RegistryOnly);
+    for (scopes, seen) in [
+        (vec![scope("cart", "cart.shop.svc.cluster.local", registry)], "own"),
+        (vec![scope("cart", "other.test", any)], "as it was dialled"),
+        (vec![scope("cart", "other.test", registry)], ""),
+        // It is for others.
+        (vec![scope("web", "other.test", registry)], "own"),
+    ] {
+        sidecar.govern(|it| it.scopes.clone_from(&scopes)).await;
+        let back = app::exchange(sidecar.outbound(), b"", seen.len().max(1)).await;
+        assert_eq!(String::from_utf8_lossy(&back), seen, "{scopes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_knows_passes_or_is_refused() {
     let (http, echo) = (app::http().await, app::tcp("").await);
     let sidecar = Sidecar::start(None).await;

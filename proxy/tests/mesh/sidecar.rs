@@ -154,6 +154,7 @@ pub(crate) fn workloads() -> ir::Workloads {
         origin: ir::Origin::new("Namespace", "", "shop"),
         trust_domains: vec!["cluster.local".to_owned()],
         outbound: ir::Outbound::AllowAny,
+        scopes: Vec::new(),
         mutual_tls: Vec::new(),
         authorization: Vec::new(),
         authentication: Vec::new(),
@@ -283,6 +284,7 @@ impl Service {
                 port: self.port,
                 protocol: self.protocol.clone(),
                 hostname: ir::HostPattern::parse(self.host),
+                destination: Some(format!("{}.shop.svc.cluster.local", self.name).into()),
                 traffic: None,
             })),
             Resource::EndpointSet(Arc::new(ir::EndpointSet {

@@ -200,6 +200,7 @@ impl<'a> Wanted<'a> {
                 port,
                 protocol,
                 hostname: ir::HostPattern::Any,
+                destination: None,
                 traffic: None,
             })),
             Resource::EndpointSet(Arc::new(ir::EndpointSet {

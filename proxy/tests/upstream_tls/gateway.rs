@@ -143,6 +143,7 @@ impl Wanted {
                 port,
                 protocol: ir::ListenerProtocol::Http,
                 hostname: ir::HostPattern::Any,
+                destination: None,
                 traffic: None,
             })),
             Resource::Route(Arc::new(self.route(listener))),

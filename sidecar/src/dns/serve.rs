@@ -88,7 +88,7 @@ impl Shared {
     fn decide(&self, question: &[u8], by_udp: bool) -> Decision {
         let table = self.options.names.load();
         let search = self.options.resolv_conf.search.first().map(String::as_str);
-        decide(question, table.as_ref().map(|it| &it.names), search, by_udp)
+        decide(question, table.as_deref(), search, by_udp)
     }
 
     /// Asks the servers; a failure is told as theirs.

@@ -8,7 +8,7 @@ use crate::pod::{Labels, watch_labels};
 use crate::resolv_conf::{self, ResolvConf};
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
-use sluice_ir::{AccessLog, GatewayKey, WorkloadsKey};
+use sluice_ir::{AccessLog, GatewayKey};
 use sluice_proxy::admin::Readiness;
 use sluice_proxy::identity::{Identity, IdentityClient, IdentityOptions};
 use sluice_proxy::listen::{Destination, original_destination};
@@ -60,15 +60,8 @@ pub(super) async fn serve(args: RunArgs) -> Result<ExitCode> {
     let captured = captured.context("ports of captured connections")?;
     status_servers(&args, &proxy, &readiness, &life, &state, &servers).await?;
     let working = [tokio::spawn(sync.run(work.clone())), tokio::spawn(identity_client.run(work.clone()))];
-    let following = Following {
-        proxy: proxy.clone(),
-        key: WorkloadsKey::new(args.namespace.clone()),
-        state,
-        identity,
-        labels,
-        names,
-        readiness: readiness.clone(),
-    };
+    let following =
+        Following { proxy: proxy.clone(), state, identity, labels, names, readiness: readiness.clone() };
     let following = tokio::spawn(following.run());
 
     let announced = async {
@@ -105,7 +98,6 @@ pub(super) async fn serve(args: RunArgs) -> Result<ExitCode> {
 /// What changes while it runs, and what follows from it.
 struct Following {
     proxy: Arc<Proxy>,
-    key: WorkloadsKey,
     state: watch::Receiver<SyncState>,
     identity: watch::Receiver<Option<Arc<Identity>>>,
     labels: watch::Receiver<Labels>,
@@ -121,7 +113,7 @@ impl Following {
             let configured = self.state.borrow_and_update().configured;
             let is_known = self.identity.borrow_and_update().is_some();
             if configured {
-                self.names.store(self.proxy.workloads(&self.key));
+                self.names.store(self.proxy.names());
             }
             match (configured, is_known) {
                 (true, true) => self.readiness.set_ready(),

@@ -27,6 +27,7 @@ fn workloads(namespace: &str) -> ir::Resource {
         origin: ir::Origin::new("Namespace", "", namespace),
         trust_domains: vec!["cluster.local".to_owned()],
         outbound: ir::Outbound::AllowAny,
+        scopes: Vec::new(),
         mutual_tls: Vec::new(),
         authorization: Vec::new(),
         authentication: Vec::new(),

@@ -29,6 +29,7 @@ pub(crate) fn http(of: &str, section: &str, port: u16) -> Arc<ir::Listener> {
         port,
         protocol: ir::ListenerProtocol::Http,
         hostname: ir::HostPattern::Any,
+        destination: None,
         traffic: None,
     })
 }

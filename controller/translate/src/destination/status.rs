@@ -4,14 +4,10 @@ use super::model::{Blocks, DestinationModel, TlsModel};
 use super::tls;
 use crate::problem::{Problem, Problems, Severity};
 use crate::status::{Condition, DestinationStatus};
+use crate::targets::{ACCEPTED, RESOLVED_REFS};
 use crate::view::View;
 use sluice_crds::Name;
 use std::collections::BTreeSet;
-
-/// Our conditions stand beside those of Istio's own controllers.
-const ACCEPTED: &str = "sluice.dev/Accepted";
-const RESOLVED_REFS: &str = "sluice.dev/ResolvedRefs";
-const PARTIALLY_INVALID: &str = "sluice.dev/PartiallyInvalid";
 
 /// Why ISTIO_MUTUAL can't be done.
 const NO_MESH: &str = "there is no mesh here, and so no identity of one; requests get 502";
@@ -119,10 +115,7 @@ fn conditions(
     let mut not_done = vec![said(Severity::Error)];
     not_done.retain(|it| !it.is_empty());
     not_done.extend(meshless.iter().map(|field| format!("{field}: {NO_MESH}")));
-    let not_done = not_done.join("; ");
-    if !not_done.is_empty() {
-        conditions.push(Condition::yes(PARTIALLY_INVALID, "UnsupportedValue", generation).message(not_done));
-    }
+    conditions.extend(Condition::not_done(&not_done, generation));
     if !unresolved.is_empty() {
         let messages: Vec<_> = unresolved.iter().map(|(field, it)| format!("{field}: {it}")).collect();
         conditions.push(Condition::no(RESOLVED_REFS, "InvalidSecretRef", messages.join("; "), generation));

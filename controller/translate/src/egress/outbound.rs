@@ -9,7 +9,6 @@
 use super::{Proxy, Ways, everything};
 use crate::backend::{BackendId, Caller, Target};
 use crate::model::OutboundMode;
-use crate::problem::{Problem, Problems, Severity};
 use crate::view::View;
 use sluice_crds::{Name, ObjectRef};
 use sluice_ir::{
@@ -28,22 +27,14 @@ fn id(sidecar: &ObjectRef, caller: Caller) -> BackendId {
     BackendId { target, caller, client: None, subset: None }
 }
 
-/// Computes the ways of a Sidecar, and what it is told.
-pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef) -> (Ways, Vec<Problem>) {
-    let (mut ways, mut problems) = (Ways::default(), Problems::of(reference));
-    let Some(sidecar) = view.sidecar(reference) else { return (ways, Vec::new()) };
-    for (severity, field, message, next_step) in &sidecar.remarks {
-        problems.add(*severity, *field, message.clone(), *next_step);
-    }
-    if sidecar.has_selector || sidecar.mode.is_none() {
-        return (ways, problems.into_list());
-    }
-    if let Some(first) = view.outbound_of(&reference.namespace)
-        && first.meta.reference != *reference
-    {
-        let message = format!("{} is older and counts for the namespace", first.meta.reference);
-        problems.add(Severity::Warning, "spec.outboundTrafficPolicy", message, "remove one of the two");
-        return (ways, problems.into_list());
+/// Computes the ways of a Sidecar.
+pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef) -> Ways {
+    let mut ways = Ways::default();
+    let Some(sidecar) = view.sidecar(reference) else { return ways };
+    let is_first =
+        || view.outbound_of(&reference.namespace).is_some_and(|it| it.meta.reference == *reference);
+    if sidecar.selector.is_some() || sidecar.mode.is_none() || !is_first() {
+        return ways;
     }
     let attachments: Box<[Attachment]> = if sidecar.mode == Some(OutboundMode::AllowAny) {
         let everything: Arc<[HostPattern]> = [HostPattern::Any].into();
@@ -57,7 +48,7 @@ pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef) -> (Ways, Vec<Prob
         Box::default()
     };
     if attachments.is_empty() {
-        return (ways, problems.into_list());
+        return ways;
     }
     let to = |caller| {
         let outcome = view.backend(&id(reference, caller))?;
@@ -84,7 +75,7 @@ pub(crate) fn compute(view: &View<'_>, reference: &ObjectRef) -> (Ways, Vec<Prob
         attachments,
         backends,
     }));
-    (ways, problems.into_list())
+    ways
 }
 
 /// Whether the Sidecar is the one that says what may be reached from a namespace.

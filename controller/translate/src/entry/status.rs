@@ -9,7 +9,6 @@ use crate::view::View;
 
 /// Our conditions stand beside those of Istio's own controllers.
 const ACCEPTED: &str = "sluice.dev/Accepted";
-const PARTIALLY_INVALID: &str = "sluice.dev/PartiallyInvalid";
 const CONFLICTED: &str = "sluice.dev/Conflicted";
 
 /// Status and problems of an entry.
@@ -26,9 +25,9 @@ pub(crate) fn compute(view: &View<'_>, entry: &EntryModel) -> (EntryStatus, Vec<
         problems.add(severity, format!("spec.hosts[{}]", it.index), &it.message, next_step);
     }
     let generation = entry.meta.generation;
-    let said = |severity: Severity| {
+    let said = |severity: Severity| -> Vec<String> {
         let of = remarks.iter().filter(|it| it.severity == severity);
-        of.map(|it| format!("{}: {}", it.field, it.message)).collect::<Vec<_>>().join("; ")
+        of.map(|it| format!("{}: {}", it.field, it.message)).collect()
     };
     let is_usable = |index: usize, host: &String| {
         crate::syntax::hostname(host, true).is_ok() && !lost.iter().any(|it| it.is_whole && it.index == index)
@@ -38,14 +37,11 @@ pub(crate) fn compute(view: &View<'_>, entry: &EntryModel) -> (EntryStatus, Vec<
     let messages = lost.iter().map(|it| it.message.clone()).collect::<Vec<_>>().join("; ");
     let mut conditions = Vec::new();
     conditions.push(match is_taken {
-        true => Condition::yes(ACCEPTED, "Accepted", generation).message(said(Severity::Warning)),
+        true => Condition::yes(ACCEPTED, "Accepted", generation).message(said(Severity::Warning).join("; ")),
         false if messages.is_empty() => Condition::no(ACCEPTED, "Invalid", "no host can be used", generation),
         false => Condition::no(ACCEPTED, "Conflicted", messages.clone(), generation),
     });
-    let not_done = said(Severity::Error);
-    if !not_done.is_empty() {
-        conditions.push(Condition::yes(PARTIALLY_INVALID, "UnsupportedValue", generation).message(not_done));
-    }
+    conditions.extend(Condition::not_done(&said(Severity::Error), generation));
     if !messages.is_empty() {
         conditions.push(Condition::yes(CONFLICTED, "HostConflict", generation).message(messages));
     }

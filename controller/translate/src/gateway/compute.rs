@@ -470,6 +470,7 @@ fn ir_listener(
         port: it.port?,
         protocol: it.protocol?.to_ir(it.tls.clone())?,
         hostname: it.hostname.clone()?,
+        destination: None,
         traffic: None,
     })
 }

@@ -312,6 +312,7 @@ impl MeshOutput {
                 port: place.seen_at,
                 protocol,
                 hostname,
+                destination: Some(place.destination.clone()),
                 traffic: None,
             }));
         }

@@ -4,7 +4,7 @@
 //! `speech`), the routes whose parent it is (GAMMA, GEP-1294) or default ones that lead to its own endpoints (`compute`),
 //! and, where clients of some namespace follow other rules or routes than all others do, the same once more for them.
 //! `attach` is the side of the routes. `workloads` puts together what governs the workloads of a namespace, `peer` says which
-//! workload an endpoint is.
+//! workload an endpoint is, `scopes` what Sidecars leave workloads of all this.
 //!
 //! Without a mesh (no pod has a sidecar, no namespace asks for any) nothing of all this is computed.
 
@@ -13,6 +13,7 @@ mod compute;
 mod peer;
 mod peers;
 mod places;
+mod scopes;
 mod speech;
 mod workloads;
 

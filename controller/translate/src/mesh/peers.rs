@@ -2,11 +2,8 @@
 
 use crate::model::PeerAuthenticationModel;
 use crate::problem::{Problem, Problems, Severity};
-use crate::status::{Condition, DestinationStatus};
+use crate::status::DestinationStatus;
 use crate::view::View;
-
-/// Our conditions stand beside those of Istio's own controllers.
-const PARTIALLY_INVALID: &str = "sluice.dev/PartiallyInvalid";
 
 /// Status and problems of a PeerAuthentication.
 pub(crate) fn compute(
@@ -28,9 +25,6 @@ pub(crate) fn compute(
     let not_done = remarks.iter().filter(|it| it.0 == Severity::Error);
     let not_done: Vec<String> =
         not_done.map(|(_, field, message, _)| format!("{field}: {message}")).collect();
-    let status = (!not_done.is_empty()).then(|| {
-        let condition = Condition::yes(PARTIALLY_INVALID, "UnsupportedValue", model.meta.generation);
-        DestinationStatus { conditions: vec![condition.message(not_done.join("; "))] }
-    });
+    let status = DestinationStatus::not_done(&not_done, model.meta.generation);
     (status, problems.into_list())
 }

@@ -20,6 +20,8 @@ pub(super) struct Place<'a> {
     pub(super) name: &'a str,
     /// Of a ServiceEntry.
     pub(super) host: Option<&'a str>,
+    /// By which Sidecars name it.
+    pub(super) destination: Box<str>,
     pub(super) speech: Speech,
     /// Ends the keys of its listeners: `80`, `api.test:443`.
     pub(super) key: String,
@@ -81,6 +83,7 @@ pub(super) fn of_service<'a>(view: &View<'_>, service: &'a ServiceModel) -> Vec<
             seen_at,
             name: &it.name,
             host: None,
+            destination: view.domain().host(&service.reference).into(),
             speech,
             key: number.to_string(),
             ways,
@@ -146,6 +149,7 @@ pub(super) fn of_entry<'a>(view: &View<'_>, entry: &'a EntryModel) -> Vec<Place<
                 seen_at: number,
                 name: &it.name,
                 host: Some(host),
+                destination: host.as_str().into(),
                 speech,
                 key: format!("{host}:{number}"),
                 ways,

@@ -1,13 +1,12 @@
 //! What governs the workloads of a namespace.
 
-use super::places;
+use super::{places, scopes};
 use crate::authentication;
 use crate::authorization;
 use crate::backend::choose;
-use crate::model::OutboundMode;
 use crate::view::View;
 use sluice_crds::{Kind, Name};
-use sluice_ir::{Origin, Outbound, Workloads, WorkloadsKey};
+use sluice_ir::{HostAddresses, Origin, Workloads, WorkloadsKey};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -17,7 +16,8 @@ pub(crate) fn compute(view: &View<'_>, namespace: &Name) -> Workloads {
         key: WorkloadsKey::new(namespace.to_string()),
         origin: Origin::new(Kind::Namespace.name(), "", namespace.clone()),
         trust_domains: view.mesh().trust_domains(),
-        outbound: outbound(view, namespace),
+        outbound: scopes::outbound(view),
+        scopes: scopes::compute(view, namespace),
         mutual_tls: view.mutual_tls(namespace),
         authorization: authorization::for_workloads(view, namespace),
         authentication: authentication::for_workloads(view, namespace),
@@ -28,23 +28,8 @@ pub(crate) fn compute(view: &View<'_>, namespace: &Name) -> Workloads {
     }
 }
 
-/// The namespace's Sidecar, else the root namespace's, else the mesh's configuration; Istio's default is that anything may be
-/// called.
-fn outbound(view: &View<'_>, namespace: &Name) -> Outbound {
-    let root = view.options().root_namespace.as_str();
-    let sidecar = view.outbound_of(namespace).or_else(|| view.outbound_of(root));
-    match sidecar.and_then(|it| it.mode) {
-        Some(OutboundMode::RegistryOnly) => Outbound::RegistryOnly,
-        Some(OutboundMode::AllowAny) => Outbound::AllowAny,
-        None => match view.mesh().config().and_then(|it| it.outbound_traffic_policy.mode.as_deref()) {
-            None | Some("ALLOW_ANY") => Outbound::AllowAny,
-            Some(_) => Outbound::RegistryOnly,
-        },
-    }
-}
-
 /// Hosts of ServiceEntries that the namespace sees, with the addresses that they have. Costs a look at every host.
-fn names(view: &View<'_>, namespace: &Name) -> BTreeMap<String, Vec<IpAddr>> {
+fn names(view: &View<'_>, namespace: &Name) -> BTreeMap<String, HostAddresses> {
     let mut names = BTreeMap::new();
     for host in view.entry_hosts() {
         let Some(entry) = choose(&view.entries_named(host), namespace, 0) else { continue };
@@ -56,7 +41,8 @@ fn names(view: &View<'_>, namespace: &Name) -> BTreeMap<String, Vec<IpAddr>> {
         addresses.sort_unstable();
         addresses.dedup();
         if !addresses.is_empty() {
-            names.insert(host.to_owned(), addresses);
+            let namespace = entry.meta.reference.namespace.to_string();
+            names.insert(host.to_owned(), HostAddresses { namespace, addresses });
         }
     }
     names

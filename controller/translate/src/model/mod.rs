@@ -40,7 +40,7 @@ pub(crate) use route::{
     RuleExtras, RuleModel,
 };
 pub(crate) use selector::Selector;
-pub(crate) use sidecar::{OutboundMode, SidecarModel};
+pub(crate) use sidecar::{EgressModel, OfNamespace, OutboundMode, Remark, SidecarModel};
 pub(crate) use stream::StreamModel;
 pub(crate) use traffic::{AuthReference, RateServerSecrets, TrafficModel, TrafficTarget};
 pub use transport::Transport;

@@ -5,6 +5,7 @@ use crate::egress::{self, Proxies, Proxy};
 use crate::gateway::GatewayOutput;
 use crate::reads::{Key, Node};
 use crate::route::Places;
+use crate::status::Status;
 use crate::view::View;
 use sluice_crds::{Kind, Name, ObjectRef};
 use sluice_ir::{Listener, ListenerProtocol, Resource, ResourceKey};
@@ -63,14 +64,23 @@ impl Translator {
         let is_there = ids.is_some();
         let ids = self.prepare_backends(ids.unwrap_or_default());
         let view = View::new(&self.state);
+        let mut status = None;
         let (ways, problems) = match reference.kind {
-            Kind::Sidecar => egress::outbound(&view, reference),
+            Kind::Sidecar => {
+                let told = view.sidecar(reference).map(|it| egress::sidecar(&view, it));
+                let (own, problems) = told.unwrap_or_default();
+                status = own;
+                (egress::outbound(&view, reference), problems)
+            }
             _ => egress::compute(&view, reference),
         };
         let reads = if is_there { view.into_reads() } else { Vec::new() };
         self.note_reads(node, reads);
         self.drop_unread(&ids);
         self.output.set_problems(node, problems);
+        if reference.kind == Kind::Sidecar {
+            self.output.set_status(reference, status.map(|it| Status::Destination(Box::new(it))));
+        }
         let old = self.egress.remove(reference).unwrap_or_default();
         if old != ways {
             self.count_users(old.backends(), ways.backends());

@@ -64,6 +64,7 @@ impl Translator {
             _ => Node::Stream(it.clone()),
         }));
         self.dirty.extend(store.destinations.keys().cloned().map(Node::Destination));
+        self.dirty.extend(store.sidecars.keys().cloned().map(Node::Egress));
         self.dirty.extend(self.state.backends.keys().cloned().map(Node::Backend));
         self.dirty.extend(self.backends_by_endpoints.keys().cloned().map(Node::Endpoints));
     }

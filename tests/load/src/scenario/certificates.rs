@@ -235,6 +235,7 @@ fn snapshot(
             port,
             protocol: ir::ListenerProtocol::Https(ir::Tls::showing(vec![certificate.key.clone()])),
             hostname: ir::HostPattern::parse(&host),
+            destination: None,
             traffic: None,
         };
         upserts.push(route(number, &listener));
