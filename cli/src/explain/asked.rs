@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sluice_route::host::host_of;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What the URL's scheme says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,10 @@ pub struct Asked {
     pub headers: HeaderMap,
     /// The forward proxy that is asked, if one is.
     pub proxied: Option<Proxied>,
+    /// Who the client has proven to be: `TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT`.
+    pub identity: Option<String>,
+    /// The client's address.
+    pub client: IpAddr,
 }
 
 /// What a forward proxy is asked for.
@@ -120,6 +124,8 @@ impl Asked {
             query: uri.query().map(str::to_owned),
             headers,
             proxied: None,
+            identity: None,
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         })
     }
 

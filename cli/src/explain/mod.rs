@@ -6,6 +6,7 @@
 
 mod answer;
 mod asked;
+mod authorization;
 mod backends;
 mod describe;
 mod destination;
@@ -41,6 +42,7 @@ Exit status: 0 the request would be served, 1 it would not, 2 the folder or the 
 Examples:
   sluice explain http://shop.example.com/cart -f manifests
   sluice explain -X POST -H 'content-type: application/json' https://shop.example.com/cart -f manifests
+  sluice explain -X DELETE http://shop.example.com/cart --identity cluster.local/ns/web/sa/front -f manifests
   sluice explain http://shop.example.com:8080/ --port-offset 8000 -f manifests -o json
   sluice explain tls://db.example.com:5432 -f manifests
   sluice explain -x 3128 https://api.example.com/ -f manifests      # by a forward proxy")]
@@ -72,6 +74,13 @@ pub struct ExplainArgs {
     /// The address that is connected to, where Gateways have addresses of their own.
     #[arg(long, value_name = "ADDRESS")]
     pub address: Option<IpAddr>,
+    /// Who the client has proven to be by its certificate, as `principals` of policies have it:
+    /// TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT.
+    #[arg(long, value_name = "IDENTITY")]
+    pub identity: Option<String>,
+    /// The client's address, for policies that look at it.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub client: IpAddr,
     /// Namespace of objects that name none.
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
@@ -87,7 +96,13 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         Some(port) => asked.of_proxy(port, args.proxytunnel).context("can't read the request")?,
         None => asked,
     };
-    let asked = Asked { port_offset: args.port_offset, address: args.address.or(asked.address), ..asked };
+    let asked = Asked {
+        port_offset: args.port_offset,
+        address: args.address.or(asked.address),
+        identity: args.identity.clone(),
+        client: args.client,
+        ..asked
+    };
     let (project, _) = Project::load_in(&args.dir, &args.namespace, &args.mesh)?;
     let explanation = explain(&project, &asked);
     output::print_as(args.output, &explanation, Explanation::to_text)?;
@@ -172,11 +187,22 @@ fn steps(
         is_https_target: false,
         server_name: asked.is_tls.then(|| asked.tls_name()),
     };
-    match decide(port, view) {
-        Decision::Answer(outcome) => Err(table::refused(outcome, project, port, asked, places, explanation)),
-        Decision::Rule(matched) => {
+    let decision = decide(port, view);
+    let refusals = authorization::judge(port, view, asked, places, explanation);
+    if let Some(refused) = refusals.token {
+        return Err(refused);
+    }
+    match (decision, refusals.policies) {
+        (Decision::Answer(Outcome::NoRoute), Some(refused)) => Err(refused),
+        (Decision::Answer(outcome), _) => {
+            Err(table::refused(outcome, project, port, asked, places, explanation))
+        }
+        (Decision::Rule(matched), refused) => {
             explanation.listener = Some(port::listener(matched.listener, places));
             table::describe(&matched, places, explanation);
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
             answer::Chosen { snapshot, asked, port, matched: &matched }.answer(places, explanation)
         }
     }

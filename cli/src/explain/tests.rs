@@ -410,3 +410,111 @@ fn each_setting_of_a_policy_is_told_with_its_policy_and_place() {
     }
     assert!(!text.contains("9s"), "the rule's own timeout stands above\n{text}");
 }
+
+const GUARDED: &str = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web}
+spec:
+  gatewayClassName: sluice
+  listeners:
+  - {name: any, port: 80, protocol: HTTP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: all}
+spec:
+  parentRefs: [{name: web}]
+  rules:
+  - matches: [{path: {value: /orders}}]
+    filters:
+    - type: RequestRedirect
+      requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /there}}
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: jwt}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: web}]
+  jwtRules:
+  - {issuer: https://id.test, jwks: '{\"keys\":[]}'}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: web}]
+  rules:
+  - from: [{source: {namespaces: [bank]}}]
+  - from: [{source: {principals: [cluster.local/ns/web/sa/front]}}]
+    to: [{operation: {methods: [GET]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-admin}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: web}]
+  action: DENY
+  rules:
+  - to: [{operation: {paths: [/orders/admin*]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: tokens, annotations: {istio.io/dry-run: 'true'}}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: web}]
+  action: DENY
+  rules:
+  - from: [{source: {notRequestPrincipals: ['*']}}]
+";
+
+fn guarded(method: &str, path: &str, identity: Option<&str>, headers: &[&str]) -> Explanation {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("all.yaml"), GUARDED).unwrap();
+    let (project, _) = Project::load(directory.path(), "default").unwrap();
+    let headers: Vec<_> = headers.iter().map(|it| (*it).to_owned()).collect();
+    let asked = Asked::new(method, &format!("http://shop.test{path}"), &headers).unwrap();
+    explain(&project, &Asked { identity: identity.map(str::to_owned), ..asked })
+}
+
+#[test]
+fn each_policy_says_which_of_its_rules_fits_and_what_comes_of_it() {
+    let front = Some("cluster.local/ns/web/sa/front");
+    let said = |it: &Explanation, name: &str| {
+        let all: Vec<_> =
+            it.policies.iter().filter(|it| it.text.contains(name)).map(|it| it.text.clone()).collect();
+        all.join("; ")
+    };
+    let it = guarded("GET", "/orders/7", front, &[]);
+    assert_eq!(it.answer.status, Some(302), "{}", it.to_text());
+    assert!(said(&it, "/readers ").ends_with("default/readers (ALLOW): rule 1 fits, so that it is allowed"));
+    assert!(said(&it, "/no-admin ").ends_with("(DENY): no rule fits"));
+    assert!(
+        said(&it, "/tokens ").ends_with("(DENY, dry run): rule 0 fits, so that it is denied in a dry run")
+    );
+    let of_tokens = said(&it, "/jwt");
+    assert!(of_tokens.contains(": tokens of https://id.test in the usual places"), "{of_tokens}");
+    assert!(of_tokens.ends_with(": the request has none"), "{of_tokens}");
+
+    let it = guarded("POST", "/orders/7", front, &[]);
+    assert_eq!((it.answer.status, it.answer.text.as_str()), (Some(403), "no AuthorizationPolicy allows it"));
+    assert!(
+        it.rule.is_some() && it.notes.iter().any(|it| it.contains("look at a token")),
+        "{}",
+        it.to_text()
+    );
+    // Another namespace may do all but one thing.
+    let teller = Some("cluster.local/ns/bank/sa/teller");
+    assert_eq!(guarded("POST", "/orders/7", teller, &[]).answer.status, Some(302));
+    let it = guarded("POST", "/orders/admin", teller, &[]);
+    assert_eq!(it.answer.text, "AuthorizationPolicy default/no-admin rule 0 denies it");
+    // Policies speak before a route is missed, and tokens before all.
+    assert_eq!(guarded("GET", "/none", None, &[]).answer.status, Some(403));
+    let it = guarded("GET", "/orders/7", front, &["authorization: Bearer nonsense"]);
+    assert_eq!(
+        (it.answer.status, it.answer.outcome),
+        (Some(401), Some("unauthenticated")),
+        "{}",
+        it.to_text()
+    );
+}

@@ -1,18 +1,17 @@
 //! AuthorizationPolicies of a request: first those that have somebody asked, then whether it may go on.
 
+use super::authorized::{self, Sender};
 use super::context::RequestContext;
 use super::request::{Next, authority};
-use super::{ext_auth, forwarded};
+use super::{RequestView, ext_auth, forwarded};
 use crate::listen::ConnInfo;
-use crate::policy::{AuthorizationRuntime, Claims, Facts, Judged, Peer, RequestFacts, Token};
+use crate::policy::{AuthorizationRuntime, Claims, Facts, Judged, Token};
 use crate::snapshot::Port;
 use crate::telemetry::Outcome;
 use crate::upstream::Calls;
 use http::request::Parts;
 use pingora_error::Result;
 use pingora_proxy::Session;
-use sluice_route::{host, path, readings};
-use std::borrow::Cow;
 
 /// Notes who is to be asked about the request; whether there is anybody. Costs a comparison where there are no policies.
 pub(super) fn asks(
@@ -83,34 +82,23 @@ fn with_facts<T>(
     claims: Option<&Claims>,
     look: impl FnOnce(&Facts<'_>) -> T,
 ) -> Option<T> {
-    let settings = &port.gateway.settings;
-    let path = readings::written(path::normalize(header.uri.path()).ok()?, settings.paths);
-    let paths = match (authorization.reads_paths(), settings.paths.is_usual()) {
-        (true, true) => readings::of(&path),
-        (true, false) => vec![readings::spelled(&path)],
-        (false, _) => vec![Cow::Borrowed("/")],
+    let view = RequestView {
+        method: header.method.as_str(),
+        authority: authority(header),
+        path: header.uri.path(),
+        query: header.uri.query(),
+        headers: &header.headers,
+        is_https_target: false,
+        server_name: connection.tls.as_ref().map(|it| it.server_name.as_deref()),
     };
-    let sent = authority(header);
-    let host = match sent.bytes().any(|it| it.is_ascii_uppercase()) {
-        true => Cow::Owned(sent.to_ascii_lowercase()),
-        false => Cow::Borrowed(sent),
-    };
-    let (host_name, _) = host::host_of(&host).unwrap_or_default();
-    Some(look(&Facts {
-        peer: connection.peer_identity().map(Peer::of),
+    let sender = Sender {
+        identity: connection.peer_identity(),
         source: connection.direct_peer.ip(),
-        remote: forwarded::client(header, connection.peer.ip(), settings.trusted_hops),
+        remote: forwarded::client(header, connection.peer.ip(), port.gateway.settings.trusted_hops),
         destination: connection.destination().ip(),
         // Of a workload it is the workload's port.
         port: connection.captured.map_or(port.port, |it| it.original.port()),
-        server_name: connection.tls.as_ref().and_then(|it| it.server_name.as_deref()),
-        request: Some(RequestFacts {
-            method: header.method.as_str(),
-            host: &host,
-            host_name: &host_name,
-            paths: &paths,
-            headers: &header.headers,
-            token: claims.map(|it| it as &dyn Token),
-        }),
-    }))
+    };
+    let token = claims.map(|it| it as &dyn Token);
+    authorized::with_facts(authorization, port, view, sender, token, look)
 }

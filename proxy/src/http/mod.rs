@@ -7,6 +7,7 @@ mod answer;
 mod asked;
 mod attempt;
 mod authorization;
+mod authorized;
 mod buffer;
 mod cache;
 mod client_certificate;
@@ -40,6 +41,7 @@ mod rewrite;
 mod stand_in;
 mod under_way;
 
+pub use authorized::{Believed, Opinion, Sender, believed, opinion};
 pub use context::RequestContext;
 pub(crate) use decide::is_disguised_address;
 pub use decide::{Decision, Matched, RequestView, decide};

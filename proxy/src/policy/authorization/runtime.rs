@@ -213,6 +213,19 @@ impl AuthorizationRuntime {
         asked.map(|(authorizer, _)| authorizer.clone()).collect()
     }
 
+    /// Each policy in its order, and the rule of it that fits a request: of one that lets in, in every reading of the path.
+    /// For people: compiles anew what it looks at.
+    pub fn fitting(&self, facts: &Facts<'_>) -> Vec<(Arc<Authorization>, Option<PolicyRule>)> {
+        let fitting = |policy: &Arc<Policy>| {
+            let is_letting_in = matches!(policy.ir.action, Action::Allow);
+            let sense = if is_letting_in { Sense::LetsIn } else { Sense::Refuses };
+            let group = Group::new(sense, std::slice::from_ref(policy));
+            let fits = !is_letting_in || group.every(facts);
+            (policy.ir.clone(), group.any(facts).filter(|_| fits))
+        };
+        self.compiled.iter().map(fitting).collect()
+    }
+
     /// Judges a request, or a connection that is carried whole. Authorisers have spoken before.
     pub fn check(&self, facts: &Facts<'_>) -> Judged {
         match facts.request {
