@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use http::Uri;
 use sluice_ir::{GatewayKey, Locality};
 use sluice_proxy::identity::{IdentityClient, IdentityOptions};
-use sluice_proxy::process::{Termination, all_addresses, duration, init_tracing};
+use sluice_proxy::process::{LogFormat, Termination, all_addresses, duration, init_tracing};
 use sluice_proxy::sync::{SyncClient, SyncOptions, SyncState};
 use sluice_proxy::telemetry::mesh::OwnWorkload;
 use std::collections::BTreeMap;
@@ -94,18 +94,8 @@ pub struct RunArgs {
     #[arg(long, env = "SLUICE_ISTIO_METRICS")]
     pub istio_metrics: bool,
     /// Form of the messages on standard error; what is shown follows the variable SLUICE_LOG.
-    #[arg(long, env = "SLUICE_LOG_FORMAT", value_enum, default_value_t)]
+    #[arg(long, env = "SLUICE_LOG_FORMAT", value_name = "text|json", default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
-}
-
-/// The form of messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    #[default]
-    Json,
 }
 
 /// Serves until a signal.
@@ -113,7 +103,7 @@ pub enum LogFormat {
 /// # Errors
 /// When the admin address can't be bound, or the process can't set itself up.
 pub fn run(args: RunArgs) -> Result<ExitCode> {
-    init_tracing(args.log_format == LogFormat::Json, "info")?;
+    init_tracing(args.log_format, "info")?;
     // Fails only when somebody installed one before, which nobody does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sluice").build()?;

@@ -18,7 +18,7 @@ use reload::Reloader;
 use sluice_controller::staple::Stapler;
 use sluice_gateway::{Gateway, GatewayOptions};
 use sluice_ir::Locality;
-use sluice_proxy::process::{Termination, init_tracing};
+use sluice_proxy::process::{LogFormat, Termination, init_tracing};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,26 +73,16 @@ pub struct RunArgs {
     #[arg(long, env = "SLUICE_LOCALITY", value_name = "REGION/ZONE/SUBZONE")]
     pub locality: Option<Locality>,
     /// Form of the messages on standard error; what is shown follows the variable SLUICE_LOG.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "text|json", default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// How long open requests may go on after SIGTERM.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::duration::parse)]
     pub drain_deadline: Duration,
 }
 
-/// The form of messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Serves until a signal.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    init_tracing(args.log_format == LogFormat::Json, "info")?;
+    init_tracing(args.log_format, "info")?;
     // Fails only when somebody installed one before, which nobody does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut builder = tokio::runtime::Builder::new_multi_thread();

@@ -1,10 +1,11 @@
 //! What `sluice run` says when it has started: where to send requests, and what is wrong.
 
-use super::{LogFormat, RunArgs};
+use super::RunArgs;
 use crate::finding::{Finding, Severity};
 use crate::output::counted;
 use crate::project::Project;
 use sluice_ir::{Listener, ListenerKey, ListenerProtocol};
+use sluice_proxy::process::LogFormat;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -5,7 +5,9 @@
 //! the filter names it.
 
 use anyhow::{Context as _, Result};
+use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -16,12 +18,42 @@ const VARIABLE: &str = "SLUICE_LOG";
 /// its name.
 const QUIET: &str = "pingora=error,pingora_proxy::proxy_cache=off,pingora_cache=off,h2=error,hyper=error,rustls=error,hickory=error,notify=error";
 
-/// Sends events of this process to standard error, as JSON or as text for people, filtered by `SLUICE_LOG` or else by
-/// `default_filter`. Once for each process.
+/// The form of messages, as the command line has it: `text` or `json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("{text:?} is no form of messages; write text or json")),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// Sends events of this process to standard error, filtered by `SLUICE_LOG` or else by `default_filter`. Once for each
+/// process.
 ///
 /// # Errors
 /// When the filter can't be read, or when a subscriber is installed already.
-pub fn init_tracing(json: bool, default_filter: &str) -> Result<()> {
+pub fn init_tracing(format: LogFormat, default_filter: &str) -> Result<()> {
     let own = std::env::var(VARIABLE).ok().filter(|filter| !filter.trim().is_empty());
     let filter = match &own {
         Some(filter) => parse(VARIABLE, filter)?,
@@ -31,9 +63,9 @@ pub fn init_tracing(json: bool, default_filter: &str) -> Result<()> {
     let colours = io::stderr().is_terminal();
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
-    let set = match json {
-        true => builder.json().flatten_event(true).finish().try_init(),
-        false => builder.finish().try_init(),
+    let set = match format {
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+        LogFormat::Text => builder.finish().try_init(),
     };
     set.context("diagnostics are set up already")
 }
@@ -48,7 +80,7 @@ fn parse(origin: &'static str, filter: &str) -> Result<EnvFilter> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::parse;
+    use super::{LogFormat, parse};
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
     use tracing::{error, info, warn};
@@ -94,6 +126,14 @@ mod tests {
     fn a_filter_that_names_pingora_is_obeyed() {
         assert!(shown("info,pingora_proxy=warn").contains("a client mistake"));
         assert!(shown("info,pingora=warn").contains("a client mistake"));
+    }
+
+    #[test]
+    fn a_form_is_text_or_json() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            assert_eq!(format.to_string().parse::<LogFormat>(), Ok(format));
+        }
+        assert!("JSON".parse::<LogFormat>().is_err());
     }
 
     #[test]

@@ -6,5 +6,5 @@ mod logging;
 mod signal;
 
 pub use addresses::all_addresses;
-pub use logging::init_tracing;
+pub use logging::{LogFormat, init_tracing};
 pub use signal::Termination;

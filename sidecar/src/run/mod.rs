@@ -9,7 +9,7 @@ mod serve;
 use crate::status::{AppMetrics, Probes};
 use anyhow::Result;
 use http::Uri;
-use sluice_proxy::process::{duration, init_tracing};
+use sluice_proxy::process::{LogFormat, duration, init_tracing};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -133,7 +133,7 @@ pub struct RunArgs {
     #[arg(long, env = "SLUICE_DRAIN_DEADLINE", value_name = "DURATION", default_value = "20s", value_parser = duration::parse)]
     pub drain_deadline: Duration,
     /// Form of the messages on standard error; what is shown follows the variable SLUICE_LOG.
-    #[arg(long, env = "SLUICE_LOG_FORMAT", value_enum, default_value_t)]
+    #[arg(long, env = "SLUICE_LOG_FORMAT", value_name = "text|json", default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
 }
 
@@ -151,22 +151,12 @@ pub enum AccessLogForm {
     IstioJson,
 }
 
-/// The form of messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    #[default]
-    Json,
-}
-
 /// Serves until it is told to end.
 ///
 /// # Errors
 /// When a port can't be bound, or the process can't set itself up.
 pub fn run(args: RunArgs) -> Result<ExitCode> {
-    init_tracing(args.log_format == LogFormat::Json, "info")?;
+    init_tracing(args.log_format, "info")?;
     // Fails only when somebody installed one before, which nobody does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
