@@ -95,7 +95,7 @@ pub use snapshot::{Delta, Resource, ResourceKey, Snapshot};
 pub use spiffe::{NotASpiffeId, SpiffeId, is_trust_domain};
 pub use stream::{StreamKind, StreamRoute};
 pub use telemetry::{
-    AccessLogRule, Collector, CustomTag, MetricRule, Telemetry, TelemetryMode, TelemetryReach,
+    AccessLogRule, Collector, CustomTag, MetricRule, OtlpProtocol, Telemetry, TelemetryMode, TelemetryReach,
     TelemetrySettings, TracingRule,
 };
 pub use traffic::{

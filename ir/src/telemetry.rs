@@ -83,10 +83,39 @@ pub struct TracingRule {
     pub tags: Option<BTreeMap<String, CustomTag>>,
 }
 
-/// A server that takes spans by OTLP over gRPC.
+/// A server that takes spans by OTLP.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Collector(pub String);
+pub struct Collector {
+    /// `http://HOST:PORT` or `https://HOST:PORT`; over HTTP with the path.
+    pub url: String,
+    /// What it is spoken to in.
+    #[serde(default)]
+    pub protocol: OtlpProtocol,
+}
+
+/// How spans are sent, by OpenTelemetry's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum OtlpProtocol {
+    /// gRPC.
+    #[default]
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// Protobuf in a POST.
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
+}
+
+impl Collector {
+    /// One that is spoken to in gRPC.
+    pub fn grpc(url: impl Into<String>) -> Self {
+        Self { url: url.into(), protocol: OtlpProtocol::Grpc }
+    }
+
+    /// One that is posted to.
+    pub fn http(url: impl Into<String>) -> Self {
+        Self { url: url.into(), protocol: OtlpProtocol::HttpProtobuf }
+    }
+}
 
 /// Value of a further tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,7 +232,7 @@ mod tests {
 
     #[test]
     fn each_field_is_the_narrowest_ones_that_says_something() {
-        let collector = Some(Collector("http://otel:4317".to_owned()));
+        let collector = Some(Collector::grpc("http://otel:4317"));
         let sampling = |sampling| TracingRule { sampling: Some(sampling), ..TracingRule::default() };
         let mut mesh = telemetry(
             TelemetryReach::Mesh,

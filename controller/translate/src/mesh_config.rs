@@ -80,11 +80,13 @@ pub struct OpenTelemetryConfig {
 }
 
 /// `opentelemetry.http`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct HttpExportConfig {
-    /// Where to.
+    /// Where to; empty: `/v1/traces`.
     pub path: String,
+    /// Fields of each request, which may be secrets and are not kept.
+    pub headers: Vec<serde::de::IgnoredAny>,
 }
 
 /// `envoyFileAccessLog` of a provider.

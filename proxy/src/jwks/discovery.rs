@@ -1,7 +1,6 @@
 //! Where an issuer says that its keys are (OpenID Connect Discovery 1.0 §4).
 
-use super::fetch::{Fetch, FetchError};
-use super::reach::Address;
+use super::fetch::{Fetch, FetchError, address};
 use crate::policy::Json;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ pub(super) async fn keys_of(fetch: &Fetch, issuer: &str, time: Duration) -> Resu
     let document = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let text = fetch.get(&document, time).await?;
     let uri = named(issuer, &text)?;
-    let (from, to) = (Address::parse(issuer)?, Address::parse(&uri)?);
+    let (from, to) = (address(issuer)?, address(&uri)?);
     if from.is_tls && !to.is_tls {
         return Err(FetchError::Discovery("it leads from https to http"));
     }

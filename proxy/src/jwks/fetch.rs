@@ -1,8 +1,8 @@
 //! One GET of a small document: bounded, without redirects, and only from where the rule may.
 
-use super::reach::{Address, may_reach};
+use super::reach::may_reach;
 use crate::policy::KeySetError;
-use crate::upstream::{Resolver, TlsDial};
+use crate::upstream::{HttpUrl, Resolver, TlsDial};
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::{Request, StatusCode};
@@ -108,6 +108,11 @@ trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
+/// What an address says.
+pub(super) fn address(text: &str) -> Result<HttpUrl, FetchError> {
+    HttpUrl::parse(text).ok_or(FetchError::Address("it is no address of http or https"))
+}
+
 /// How documents are fetched.
 pub(super) struct Fetch {
     pub(super) reach: ir::KeyReach,
@@ -117,12 +122,12 @@ pub(super) struct Fetch {
 impl Fetch {
     /// The whole document. Takes no longer than `time`, name and handshakes included. Cancelling closes the connection.
     pub(super) async fn get(&self, uri: &str, time: Duration) -> Result<Bytes, FetchError> {
-        let address = Address::parse(uri)?;
+        let address = address(uri)?;
         let document = tokio::time::timeout(time, self.exchange(&address));
         document.await.unwrap_or(Err(FetchError::Timeout))
     }
 
-    async fn exchange(&self, address: &Address) -> Result<Bytes, FetchError> {
+    async fn exchange(&self, address: &HttpUrl) -> Result<Bytes, FetchError> {
         let mut failed = None;
         let mut stream = None;
         for candidate in self.addresses(address).await? {
@@ -168,7 +173,7 @@ impl Fetch {
 
     /// Where to connect to: checked after the name was resolved, and connected to as checked, so that a second answer of
     /// a name server has no say (DNS rebinding).
-    async fn addresses(&self, address: &Address) -> Result<Vec<SocketAddr>, FetchError> {
+    async fn addresses(&self, address: &HttpUrl) -> Result<Vec<SocketAddr>, FetchError> {
         let found = match address.host.parse::<IpAddr>() {
             Ok(literal) => vec![literal],
             Err(_) => {
@@ -190,7 +195,7 @@ impl Fetch {
     }
 }
 
-async fn connect(address: &Address, to: SocketAddr) -> Result<Box<dyn Io>, FetchError> {
+async fn connect(address: &HttpUrl, to: SocketAddr) -> Result<Box<dyn Io>, FetchError> {
     let socket = TcpStream::connect(to).await.map_err(FetchError::Connect)?;
     if !address.is_tls {
         return Ok(Box::new(socket));

@@ -1,47 +1,8 @@
-//! Addresses of key sets, and which of them may be asked: what a rule names must not become a way to what is inside.
+//! Which addresses of key sets may be asked: what a rule names must not become a way to what is inside.
 
-use super::fetch::FetchError;
 use crate::upstream::is_public;
-use http::Uri;
 use sluice_ir::KeyReach;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// `https://HOST[:PORT]/PATH`, taken apart.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) is_tls: bool,
-    /// Without brackets, lower case.
-    pub(super) host: String,
-    pub(super) port: u16,
-    /// As Host has it.
-    pub(super) authority: String,
-    pub(super) path: String,
-}
-
-impl Address {
-    pub(super) fn parse(text: &str) -> Result<Self, FetchError> {
-        let bad = || FetchError::Address("it is no address of http or https");
-        let uri: Uri = text.parse().map_err(|_| bad())?;
-        let is_tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(bad()),
-        };
-        let authority = uri.authority().ok_or_else(bad)?;
-        if authority.as_str().contains('@') || authority.host().is_empty() {
-            return Err(bad());
-        }
-        let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let path = uri.path_and_query().map_or("/", |it| it.as_str()).to_owned();
-        Ok(Self {
-            is_tls,
-            host: authority.host().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase(),
-            port,
-            authority: authority.as_str().to_owned(),
-            path,
-        })
-    }
-}
 
 /// Whether an address may be asked that a host leads to.
 pub(super) fn may_reach(address: IpAddr, reach: KeyReach) -> bool {
@@ -77,26 +38,6 @@ fn tells_of_machines(address: IpAddr) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn an_address_is_http_without_a_user() {
-        let address = Address::parse("https://Id.Example.:8443/keys?a=b").unwrap();
-        assert_eq!((address.host.as_str(), address.port, address.is_tls), ("id.example", 8443, true));
-        assert_eq!(address.path, "/keys?a=b");
-        assert_eq!(Address::parse("http://[::1]/").unwrap().host, "::1");
-        for bad in [
-            "file:///etc/passwd",
-            "ftp://a/",
-            "//a/b",
-            "/keys",
-            "https://",
-            "https://u:p@a/",
-            "gopher://a",
-            "",
-        ] {
-            assert!(Address::parse(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn only_names_of_the_cluster_lead_into_it_and_none_to_this_machine_or_its_cloud() {

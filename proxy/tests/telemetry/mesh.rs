@@ -4,6 +4,7 @@ use sluice_ir::{self as ir, Resource};
 use sluice_proxy::snapshot::BindPlan;
 use sluice_proxy::telemetry::AccessLogger;
 use sluice_proxy::telemetry::mesh::OwnWorkload;
+use sluice_proxy::telemetry::trace::TraceOptions;
 use sluice_proxy::upstream::Resolver;
 use sluice_proxy::{Proxy, ProxyOptions};
 use std::collections::BTreeMap;
@@ -91,6 +92,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) access_log: ir::AccessLog,
     /// Whether it carries connections whole.
     pub(crate) is_stream: bool,
+    /// How collectors are spoken to.
+    pub(crate) trace: TraceOptions,
 }
 
 impl<'a> Wanted<'a> {
@@ -105,6 +108,7 @@ impl<'a> Wanted<'a> {
             telemetry: Vec::new(),
             access_log: ir::AccessLog::Off,
             is_stream: false,
+            trace: TraceOptions::default(),
         }
     }
 
@@ -127,6 +131,7 @@ impl<'a> Wanted<'a> {
         })
         .unwrap();
         proxy.join_mesh(own(self.namespace, self.workload));
+        proxy.trace_to(self.trace.clone());
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let failures = proxy.apply(&self.configuration(free)).await;
         assert!(failures.is_empty(), "{failures:?}");
@@ -258,7 +263,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str, fields: &str) -> String
 
 /// Waits until a scrape shows what is looked for.
 pub(crate) async fn scraped(proxy: &Proxy, is_there: impl Fn(&str) -> bool) -> String {
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         let text = proxy.metrics().encode();
         if is_there(&text) {
             return text;

@@ -1,15 +1,16 @@
 //! Spans over a chain of three data planes, at a collector.
 
-use super::collector::{Collector, Seen};
+use super::collector::{Collector, Pki, Seen};
 use super::mesh::{DataPlane, Wanted, application, get, scraped};
 use sluice_ir as ir;
+use sluice_proxy::telemetry::trace::TraceOptions;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
 
-fn telemetry(collector: &str, sampling: u32) -> Vec<ir::Telemetry> {
+fn telemetry(collector: &ir::Collector, sampling: u32) -> Vec<ir::Telemetry> {
     let tags = [
         ("team", ir::CustomTag::Literal("shop".to_owned())),
         ("agent", ir::CustomTag::Header("user-agent".to_owned(), "none".to_owned())),
@@ -21,7 +22,7 @@ fn telemetry(collector: &str, sampling: u32) -> Vec<ir::Telemetry> {
         selector: ir::Selector::default(),
         tracing: vec![ir::TracingRule {
             mode: ir::TelemetryMode::Both,
-            collector: Some(ir::Collector(collector.to_owned())),
+            collector: Some(collector.clone()),
             sampling: Some(sampling),
             is_disabled: None,
             tags: Some(tags),
@@ -32,7 +33,7 @@ fn telemetry(collector: &str, sampling: u32) -> Vec<ir::Telemetry> {
 }
 
 /// A caller's, a callee's, and the callee's as it calls on: as in a real mesh, where the application passes fields on.
-async fn chain(collector: &str, sampling: u32) -> (Vec<DataPlane>, SocketAddr) {
+async fn chain(collector: &ir::Collector, sampling: u32) -> (Vec<DataPlane>, SocketAddr) {
     let mut to = application().await;
     let mut planes = Vec::new();
     for (workload, is_inbound) in [("reviews", false), ("reviews", true), ("web", false)] {
@@ -156,7 +157,7 @@ async fn what_is_not_recorded_is_told_on_and_never_decided_again() {
 async fn a_collector_that_takes_nothing_delays_nobody_and_its_spans_are_counted() {
     // Takes connections and says nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", silent.local_addr().unwrap());
+    let address = ir::Collector::grpc(format!("http://{}", silent.local_addr().unwrap()));
     let target = application().await;
     let plane = Wanted { telemetry: telemetry(&address, 10_000), ..Wanted::new("web", target) }.start().await;
     let began = std::time::Instant::now();
@@ -169,4 +170,46 @@ async fn a_collector_that_takes_nothing_delays_nobody_and_its_spans_are_counted(
         line.is_some_and(|it| !it.ends_with(" 0"))
     };
     scraped(&plane.proxy, dropped).await;
+}
+
+/// A data plane that sends all its spans to a collector, which these authorities vouch for.
+async fn plane(collector: &Collector, pki: &Pki) -> DataPlane {
+    let trace = TraceOptions {
+        authorities: Some(pki.authority.clone()),
+        headers: [("x-tenant".parse().unwrap(), "shop".parse().unwrap())].into_iter().collect(),
+        ..TraceOptions::default()
+    };
+    let telemetry = telemetry(&collector.address, 10_000);
+    Wanted { telemetry, trace, ..Wanted::new("web", application().await) }.start().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_go_over_grpc_and_http_in_the_clear_and_in_tls() {
+    let pki = Pki::new();
+    for collector in [
+        Collector::start_grpc(Some(&pki)).await,
+        Collector::start_http(None).await,
+        Collector::start_http(Some(&pki)).await,
+    ] {
+        let plane = plane(&collector, &pki).await;
+        for path in ["/cart", "/pay"] {
+            assert!(get(plane.address, path, "").await.starts_with("HTTP/1.1 200"));
+        }
+        let spans = collector.spans(2).await;
+        let urls: Vec<_> = spans.iter().map(|it| it.tags()["http.url"].clone()).collect();
+        assert_eq!(urls, ["http://target.shop/cart", "http://target.shop/pay"], "{:?}", collector.address);
+        assert!(spans.iter().all(|it| it.service == "web.shop"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_nobody_vouches_for_gets_nothing() {
+    let (pki, others) = (Pki::new(), Pki::new());
+    for collector in [Collector::start_grpc(Some(&pki)).await, Collector::start_http(Some(&pki)).await] {
+        let plane = plane(&collector, &others).await;
+        assert!(get(plane.address, "/", "").await.starts_with("HTTP/1.1 200"));
+        let failed = |text: &str| text.contains("sluice_trace_spans_total{result=\"failed\"} 1");
+        scraped(&plane.proxy, failed).await;
+        assert_eq!(collector.so_far(), 0);
+    }
 }

@@ -1,7 +1,7 @@
 //! Names of providers, by the mesh's configuration.
 
 use super::model::{ProviderModel, TelemetryModel, Use};
-use crate::mesh_config::{ExtensionProvider, MeshConfig};
+use crate::mesh_config::{ExtensionProvider, HttpExportConfig, MeshConfig};
 use sluice_ir::{
     AccessLog, AccessLogRule, Collector, Origin, Selector, Telemetry, TelemetryMode, TelemetryReach,
     TracingRule,
@@ -9,6 +9,9 @@ use sluice_ir::{
 
 /// Istio's own provider of access logs, which is there without being written.
 const ENVOY: &str = "envoy";
+
+/// Where collectors take spans over HTTP (OTLP §OTLP/HTTP Request).
+const TRACES_PATH: &str = "/v1/traces";
 
 /// What a model comes to.
 pub(super) fn telemetry(
@@ -101,16 +104,31 @@ fn collector(mesh: Option<&MeshConfig>, name: &str) -> Result<Collector, String>
             "extension provider {name:?} is none of OpenTelemetry, which is the only one supported"
         ));
     };
-    if otel.http.is_some() {
-        return Err(format!("extension provider {name:?} asks for OTLP over HTTP; only gRPC is supported"));
-    }
     let host = otel.service.rsplit('/').next().unwrap_or_default();
     let is_host =
         !host.is_empty() && host.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'-'));
     match (is_host, u16::try_from(otel.port)) {
-        (true, Ok(port @ 1..)) => Ok(Collector(format!("http://{host}:{port}"))),
+        (true, Ok(port @ 1..)) => match &otel.http {
+            None => Ok(Collector::grpc(format!("http://{host}:{port}"))),
+            Some(http) => over_http(name, &format!("http://{host}:{port}"), http),
+        },
         (false, _) => Err(format!("extension provider {name:?} has no usable service: {:?}", otel.service)),
         (true, _) => Err(format!("extension provider {name:?} has no usable port: {}", otel.port)),
+    }
+}
+
+/// OTLP in HTTP: at the path that is named, else at OpenTelemetry's own.
+fn over_http(name: &str, server: &str, http: &HttpExportConfig) -> Result<Collector, String> {
+    if !http.headers.is_empty() {
+        return Err(format!(
+            "extension provider {name:?} has http.headers, which are not supported; set OTEL_EXPORTER_OTLP_HEADERS on data planes"
+        ));
+    }
+    let path = if http.path.is_empty() { TRACES_PATH } else { http.path.as_str() };
+    let is_path = path.starts_with('/') && path.bytes().all(|it| it.is_ascii_graphic() && it != b'#');
+    match is_path {
+        true => Ok(Collector::http(format!("{server}{path}"))),
+        false => Err(format!("extension provider {name:?} has no usable http.path: {path:?}")),
     }
 }
 
@@ -126,5 +144,34 @@ fn log_provider(mesh: Option<&MeshConfig>, name: &str) -> Result<(), String> {
     match file.path.as_str() {
         "" | "/dev/stdout" => Ok(()),
         path => Err(format!("extension provider {name:?} writes to {path:?}; only /dev/stdout is supported")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::collector;
+    use crate::mesh_config::MeshConfig;
+    use sluice_ir::Collector;
+
+    fn of(opentelemetry: &str) -> Result<Collector, String> {
+        let text = format!("extensionProviders: [{{name: otel, opentelemetry: {opentelemetry}}}]");
+        collector(Some(&serde_saphyr::from_str::<MeshConfig>(&text).unwrap()), "otel")
+    }
+
+    #[test]
+    fn a_collector_over_http_has_a_path_and_no_fields_of_a_tenant() {
+        let found = |path: &str| Ok(Collector::http(format!("http://otel.obs:4318{path}")));
+        assert_eq!(of("{service: obs/otel.obs, port: 4318, http: {}}"), found("/v1/traces"));
+        assert_eq!(of("{service: otel.obs, port: 4318, http: {path: /a?b=c}}"), found("/a?b=c"));
+        assert_eq!(of("{service: otel.obs, port: 4318}"), Ok(Collector::grpc("http://otel.obs:4318")));
+        for (http, told) in [
+            ("{path: traces}", "http.path: \"traces\""),
+            ("{path: '/a b'}", "http.path"),
+            ("{headers: [{name: authorization, value: s3cret}]}", "OTEL_EXPORTER_OTLP_HEADERS"),
+        ] {
+            let refused = of(&format!("{{service: otel.obs, port: 4318, http: {http}}}")).unwrap_err();
+            assert!(refused.contains(told) && !refused.contains("s3cret"), "{refused}");
+        }
     }
 }

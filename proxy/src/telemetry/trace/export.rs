@@ -1,8 +1,7 @@
 //! The way of spans to a collector: a bounded queue, and a task that sends what is in it.
 
-use opentelemetry_otlp::{ExporterBuildError, WithExportConfig as _};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use super::send::Sender;
+use opentelemetry_sdk::trace::SpanData;
 use sluice_ir::Collector;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,8 +14,6 @@ const WAITING: usize = 1_024;
 const BATCH: usize = 256;
 /// How long a span waits for others.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long a collector may take for a message.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What became of spans.
 #[derive(Debug, Default)]
@@ -56,20 +53,10 @@ pub(super) struct Exporter {
 
 impl Exporter {
     /// Starts the task. Must be called within a tokio runtime. The connection is made by the first message.
-    pub(super) fn start(
-        collector: &Collector,
-        service: &str,
-        counts: Arc<TraceCounts>,
-    ) -> Result<Arc<Self>, ExporterBuildError> {
-        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(collector.0.as_str())
-            .with_timeout(TIMEOUT)
-            .build()?;
-        exporter.set_resource(&Resource::builder_empty().with_service_name(service.to_owned()).build());
+    pub(super) fn start(sender: Sender, collector: &Collector, counts: Arc<TraceCounts>) -> Arc<Self> {
         let (queue, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(run(exporter, waiting, counts.clone(), collector.clone()));
-        Ok(Arc::new(Self { queue, counts }))
+        tokio::spawn(run(sender, waiting, counts.clone(), collector.clone()));
+        Arc::new(Self { queue, counts })
     }
 
     /// Takes a span, or drops it and counts that. Never waits.
@@ -90,7 +77,7 @@ impl Exporter {
 
 /// Sends until nobody holds the queue any more.
 async fn run(
-    exporter: opentelemetry_otlp::SpanExporter,
+    sender: Sender,
     mut waiting: mpsc::Receiver<Message>,
     counts: Arc<TraceCounts>,
     collector: Collector,
@@ -101,7 +88,7 @@ async fn run(
         let mut flushed = collect(first, &mut waiting, &mut batch).await;
         if !batch.is_empty() {
             let number = batch.len() as u64;
-            let sent = exporter.export(std::mem::take(&mut batch)).await;
+            let sent = sender.send(std::mem::take(&mut batch)).await;
             match sent {
                 Ok(()) => {
                     counts.exported.fetch_add(number, Relaxed);
@@ -111,7 +98,7 @@ async fn run(
                     counts.failed.fetch_add(number, Relaxed);
                     // Said once, not again for each message.
                     if !std::mem::replace(&mut is_failing, true) {
-                        tracing::warn!(collector = collector.0, %error, "the collector takes no spans: they are lost until it does");
+                        tracing::warn!(collector = collector.url, %error, "the collector takes no spans: they are lost until it does");
                     }
                 }
             }

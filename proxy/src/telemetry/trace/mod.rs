@@ -1,16 +1,19 @@
 //! Spans: one for each request that a data plane passes on and that is recorded.
 //!
 //! In: requests as they begin and end. Out: their trace told to those who get them (W3C Trace Context or B3, as it came),
-//! and spans to a collector by OTLP over gRPC. Who began a trace decides whether it is recorded; where nobody has, a share
+//! and spans to a collector by OTLP, over gRPC or HTTP. Who began a trace decides whether it is recorded; where nobody has, a share
 //! of requests is. Spans wait in a bounded queue for a task of their own: a request never waits, and what does not fit is
 //! dropped and counted.
 
 mod context;
 mod export;
+mod options;
+mod send;
 mod span;
 
 pub use context::{Forms, Incoming, Outgoing, SpanIds};
 pub use export::TraceCounts;
+pub use options::TraceOptions;
 pub use span::{Ended, Span};
 
 use super::mesh::OwnWorkload;
@@ -18,6 +21,7 @@ use crate::upstream::{random_below, random_number};
 use export::Exporter;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
+use send::Sender;
 use sluice_ir::{Collector, CustomTag, TelemetrySettings};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -31,39 +35,6 @@ const SAMPLING: u32 = 100;
 
 /// A whole.
 const ALL: u32 = 10_000;
-
-/// What holds where no Telemetry and no configuration of the mesh says anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TraceOptions {
-    /// Where spans go; `None`: nowhere.
-    pub collector: Option<Collector>,
-    /// Share of requests that nobody has decided about, in hundredths of a percent; `None`: 1 %.
-    pub sampling: Option<u32>,
-    /// Name of the service in its spans; `None`: `CANONICAL-SERVICE.NAMESPACE`, or that of the Gateway.
-    pub service: Option<String>,
-}
-
-impl TraceOptions {
-    /// From the environment, by the names of OpenTelemetry: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` (`http://HOST:4317`), `OTEL_TRACES_SAMPLER_ARG` (a share from 0 to 1),
-    /// `OTEL_SERVICE_NAME`. `name`: looks a variable up.
-    pub fn of(name: impl Fn(&str) -> Option<String>) -> Self {
-        let said = |variable: &str| name(variable).filter(|it| !it.is_empty());
-        let collector =
-            said("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| said("OTEL_EXPORTER_OTLP_ENDPOINT"));
-        let share = said("OTEL_TRACES_SAMPLER_ARG").and_then(|it| it.parse::<f64>().ok());
-        Self {
-            collector: collector.map(Collector),
-            sampling: share.filter(|it| (0.0..=1.0).contains(it)).map(|it| (it * f64::from(ALL)) as u32),
-            service: said("OTEL_SERVICE_NAME"),
-        }
-    }
-
-    /// From the environment of the process.
-    pub fn from_env() -> Self {
-        Self::of(|name| std::env::var(name).ok())
-    }
-}
 
 /// Makes spans of a data plane.
 #[derive(Default)]
@@ -119,18 +90,21 @@ impl Tracer {
         }
         if all.len() >= COLLECTORS {
             tracing::warn!(
-                collector = key.0.0,
+                collector = key.0.url,
                 "more collectors of spans than a data plane takes; it gets none"
             );
             return None;
         }
-        match Exporter::start(&key.0, &key.1, self.counts.clone()) {
+        let none = TraceOptions::default();
+        let options = self.options.get().unwrap_or(&none);
+        match Sender::new(&key.0, &key.1, options).map(|it| Exporter::start(it, &key.0, self.counts.clone()))
+        {
             Ok(exporter) => {
                 all.insert(key, Arc::downgrade(&exporter));
                 Some(exporter)
             }
             Err(error) => {
-                tracing::warn!(collector = key.0.0, %error, "spans can't be sent there");
+                tracing::warn!(collector = key.0.url, %error, "spans can't be sent there");
                 None
             }
         }
@@ -240,20 +214,7 @@ pub(crate) fn request_id() -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{TraceOptions, request_id};
-    use sluice_ir::Collector;
-
-    #[test]
-    fn options_have_opentelemetrys_names() {
-        let options = TraceOptions::of(|name| match name {
-            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://otel:4317".to_owned()),
-            "OTEL_TRACES_SAMPLER_ARG" => Some("0.25".to_owned()),
-            _ => None,
-        });
-        assert_eq!(options.collector, Some(Collector("http://otel:4317".to_owned())));
-        assert_eq!((options.sampling, options.service), (Some(2_500), None));
-        assert_eq!(TraceOptions::of(|_| Some("2".to_owned())).sampling, None);
-    }
+    use super::request_id;
 
     #[test]
     fn a_request_id_is_a_random_uuid() {

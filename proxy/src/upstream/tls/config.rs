@@ -135,7 +135,7 @@ fn shown(certificate: &Certificate, provider: &CryptoProvider) -> Result<Arc<Sin
 }
 
 /// The authorities of the system, read once: hundreds of files on some.
-fn system() -> &'static Result<Arc<RootCertStore>, String> {
+pub(crate) fn system() -> &'static Result<Arc<RootCertStore>, String> {
     static SYSTEM: LazyLock<Result<Arc<RootCertStore>, String>> = LazyLock::new(|| {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();

@@ -20,6 +20,7 @@ mod stream;
 
 pub use anyone::Anyone;
 pub use config::ClientError;
+pub(crate) use config::system as system_roots;
 pub(crate) use connector::TlsConnector;
 pub(crate) use dial::TlsDial;
 pub(super) use dialer::Dialer;
@@ -65,15 +66,23 @@ impl TlsClient {
         policy: &UpstreamTls,
         certificate: Option<&Certificate>,
     ) -> Result<Arc<Self>, ClientError> {
+        Self::of_policy(backend.key.clone(), policy, backend.protocol, certificate)
+    }
+
+    /// The same for what is no backend of the configuration. `key` names it in logs.
+    ///
+    /// # Errors
+    /// As [`TlsClient::new`].
+    pub(crate) fn of_policy(
+        key: BackendKey,
+        policy: &UpstreamTls,
+        protocol: BackendProtocol,
+        certificate: Option<&Certificate>,
+    ) -> Result<Arc<Self>, ClientError> {
         let end = CancellationToken::new();
-        let dialer = Arc::new(Dialer::new(
-            backend.key.clone(),
-            config::build(policy, backend.protocol, policy.certificate.as_deref().or(certificate))?,
-            config::server_name(policy)?,
-            backend.protocol,
-            end.clone(),
-        ));
-        Ok(Self::with(dialer, config::is_wildcard(policy), end))
+        let config = config::build(policy, protocol, policy.certificate.as_deref().or(certificate))?;
+        let dialer = Dialer::new(key, config, config::server_name(policy)?, protocol, end.clone());
+        Ok(Self::with(Arc::new(dialer), config::is_wildcard(policy), end))
     }
 
     /// The same for endpoints of the mesh: whom they must be, and who speaks, is the configuration's affair.
