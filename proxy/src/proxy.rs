@@ -10,6 +10,7 @@ use crate::policy::BufferRoom;
 use crate::snapshot::{BindPlan, Compiled, Compiler, PlannedPort, Runtime};
 use crate::stream::{StreamEngine, UdpPortConfig, UdpPorts, Ways};
 use crate::telemetry::mesh::{Mesh, OwnWorkload};
+use crate::telemetry::seen::SeenCalls;
 use crate::telemetry::trace::{TraceOptions, Tracer};
 use crate::telemetry::{AccessLogger, Metrics};
 use crate::tls::{Obtain, OnDemand};
@@ -219,6 +220,11 @@ impl Proxy {
         let mesh = Mesh::new(own);
         self.metrics.set_mesh(mesh.clone());
         self.compiler.lock().join_mesh(mesh);
+    }
+
+    /// The calls that were seen; `None` in no mesh.
+    pub fn seen_calls(&self) -> Option<SeenCalls> {
+        self.metrics.mesh().map(|mesh| mesh.seen.show())
     }
 
     /// Sets where spans go, and of which requests, where no Telemetry says it. For ports that come with the next delta; only

@@ -1,7 +1,7 @@
 //! From calls to the outside to ServiceEntries: one for each host, for its own namespace alone.
 
-use super::Observed;
-use super::line::Destination;
+use super::Workload;
+use super::observed::Destination;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,11 +9,11 @@ use std::net::IpAddr;
 /// Longest name of an object.
 const NAME_BYTES: usize = 63;
 
-pub(super) fn make(namespace: &str, observed: &Observed) -> Vec<Value> {
+pub(super) fn make(namespace: &str, workloads: &[Workload]) -> Vec<Value> {
     let mut hosts: BTreeMap<&str, BTreeSet<(u16, &'static str)>> = BTreeMap::new();
-    for call in observed.calls.keys() {
+    for call in workloads.iter().flat_map(|it| it.observed.calls.keys()) {
         if let Destination::Outside { host, port, protocol } = &call.to {
-            hosts.entry(host).or_default().insert((*port, protocol));
+            hosts.entry(host).or_default().insert((*port, protocol.word()));
         }
     }
     hosts.into_iter().map(|(host, ports)| entry(namespace, host, &ports)).collect()

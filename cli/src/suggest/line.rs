@@ -3,62 +3,25 @@
 //! Sluice's own records (docs/reference/access-log.md) and those with Envoy's field names, also with the caller in
 //! `downstream_peer_uri_san` or `source_principal`, where somebody has added that to Envoy's format.
 
+use super::observed::{Call, Destination, without_scheme};
 use serde_json::{Map, Value};
-use std::fmt;
-
-/// A call.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Call {
-    /// To where.
-    pub to: Destination,
-    /// SPIFFE ID of the caller without `spiffe://`; `None`: nobody proved to be anybody.
-    pub caller: Option<String>,
-    /// Empty of a connection that was carried whole.
-    pub method: String,
-    /// Without query; empty of the same.
-    pub path: String,
-    /// Whether it is gRPC.
-    pub is_grpc: bool,
-}
-
-/// Where a call went.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Destination {
-    /// To what wrote the log; its port, where it is known.
-    Here(Option<u16>),
-    /// To a host or address outside that nobody has named, by what wrote the log.
-    Outside {
-        /// Host or address.
-        host: String,
-        /// Its port.
-        port: u16,
-        /// `HTTP`, `TLS`, `TCP`.
-        protocol: &'static str,
-    },
-}
+use sluice_proxy::telemetry::Outcome;
+use sluice_proxy::telemetry::seen::{CallResult, OutsideProtocol};
 
 /// What a line is.
 #[derive(Debug)]
 pub(super) enum Seen {
     Call(Call),
-    /// A call that was refused, or that met nothing.
+    /// A call that was refused, that met nothing, or that the caller got wrong.
     Refused,
     Nothing,
 }
-
-/// Outcomes of calls that were carried (docs/reference/outcomes.md).
-const SERVED: [&str; 6] = ["served", "cached", "upstream_reset", "client_gone", "idle", "aged"];
 
 pub(super) fn read(line: &[u8]) -> Seen {
     let Ok(Value::Object(record)) = serde_json::from_slice::<Value>(line) else { return Seen::Nothing };
     let text =
         |name: &str| record.get(name).and_then(Value::as_str).filter(|it| !it.is_empty() && *it != "-");
-    if let Some(outcome) = text("outcome")
-        && !SERVED.contains(&outcome)
-    {
-        return Seen::Refused;
-    }
-    if [status(&record, "status"), status(&record, "response_code")].into_iter().flatten().any(is_refusal) {
+    if !is_answered(&record, text("outcome")) {
         return Seen::Refused;
     }
     let protocol = text("protocol").unwrap_or_default();
@@ -73,19 +36,30 @@ pub(super) fn read(line: &[u8]) -> Seen {
     let is_grpc = text("grpc_status").is_some() || record.get("grpc_status").is_some_and(Value::is_number);
     let caller =
         ["client_identity", "source_principal", "downstream_peer_uri_san"].iter().find_map(|it| text(it));
-    let caller = caller.map(|it| it.strip_prefix("spiffe://").unwrap_or(it).to_owned());
+    let caller = caller.map(without_scheme);
     let (method, path) = if is_stream { (String::new(), String::new()) } else { (method, path) };
     Seen::Call(Call { to, caller: caller.filter(|it| it != "unknown"), method, path, is_grpc })
 }
 
-fn status(record: &Map<String, Value>, name: &str) -> Option<u64> {
-    let value = record.get(name)?;
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+/// Whether somebody answered: by the outcome, where Sluice wrote it, and by the status.
+fn is_answered(record: &Map<String, Value>, outcome: Option<&str>) -> bool {
+    let outcome = outcome.map(|word| Outcome::ALL.into_iter().find(|it| it.word() == word));
+    ["status", "response_code"].iter().all(|name| {
+        let status = status(record, name).unwrap_or_default();
+        let result = match outcome {
+            None => CallResult::of_status(status),
+            Some(Some(outcome)) => CallResult::of(outcome, status),
+            // A word of another version: nobody is to be allowed something by it.
+            Some(None) => CallResult::Refused,
+        };
+        result == CallResult::Answered
+    })
 }
 
-/// What the caller did wrong, or had no right to: not what somebody needs.
-fn is_refusal(status: u64) -> bool {
-    (400..500).contains(&status) && !matches!(status, 408 | 409 | 412 | 422 | 425 | 428 | 429)
+fn status(record: &Map<String, Value>, name: &str) -> Option<u16> {
+    let value = record.get(name)?;
+    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+    u16::try_from(number).ok()
 }
 
 /// `None`: a call to what somebody has named, which is no matter of the caller's side.
@@ -113,12 +87,12 @@ fn outside<'a>(text: &impl Fn(&str) -> Option<&'a str>, is_stream: bool) -> Opti
     let authority = text("authority").or_else(|| text("host"));
     let port = address.and_then(port_of);
     let (name, protocol) = match (server_name, authority) {
-        (Some(name), _) => (name, "TLS"),
-        (None, Some(authority)) if !is_stream => (authority, "HTTP"),
-        _ => (address?, "TCP"),
+        (Some(name), _) => (name, OutsideProtocol::Tls),
+        (None, Some(authority)) if !is_stream => (authority, OutsideProtocol::Http),
+        _ => (address?, OutsideProtocol::Tcp),
     };
     let (host, own_port) = split(name);
-    let usual = if protocol == "TLS" { 443 } else { 80 };
+    let usual = if protocol == OutsideProtocol::Tls { 443 } else { 80 };
     let port = port.or(own_port).unwrap_or(usual);
     Some(Destination::Outside { host: host.to_ascii_lowercase(), port, protocol })
 }
@@ -135,20 +109,5 @@ fn split(authority: &str) -> (&str, Option<u16>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') => (host, port.parse().ok()),
         _ => (authority, None),
-    }
-}
-
-impl fmt::Display for Call {
-    /// `GET /cart on port 8080`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.method.as_str() {
-            "" => f.write_str("a connection")?,
-            method => write!(f, "{method} {}", self.path)?,
-        }
-        match &self.to {
-            Destination::Here(Some(port)) => write!(f, " on port {port}"),
-            Destination::Here(None) => Ok(()),
-            Destination::Outside { host, port, .. } => write!(f, " to {host}:{port}"),
-        }
     }
 }

@@ -1,8 +1,7 @@
 //! From calls to an AuthorizationPolicy: each caller may do what it was seen to do. Callers that do the same share a rule.
 
-use super::line::{Call, Destination};
-use super::{Observed, PolicyArgs, template};
-use anyhow::{Context as _, ensure};
+use super::observed::{Call, Destination};
+use super::{Target, Workload, template};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,15 +13,18 @@ type Grouped = BTreeMap<(BTreeSet<String>, Option<u16>), BTreeSet<String>>;
 /// Calls of those who are nobody, and how often they came.
 type Nameless<'a> = Vec<(&'a Call, u64)>;
 
-/// The policy, where there is something to allow, and the calls of those who are nobody.
+/// The policy, where there is something to allow, and the calls of those who are nobody. Paths that differ in one segment only
+/// are one when there are more of them than `most_alike`.
 pub(super) fn make<'a>(
-    args: &PolicyArgs,
-    observed: &'a Observed,
-) -> anyhow::Result<(Option<Value>, Nameless<'a>)> {
-    let here = || observed.calls.iter().filter(|(call, _)| matches!(call.to, Destination::Here(_)));
+    namespace: &str,
+    workload: &'a Workload,
+    most_alike: usize,
+) -> (Option<Value>, Nameless<'a>) {
+    let calls = &workload.observed.calls;
+    let here = || calls.iter().filter(|(call, _)| matches!(call.to, Destination::Here(_)));
     let is_plain = |it: &&Call| !it.is_grpc && !it.path.is_empty();
     let templates =
-        template::of(here().map(|it| it.0).filter(is_plain).map(|it| it.path.as_str()), args.most_alike);
+        template::of(here().map(|it| it.0).filter(is_plain).map(|it| it.path.as_str()), most_alike);
     let mut by_caller: BTreeMap<&str, BTreeSet<Operation>> = BTreeMap::new();
     let mut nameless = Vec::new();
     for (call, count) in here() {
@@ -51,34 +53,28 @@ pub(super) fn make<'a>(
         })
         .collect();
     if rules.is_empty() {
-        return Ok((None, nameless));
+        return (None, nameless);
     }
     let mut spec = json!({"action": "ALLOW", "rules": rules});
-    if let Some(gateway) = &args.gateway {
-        spec["targetRefs"] =
-            json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": gateway}]);
-    } else if !args.selector.is_empty() {
-        spec["selector"] = json!({"matchLabels": labels(&args.selector)?});
+    match &workload.target {
+        Target::Gateway(name) => {
+            spec["targetRefs"] =
+                json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name}]);
+        }
+        Target::Pods(labels) if labels.is_empty() => {}
+        Target::Pods(labels) => spec["selector"] = json!({"matchLabels": labels}),
     }
     let policy = json!({
         "apiVersion": "security.istio.io/v1",
         "kind": "AuthorizationPolicy",
         "metadata": {
-            "name": args.name,
-            "namespace": args.namespace,
+            "name": workload.policy,
+            "namespace": namespace,
             "annotations": {"istio.io/dry-run": "true"},
         },
         "spec": spec,
     });
-    Ok((Some(policy), nameless))
-}
-
-fn labels(selector: &[String]) -> anyhow::Result<BTreeMap<&str, &str>> {
-    let pair = |it: &'_ String| -> Option<()> { it.split_once('=').map(drop) };
-    for it in selector {
-        ensure!(pair(it).is_some(), "--selector {it:?}: write it as NAME=VALUE");
-    }
-    selector.iter().map(|it| it.split_once('=').context("no label")).collect()
+    (Some(policy), nameless)
 }
 
 /// Paths with the same methods stand together.

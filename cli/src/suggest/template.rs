@@ -1,19 +1,14 @@
-//! From paths to templates: segments that name one thing of many become `{*}`.
+//! From paths to templates: segments that name one thing of many become `{*}`, by what they look like and by how many there
+//! are.
 
+use sluice_proxy::telemetry::seen::path::{ONE, segments};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The operator for one segment.
-const ONE: &str = "{*}";
-/// Hexadecimal text that is so long is an identifier.
-const HEX_LEN: usize = 16;
-/// Text of letters and digits that is so long is one.
-const TOKEN_LEN: usize = 20;
 
 /// The templates of some paths, by path. First what looks like an identifier is generalised; then segments that differ where all
 /// else is the same, when there are more than `most`.
 pub(super) fn of<'a>(paths: impl IntoIterator<Item = &'a str>, most: usize) -> BTreeMap<&'a str, String> {
     let mut templates: BTreeMap<&str, Vec<String>> =
-        paths.into_iter().map(|it| (it, generalised(it))).collect();
+        paths.into_iter().map(|it| (it, segments(it).map(str::to_owned).collect())).collect();
     let longest = templates.values().map(Vec::len).max().unwrap_or_default();
     for position in 0..longest {
         // By everything but the segment at this place.
@@ -41,73 +36,9 @@ fn without(segments: &[String], position: usize) -> Vec<String> {
     key
 }
 
-fn generalised(path: &str) -> Vec<String> {
-    let segments = path.trim_start_matches('/').split('/');
-    segments
-        .map(|it| if is_identifier(it) || is_no_literal(it) { ONE.to_owned() } else { it.to_owned() })
-        .collect()
-}
-
-/// What a template can't have in a literal segment, nor plain text at its ends.
-fn is_no_literal(segment: &str) -> bool {
-    segment.contains(['*', '{', '}'])
-}
-
-/// Whether a segment names one thing of many: a number, a UUID, a hash, a token.
-fn is_identifier(segment: &str) -> bool {
-    let bytes = segment.as_bytes();
-    let is_number = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
-    let is_hex = bytes.len() >= HEX_LEN
-        && bytes.iter().all(u8::is_ascii_hexdigit)
-        && bytes.iter().any(u8::is_ascii_digit);
-    let is_token = bytes.len() >= TOKEN_LEN
-        && bytes.iter().all(|it| it.is_ascii_alphanumeric() || b"-_=.~".contains(it))
-        && bytes.iter().filter(|it| it.is_ascii_digit()).count() >= 4
-        && bytes.iter().any(u8::is_ascii_alphabetic);
-    is_number || is_uuid(segment) || is_hex || is_token || is_mail(segment)
-}
-
-fn is_uuid(segment: &str) -> bool {
-    let lens: Vec<usize> = segment.split('-').map(str::len).collect();
-    lens == [8, 4, 4, 4, 12] && segment.bytes().all(|it| it == b'-' || it.is_ascii_hexdigit())
-}
-
-fn is_mail(segment: &str) -> bool {
-    let split = segment.split_once('@').or_else(|| segment.split_once("%40"));
-    split.is_some_and(|(name, host)| !name.is_empty() && host.contains('.'))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{is_identifier, of};
-
-    #[test]
-    fn identifiers_are_told_from_words() {
-        for it in [
-            "7",
-            "20261130",
-            "123e4567-e89b-12d3-a456-426614174000",
-            "d41d8cd98f00b204e9800998ecf8427e",
-            "01ARZ3NDEKTSV4RRFFQ69G5FAV",
-            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0",
-            "alice@example.com",
-        ] {
-            assert!(is_identifier(it), "{it}");
-        }
-        for it in [
-            "",
-            "cart",
-            "v1",
-            "2fa",
-            "index.html",
-            "deadbeef",
-            "recommendations-by-customer",
-            "favicon.ico",
-            "@me",
-        ] {
-            assert!(!is_identifier(it), "{it}");
-        }
-    }
+    use super::of;
 
     #[test]
     fn what_differs_too_often_in_one_place_is_one_thing_of_many() {

@@ -2,24 +2,33 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::{Observed, PolicyArgs, suggest};
+use super::{Found, Observed, PolicyArgs, SuggestArgs, Target, What, Workload, labels, suggest};
+use clap::Parser as _;
 use sluice_crds::{Object, Parsed};
 
-fn args() -> PolicyArgs {
-    PolicyArgs {
-        namespace: "shop".to_owned(),
-        selector: vec!["app=cart".to_owned()],
-        gateway: None,
-        name: "suggested".to_owned(),
-        most_alike: 10,
-        files: Vec::new(),
-    }
+#[derive(clap::Parser)]
+struct Cli {
+    #[command(flatten)]
+    suggest: SuggestArgs,
 }
 
-fn observed(log: &str) -> Observed {
+fn args(more: &[&str]) -> Result<PolicyArgs, clap::Error> {
+    let words = [&["suggest", "policy", "-n", "shop"], more].concat();
+    Cli::try_parse_from(words).map(|it| {
+        let What::Policy(args) = it.suggest.what;
+        args
+    })
+}
+
+fn made(target: Target, log: &str) -> String {
     let mut observed = Observed::default();
     observed.read(log.as_bytes()).unwrap();
-    observed
+    let workload = Workload { policy: "suggested".to_owned(), target, observed };
+    suggest(&args(&[]).unwrap(), &Found { workloads: vec![workload], notes: Vec::new() }).unwrap()
+}
+
+fn cart() -> Target {
+    Target::Pods(labels(&["app=cart".to_owned()]).unwrap())
 }
 
 const LOG: &str = r#"
@@ -41,7 +50,7 @@ not a record
 
 #[test]
 fn callers_may_do_what_they_were_seen_to_do() {
-    let text = suggest(&args(), &observed(LOG)).unwrap();
+    let text = made(cart(), LOG);
     let expected = r#"# Made by sluice suggest policy from 10 calls (10 different). Read before you apply.
 # 2 refused or failed; not allowed here.
 # 2 in lines that are no record of a call.
@@ -81,10 +90,14 @@ fn callers_may_do_what_they_were_seen_to_do() {
 
 #[test]
 fn nothing_seen_allows_nothing() {
-    let text = suggest(&args(), &observed("")).unwrap();
+    let text = made(cart(), "");
     assert!(!text.contains("AuthorizationPolicy"), "{text}");
-    let gateway = PolicyArgs { gateway: Some("web".to_owned()), selector: Vec::new(), ..args() };
-    assert!(suggest(&gateway, &observed(LOG)).unwrap().contains("targetRefs:"));
-    let wrong = PolicyArgs { selector: vec!["cart".to_owned()], ..args() };
-    assert!(suggest(&wrong, &observed(LOG)).is_err());
+    assert!(made(Target::Gateway("web".to_owned()), LOG).contains("targetRefs:"));
+}
+
+#[test]
+fn a_selector_has_pairs_and_a_gateway_needs_its_logs() {
+    assert!(labels(&["cart".to_owned()]).is_err());
+    assert!(args(&["--gateway", "web"]).is_err(), "who is to be asked?");
+    assert!(args(&["--gateway", "web", "-"]).is_ok());
 }

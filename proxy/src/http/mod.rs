@@ -38,6 +38,7 @@ mod redirect;
 mod request;
 mod response;
 mod rewrite;
+mod seen;
 mod stand_in;
 mod under_way;
 

@@ -1,7 +1,7 @@
 //! What a mesh learns of a request: who called, who answered, how it ended. Nothing at ports that are in no mesh.
 
 use super::context::RequestContext;
-use super::request;
+use super::{request, seen};
 use crate::listen::ConnInfo;
 use crate::snapshot::PortTelemetry;
 use crate::telemetry::Outcome;
@@ -180,6 +180,7 @@ pub(super) fn ended(end: &End<'_>, context: &RequestContext, now: Instant) {
         told(end, context, |ended| tracing.end(span, &ended));
     }
     let Some(mesh) = &observed.telemetry.mesh else { return };
+    seen::note(mesh, end, session, context, now);
     let series = mesh.mesh.series(&call(end, mesh, observed, context), now);
     series.ended(&Ended {
         duration: end.duration,

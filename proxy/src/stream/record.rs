@@ -114,6 +114,16 @@ impl Record {
         self.outcome = outcome;
     }
 
+    fn note(&self) {
+        let ended = observe::Ended {
+            outcome: self.outcome,
+            port: self.port.unwrap_or(self.way.listener.listener.port),
+            server_name: self.server_name.as_deref(),
+            endpoint: self.endpoint,
+        };
+        observe::seen(&self.way, &self.caller, &ended);
+    }
+
     fn write(&self) {
         let origin = self.way.route.as_ref().map(|it| &it.route.origin);
         let form = self.outcome.logged_by(self.way.access_log(), origin);
@@ -170,6 +180,7 @@ impl Drop for Record {
                 series.closed();
             }),
         }
+        self.note();
         self.write();
     }
 }

@@ -1,10 +1,12 @@
-//! What an operator sees: outcomes, metrics (also those of a mesh), the access log, spans.
+//! What an operator sees: outcomes, metrics (also those of a mesh), the access log, spans, which
+//! calls there are.
 
 pub mod access_log;
 mod flags;
 pub mod mesh;
 pub mod metrics;
 mod outcome;
+pub mod seen;
 mod stripe;
 pub mod trace;
 

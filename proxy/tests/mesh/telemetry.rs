@@ -3,8 +3,10 @@
 use crate::app;
 use crate::pki::Ca;
 use crate::sidecar::{Service, Sidecar, strict, until};
+use crate::tls;
 use sluice_ir::{self as ir, ListenerProtocol};
 use sluice_proxy::telemetry::mesh::OwnWorkload;
+use sluice_proxy::telemetry::seen::{CallResult, OutsideProtocol, SeenCalls};
 use std::collections::BTreeMap;
 
 fn own(account: &str, version: &str) -> OwnWorkload {
@@ -16,6 +18,11 @@ fn own(account: &str, version: &str) -> OwnWorkload {
 fn line(sidecar: &Sidecar, start: &str) -> String {
     let text = sidecar.proxy.metrics().encode();
     text.lines().find(|it| it.starts_with(start)).unwrap_or_else(|| panic!("{start} in\n{text}")).to_owned()
+}
+
+/// What a sidecar has seen.
+fn seen(sidecar: &Sidecar) -> SeenCalls {
+    sidecar.proxy.seen_calls().unwrap()
 }
 
 fn has(line: &str, labels: &[(&str, &str)]) {
@@ -120,4 +127,63 @@ async fn what_is_refused_before_it_is_understood_counts_too() {
     until("what is not the mesh's TLS counts", || sidecar.counts(connections)).await;
     let why = [("response_flags", "NR"), ("connection_security_policy", "none")];
     has(&line(&sidecar, connections), &[&why[..], &[to_us]].concat());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_calls_what_is_seen_where_it_is_called_and_what_is_outside_where_it_is_called_from() {
+    let ca = Ca::new("root");
+    let (http, tcp) = (app::http().await, app::tcp("").await);
+    let server = Sidecar::start(Some(ca.issue("cart", &[&ca]))).await;
+    server.proxy.join_mesh(own("cart", "v2"));
+    server.govern(|_| {}).await;
+    server.captured_from(Some(http));
+    let client = Sidecar::start(Some(ca.issue("web", &[&ca]))).await;
+    client.proxy.join_mesh(own("web", "v1"));
+    client.govern(|_| {}).await;
+    let service = Service::new("10.96.0.1", ListenerProtocol::Detect, server.inbound());
+    client.apply(service.resources()).await;
+    client.captured_from(Some(service.vip()));
+    for path in ["/orders/7?token=s3cret", "/orders/8", "/reset/d41d8cd98f00b204e9800998ecf8427e"] {
+        assert_eq!(app::get(client.outbound(), "cart", path).await.0, 200);
+    }
+    assert_eq!(app::get(server.inbound(), "cart", "/orders/9").await.0, 200, "in the clear");
+    server.captured_from(Some(tcp));
+    assert_eq!(app::exchange(client.outbound(), b"\x00\x01binary", 8).await, b"\x00\x01binary");
+    until("all is seen", || seen(&server).inbound.iter().map(|it| it.times.count).sum::<u64>() == 5).await;
+    let web = Some("spiffe://cluster.local/ns/shop/sa/web");
+    let all: Vec<_> = seen(&server)
+        .inbound
+        .into_iter()
+        .map(|it| (it.caller, it.port, it.method, it.path, it.result, it.times.count))
+        .collect();
+    let mut expected = [
+        (None, http.port(), "GET", "/orders/{*}", 1),
+        (web, http.port(), "GET", "/orders/{*}", 2),
+        (web, http.port(), "GET", "/reset/{*}", 1),
+        (web, tcp.port(), "", "", 1),
+    ]
+    .map(|(caller, port, method, path, count)| {
+        let caller = caller.map(str::to_owned);
+        (caller, port, method.to_owned(), path.to_owned(), CallResult::Answered, count)
+    });
+    expected.sort();
+    assert_eq!(all, expected);
+    assert!(seen(&server).outside.is_empty() && seen(&client).inbound.is_empty());
+
+    // What the mesh does not know: by name where one is said, else by address.
+    client.captured_from(Some(http));
+    assert_eq!(app::get(client.outbound(), "Api.example", "/v1/secret").await.0, 200);
+    client.captured_from(Some(tcp));
+    let hello = tls::hello("pay.example");
+    assert_eq!(app::exchange(client.outbound(), &hello, hello.len()).await, hello);
+    assert_eq!(app::exchange(client.outbound(), b"\x00raw", 4).await, b"\x00raw");
+    until("what is outside is seen", || seen(&client).outside.len() == 3).await;
+    let outside = seen(&client).outside.into_iter().map(|it| (it.host, it.port, it.protocol));
+    let expected = [
+        ("127.0.0.1", tcp.port(), OutsideProtocol::Tcp),
+        ("api.example", http.port(), OutsideProtocol::Http),
+        ("pay.example", tcp.port(), OutsideProtocol::Tls),
+    ];
+    let expected = expected.map(|(host, port, protocol)| (host.to_owned(), port, protocol));
+    assert_eq!(outside.collect::<Vec<_>>(), expected);
 }

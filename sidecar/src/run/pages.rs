@@ -50,8 +50,13 @@ async fn start(address: SocketAddr, answers: impl Answer, stop: &CancellationTok
 
 /// What `/debug` shows, on this machine alone. Secrets are fingerprints there.
 fn pages(proxy: &Arc<Proxy>, state: &watch::Receiver<SyncState>) -> Vec<(String, Page)> {
-    let (of_snapshot, of_endpoints, state) = (Arc::downgrade(proxy), Arc::downgrade(proxy), state.clone());
+    let [of_snapshot, of_endpoints, of_calls] = [(); 3].map(|()| Arc::downgrade(proxy));
+    let state = state.clone();
     vec![
+        (
+            "/debug/calls".to_owned(),
+            Box::new(move || json(&of_calls.upgrade().and_then(|it| it.seen_calls()))),
+        ),
         (
             "/debug/snapshot".to_owned(),
             Box::new(move || json(&of_snapshot.upgrade().map(|it| it.snapshot()))),

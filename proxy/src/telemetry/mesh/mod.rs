@@ -22,7 +22,7 @@ pub use table::{RETIRED_AFTER_MIN, SERIES, Table};
 
 pub(crate) use messages::Messages;
 
-use super::Outcome;
+use super::{Outcome, seen};
 use arc_swap::ArcSwap;
 use sluice_ir as ir;
 use std::cell::RefCell;
@@ -42,6 +42,8 @@ pub struct Mesh {
     pub introduction: Option<Introduction>,
     /// The own workload as a Service, for calls of which nothing else is known.
     pub service: Arc<ServiceName>,
+    /// Which calls were seen.
+    pub seen: seen::Table,
     table: Table,
     overrides: ArcSwap<Overrides>,
     unknown: Arc<Party>,
@@ -54,6 +56,7 @@ impl Mesh {
             party: Arc::new(Party::of(&own.workload, &own.trust_domain, &own.cluster)),
             introduction: Introduction::of(&own),
             service: Arc::new(ServiceName::of(&own.workload.namespace, &own.workload.canonical_service)),
+            seen: seen::Table::default(),
             table: Table::default(),
             overrides: ArcSwap::default(),
             unknown: Arc::default(),

@@ -100,7 +100,7 @@ impl ServiceName {
     /// What a backend stands for.
     pub fn of_backend(backend: &ir::Backend) -> Self {
         let key = backend.key.as_str();
-        if backend.origin.kind == OUTBOUND {
+        if Self::is_outside(backend) {
             return Self::cluster(&backend.origin.name);
         }
         let entry = if backend.origin.kind == "ServiceEntry" { &*backend.origin.namespace } else { "" };
@@ -116,6 +116,11 @@ impl ServiceName {
             }
             None => Self::of_host(key, entry),
         }
+    }
+
+    /// Whether a backend is whatever the mesh does not know.
+    pub fn is_outside(backend: &ir::Backend) -> bool {
+        backend.origin.kind == OUTBOUND
     }
 
     /// A backend in Envoy's words: `outbound|PORT|SUBSET|HOST`.

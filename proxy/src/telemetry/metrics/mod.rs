@@ -297,6 +297,11 @@ impl Metrics {
         let _ = self.state.spans.set(counts);
     }
 
+    /// This data plane's part in a mesh, where it has one.
+    pub fn mesh(&self) -> Option<&Arc<Mesh>> {
+        self.state.mesh.get()
+    }
+
     /// Shows what this part in a mesh counts, from now on. Only the first word counts.
     pub fn set_mesh(&self, mesh: Arc<Mesh>) {
         let _ = self.state.mesh.set(mesh);
