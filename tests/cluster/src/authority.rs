@@ -1,12 +1,40 @@
-//! An authority of workloads that a user brings, in the form of the Secret `cacerts`.
+//! Authorities of workloads that users bring, in the Secret `cacerts`.
 
+use crate::space::Space;
+use crate::wait::eventually;
 use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::PostParams;
+use kube::core::ObjectMeta;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+use sluice_controller::identity::BROUGHT;
 use sluice_proxy::identity::Identity;
 use std::collections::BTreeMap;
+
+impl Space {
+    /// Puts this into the Secret `cacerts` of a namespace.
+    pub async fn bring(&self, namespace: &str, data: &BTreeMap<String, ByteString>) {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        eventually("the Secret is written", async || {
+            let found = secrets.get_opt(BROUGHT).await?;
+            let metadata = ObjectMeta {
+                name: Some(BROUGHT.to_owned()),
+                resource_version: found.as_ref().and_then(|it| it.metadata.resource_version.clone()),
+                ..ObjectMeta::default()
+            };
+            let secret = Secret { metadata, data: Some(data.clone()), ..Secret::default() };
+            match found {
+                None => secrets.create(&PostParams::default(), &secret).await,
+                Some(_) => secrets.replace(BROUGHT, &PostParams::default(), &secret).await,
+            }
+        })
+        .await;
+    }
+}
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
 
@@ -17,7 +45,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one; its name is told by the subjects of its certificates.
+    /// A new one.
     pub fn new(name: &str) -> Self {
         let params = |part: &str| {
             let mut params = CertificateParams::default();

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::Code;
-use workload::{Stand, account, brought, token};
+use workload::{Stand, account, token};
 
 #[test]
 fn a_service_account_gets_a_certificate_by_its_token_and_by_no_other() {
@@ -168,7 +168,7 @@ fn an_authority_that_the_user_brings_signs_as_soon_as_it_is_there_and_a_broken_o
         assert!(secret.data.unwrap().contains_key("tls.key"));
 
         let theirs = Authority::new("theirs");
-        brought(&space, &theirs.secret(&[&theirs])).await;
+        space.bring(&space.namespace, &theirs.secret(&[&theirs])).await;
         let identity = eventually("their authority signs", async || {
             let identity = stand.get(Some(&token), None).await?;
             if theirs.signed(&identity) { Ok(identity) } else { anyhow::bail!("ours signs") }
@@ -180,9 +180,9 @@ fn an_authority_that_the_user_brings_signs_as_soon_as_it_is_there_and_a_broken_o
         shake(&ours_with(&ours, &identity), &identity).await.unwrap();
 
         let mut broken = theirs.secret(&[&Authority::new("others")]);
-        brought(&space, &broken).await;
+        space.bring(&space.namespace, &broken).await;
         broken.insert("ca-key.pem".to_owned(), ByteString(b"nonsense".to_vec()));
-        brought(&space, &broken).await;
+        space.bring(&space.namespace, &broken).await;
         let other = Authority::new("other");
         let mut data = BTreeMap::new();
         data.insert("tls.crt".to_owned(), ByteString(other.chain().into_bytes()));
@@ -193,7 +193,7 @@ fn an_authority_that_the_user_brings_signs_as_soon_as_it_is_there_and_a_broken_o
         }
         // Mended, in the form of kubernetes.io/tls.
         data.insert("ca.crt".to_owned(), ByteString(other.root().into_bytes()));
-        brought(&space, &data).await;
+        space.bring(&space.namespace, &data).await;
         eventually("the other authority signs", async || {
             let identity = stand.get(Some(&token), None).await?;
             if other.signed(&identity) { Ok(()) } else { anyhow::bail!("another one signs") }
@@ -295,7 +295,7 @@ fn each_namespace_has_the_roots_and_who_edits_them_by_hand_finds_them_mended() {
         right("late", &bundle).await;
         // Another root.
         let theirs = Authority::new("theirs");
-        brought(&space, &theirs.secret(&[&theirs])).await;
+        space.bring(&space.namespace, &theirs.secret(&[&theirs])).await;
         let both = eventually("both roots", async || match stand.bundle().await {
             it if it == bundle => Err("one root"),
             it => Ok(it),
@@ -317,7 +317,7 @@ fn each_namespace_has_the_roots_and_who_edits_them_by_hand_finds_them_mended() {
 fn a_root_is_replaced_while_workloads_speak_and_no_handshake_fails() {
     shared(async |space| {
         let (old, new) = (Authority::new("old"), Authority::new("new"));
-        brought(&space, &old.secret(&[&old])).await;
+        space.bring(&space.namespace, &old.secret(&[&old])).await;
         let stand = Stand::start(&space, 12).await;
         let mut receivers = Vec::new();
         for name in ["cart", "web"] {
@@ -350,7 +350,7 @@ fn a_root_is_replaced_while_workloads_speak_and_no_handshake_fails() {
                 }
             }
             if !replaced && count > 200 {
-                brought(&space, &new.secret(&[&new])).await;
+                space.bring(&space.namespace, &new.secret(&[&new])).await;
                 replaced = true;
             }
             let (cart, web) = current();
@@ -386,7 +386,7 @@ fn new_roots_reach_a_workload_long_before_its_certificate_is_renewed_and_sign_la
         };
         let before = until(1).await;
         let (bundle, theirs) = (stand.bundle().await, Authority::new("theirs"));
-        brought(&space, &theirs.secret(&[&theirs])).await;
+        space.bring(&space.namespace, &theirs.secret(&[&theirs])).await;
         eventually("both roots", async || if stand.bundle().await == bundle { Err("one") } else { Ok(()) })
             .await;
         stand.mount_roots().await;

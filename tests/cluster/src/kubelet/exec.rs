@@ -1,4 +1,5 @@
-//! Runs a command inside a container that runs: in its root folder and its pod's network, as its user.
+//! Runs a command inside a container that runs: in its root folder and its pod's network, as its user. The same is known of
+//! whoever forwards a port of the pod.
 
 use super::sandbox::User;
 use super::server::EXEC;
@@ -19,6 +20,8 @@ pub(crate) struct Entry {
     words: Vec<String>,
     /// The container's variables as `NAME=VALUE`.
     variables: Vec<String>,
+    /// Its process.
+    process: u32,
 }
 
 impl Entry {
@@ -46,6 +49,13 @@ impl Entries {
         entries.get(&[namespace, pod, container].map(str::to_owned)).cloned()
     }
 
+    /// The same of any container of a pod: they share their network.
+    pub(crate) fn of_pod(&self, namespace: &str, pod: &str) -> Option<Entry> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = entries.iter().filter(|(key, _)| key[0] == namespace && key[1] == pod);
+        newest.max_by_key(|(_, entry)| entry.process).map(|(_, entry)| entry.clone())
+    }
+
     /// Notes a container; a later process of the same takes its place.
     pub(crate) fn note(
         &self,
@@ -56,7 +66,7 @@ impl Entries {
     ) {
         let variables: Vec<String> =
             variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let entry = Entry { words: words(process, user), variables };
+        let entry = Entry { words: words(process, user), variables, process };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(container, entry);
     }
 }

@@ -1,4 +1,4 @@
-//! What a kubelet serves to the API server: logs, and commands in containers, whose streams are handed on to the program
+//! What a kubelet serves to the API server: logs, commands in containers and forwarded ports, whose streams are handed on to the program
 //! `exec` (tests/cluster/tools/exec) byte by byte.
 
 use super::exec::{Entries, Entry};
@@ -58,16 +58,21 @@ async fn answer(request: Request<Incoming>, logs: &Logs, entries: &Entries) -> R
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts.as_slice() {
-        ["exec", namespace, pod, container] => {
-            let Some(entry) = entries.of(namespace, pod, container) else {
-                return failed(StatusCode::NOT_FOUND, format!("no such container: {path}\n"));
-            };
-            match hand_on(request, &entry).await {
-                Ok(response) => response,
-                Err(error) => failed(StatusCode::BAD_GATEWAY, format!("exec: {error:#}\n")),
-            }
+        ["exec", namespace, pod, container] => stream(request, entries.of(namespace, pod, container)).await,
+        ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
+            stream(request, entries.of_pod(namespace, pod)).await
         }
         _ => logs.answer(&path, request.uri().query().unwrap_or_default()),
+    }
+}
+
+async fn stream(request: Request<Incoming>, entry: Option<Entry>) -> Response<Full<Bytes>> {
+    let Some(entry) = entry else {
+        return failed(StatusCode::NOT_FOUND, format!("no such container: {}\n", request.uri().path()));
+    };
+    match hand_on(request, &entry).await {
+        Ok(response) => response,
+        Err(error) => failed(StatusCode::BAD_GATEWAY, format!("exec: {error:#}\n")),
     }
 }
 

@@ -1,28 +1,26 @@
-//! The controller's authority of workloads in the process of the test, and authorities that users bring.
+//! The controller's authority of workloads in the process of the test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use http::Uri;
-use k8s_openapi::ByteString;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::core::ObjectMeta;
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use sluice_cluster_tests::{Space, eventually};
+use sluice_cluster_tests::Space;
 use sluice_controller::admin::Metrics;
 use sluice_controller::ca::ServingCertificate;
 use sluice_controller::identity::{
-    AuthorityOptions, BROUGHT, Current, Distribution, Domains, Issuer, Keeper, distribute,
+    AuthorityOptions, Current, Distribution, Domains, Issuer, Keeper, distribute,
 };
 use sluice_controller::serve::{AUDIENCE, Distributor, MESH_AUDIENCE, ServeOptions, TokenReviewer, serve};
 use sluice_proxy::identity::{Identity, IdentityClient, IdentityOptions};
 use sluice_xds::connect::Connection;
 use sluice_xds::identity::{CertificateRequest, create_certificate};
 use sluice_xds::svid::Roots;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -166,23 +164,4 @@ pub(crate) async fn token(space: &Space, account: &str, audience: &str) -> Strin
     let accounts = space.api::<ServiceAccount>();
     let answer = accounts.create_token_request(account, &PostParams::default(), &request).await.unwrap();
     answer.status.unwrap().token
-}
-
-/// Puts this into the Secret `cacerts`.
-pub(crate) async fn brought(space: &Space, data: &BTreeMap<String, ByteString>) {
-    let secrets = space.api::<Secret>();
-    eventually("the Secret is written", async || {
-        let found = secrets.get_opt(BROUGHT).await?;
-        let metadata = ObjectMeta {
-            name: Some(BROUGHT.to_owned()),
-            resource_version: found.as_ref().and_then(|it| it.metadata.resource_version.clone()),
-            ..ObjectMeta::default()
-        };
-        let secret = Secret { metadata, data: Some(data.clone()), ..Secret::default() };
-        match found {
-            None => secrets.create(&PostParams::default(), &secret).await,
-            Some(_) => secrets.replace(BROUGHT, &PostParams::default(), &secret).await,
-        }
-    })
-    .await;
 }
