@@ -84,9 +84,9 @@ fn one(snapshot: &Snapshot, backend: &WeightedBackend, places: &mut Places<'_>) 
         let position = places.endpoint(&found.origin, &endpoint.address);
         part.endpoints.push(Part::new(describe::endpoint(endpoint), position));
     }
-    if let Some(asked) = set.and_then(|it| it.asked.as_deref()) {
+    if let Some(asked) = set.and_then(|it| describe::asked(it.asked.as_deref()?)) {
         let position = set.and_then(|set| places.of(&set.origin));
-        part.endpoints.push(Part::new(describe::asked(asked), position));
+        part.endpoints.push(Part::new(asked, position));
     }
     if endpoints.len() > MOST_ENDPOINTS {
         part.endpoints.push(Part::new(format!("and {} more", endpoints.len() - MOST_ENDPOINTS), None));

@@ -154,12 +154,9 @@ pub(super) fn protocol(it: BackendProtocol) -> &'static str {
     }
 }
 
-/// Endpoints that only clients name.
-pub(super) fn asked(asked: &AskedHosts) -> String {
-    let AskedHosts { names, networks, port, original } = asked;
-    if *original {
-        return "where the client's connection was captured: where it was going".to_owned();
-    }
+/// Endpoints that only clients name; `None`: there are none at a gateway, where no connection is captured.
+pub(super) fn asked(asked: &AskedHosts) -> Option<String> {
+    let AskedHosts { names, networks, port, original: _ } = asked;
     let port = if *port == 0 { "the one that is named".to_owned() } else { port.to_string() };
     let mut ways = Vec::new();
     if let Some(names) = names {
@@ -172,7 +169,7 @@ pub(super) fn asked(asked: &AskedHosts) -> String {
             "the address that a client of a forward proxy names, within {networks}, port {port}"
         ));
     }
-    ways.join("; ")
+    (!ways.is_empty()).then(|| ways.join("; "))
 }
 
 pub(super) fn endpoint(it: &Endpoint) -> String {

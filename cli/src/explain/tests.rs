@@ -518,3 +518,41 @@ fn each_policy_says_which_of_its_rules_fits_and_what_comes_of_it() {
         it.to_text()
     );
 }
+
+#[test]
+fn a_host_of_resolution_none_is_looked_up_where_no_connection_is_captured() {
+    let directory = TempDir::new().unwrap();
+    let manifests = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web}
+spec:
+  gatewayClassName: sluice
+  listeners:
+  - {name: any, port: 80, protocol: HTTP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: all}
+spec:
+  parentRefs: [{name: web}]
+  rules:
+  - backendRefs: [{group: networking.istio.io, kind: Hostname, name: api.test, port: 80}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api}
+spec:
+  hosts: [api.test]
+  resolution: NONE
+  ports: [{number: 80, name: http, protocol: HTTP}]
+";
+    fs::write(directory.path().join("all.yaml"), manifests).unwrap();
+    let (project, _) = Project::load(directory.path(), "default").unwrap();
+    let it = explain(&project, &Asked::new("GET", "http://shop.test/", &[]).unwrap());
+    let endpoints: Vec<_> = it.backends[0].endpoints.iter().map(|it| it.text.as_str()).collect();
+    assert!(
+        matches!(endpoints[..], [only] if only.starts_with("api.test:80 (all its addresses)")),
+        "{endpoints:?}"
+    );
+}
