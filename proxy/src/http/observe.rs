@@ -180,7 +180,7 @@ pub(super) fn ended(end: &End<'_>, context: &RequestContext, now: Instant) {
         told(end, context, |ended| tracing.end(span, &ended));
     }
     let Some(mesh) = &observed.telemetry.mesh else { return };
-    seen::note(mesh, end, session, context, now);
+    seen::note(mesh, end, context, now);
     let series = mesh.mesh.series(&call(end, mesh, observed, context), now);
     series.ended(&Ended {
         duration: end.duration,

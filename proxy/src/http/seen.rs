@@ -5,14 +5,13 @@ use super::observe::End;
 use super::request::authority;
 use crate::telemetry::mesh::{Direction, MeshContext, ServiceName};
 use crate::telemetry::seen::{Call, CallResult, OutsideProtocol, To};
-use pingora_proxy::Session;
 use sluice_route::host::host_of;
 use std::time::Instant;
 
 /// Counts a request that ended.
-pub(super) fn note(mesh: &MeshContext, end: &End, session: &Session, context: &RequestContext, now: Instant) {
+pub(super) fn note(mesh: &MeshContext, end: &End<'_>, context: &RequestContext, now: Instant) {
     let Some(connection) = &context.connection else { return };
-    let header = session.req_header();
+    let header = end.header;
     let port = connection.destination().port();
     let result = CallResult::of(end.outcome, end.status);
     match mesh.direction {
