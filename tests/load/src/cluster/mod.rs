@@ -66,7 +66,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "target/release/sluice-gateway")]
     gateway: PathBuf,
     /// The sidecar.
-    #[arg(long, default_value = "target/release/sluice-sidecar")]
+    #[arg(long, default_value = "target/sidecar/sluice-sidecar")]
     sidecar: PathBuf,
 }
 
