@@ -1,9 +1,12 @@
-//! A real Prometheus finds the pods of a namespace by their annotations, scrapes their merged metrics, and answers the queries
+//! A real Prometheus scrapes the pods that are annotated for it, at their merged metrics, and answers the queries
 //! that Kiali draws its graph from.
 
 use super::stand::{REVIEWS, Shop, meshed, publisher};
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
 use sluice_cluster_tests::eventually;
 use sluice_tests::{Ask, Wire};
 use std::net::SocketAddr;
@@ -17,20 +20,22 @@ source_canonical_revision,destination_cluster,destination_service_namespace,dest
 destination_service_name,destination_workload_namespace,destination_workload,destination_canonical_service,\
 destination_canonical_revision,request_protocol,response_code,response_flags";
 
-/// Pods as the usual configuration of Prometheus finds them.
-const CONFIG: &str = r"
-global: {scrape_interval: 1s, scrape_timeout: 1s}
-scrape_configs:
-- job_name: pods
-  kubernetes_sd_configs: [{role: pod, kubeconfig_file: KUBECONFIG, namespaces: {names: [NAMESPACES]}}]
-  relabel_configs:
-  - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape], action: keep, regex: 'true'}
-  - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path], target_label: __metrics_path__, regex: (.+)}
-  - source_labels: [__meta_kubernetes_pod_ip, __meta_kubernetes_pod_annotation_prometheus_io_port]
-    regex: (.+);(\d+)
-    replacement: $1:$2
-    target_label: __address__
-";
+/// What Prometheus scrapes of pods that are annotated for it, in the form of a file of targets. Debian's Prometheus has no
+/// discovery in Kubernetes, so it is made here by the rules of its usual configuration.
+async fn targets(shop: &Shop) -> Vec<Value> {
+    let pods: Api<Pod> = shop.api();
+    let pods = pods.list(&ListParams::default()).await.unwrap().items;
+    pods.iter()
+        .filter_map(|pod| {
+            let of = |name: &str| pod.annotations().get(&format!("prometheus.io/{name}"));
+            let address = pod.status.as_ref()?.pod_ip.as_ref()?;
+            let target = format!("{address}:{}", of("port")?);
+            let path = of("path")?;
+            (of("scrape")? == "true")
+                .then(|| json!({"targets": [target], "labels": {"__metrics_path__": path}}))
+        })
+        .collect()
+}
 
 struct Prometheus {
     process: Child,
@@ -46,13 +51,14 @@ impl Drop for Prometheus {
 }
 
 impl Prometheus {
-    fn start(shop: &Shop, namespaces: &[&str]) -> Self {
+    fn start(targets: &[Value]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let kubeconfig = shop.space.cluster.kubeconfig();
-        let config = CONFIG.replace("KUBECONFIG", &kubeconfig.display().to_string());
         let file = folder.path().join("prometheus.yml");
-        std::fs::write(&file, config.replace("NAMESPACES", &namespaces.join(", "))).unwrap();
+        let scrape = json!([{"job_name": "pods", "static_configs": targets}]);
+        let interval = json!({"scrape_interval": "1s", "scrape_timeout": "1s"});
+        let config = json!({"global": interval, "scrape_configs": scrape});
+        std::fs::write(&file, config.to_string()).unwrap();
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--", "prometheus"])
             .arg(format!("--config.file={}", file.display()))
@@ -106,7 +112,7 @@ fn legacy(address: SocketAddr) -> String {
 }
 
 #[test]
-fn prometheus_finds_injected_pods_and_answers_the_queries_of_kialis_graph() {
+fn prometheus_scrapes_injected_pods_and_answers_the_queries_of_kialis_graph() {
     meshed(async |shop| {
         shop.space.apply(&legacy(publisher(11).await)).await;
         // A caller in another namespace, of what is no workload.
@@ -117,7 +123,9 @@ fn prometheus_finds_injected_pods_and_answers_the_queries_of_kialis_graph() {
         other.space.apply(&intruder.join("---\n")).await;
         other.rolled_out().await;
         let namespace = shop.namespace.as_str();
-        let prometheus = Prometheus::start(&shop, &[namespace, &other.namespace]);
+        let annotated = [targets(&shop).await, targets(&other).await].concat();
+        assert!(annotated.len() > 3, "{annotated:?}");
+        let prometheus = Prometheus::start(&annotated);
 
         let call = async || drop(shop.answers("productpage", &[REVIEWS], 200).await);
         let query =

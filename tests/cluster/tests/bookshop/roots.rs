@@ -97,7 +97,7 @@ fn roots_are_replaced_in_two_steps_and_no_request_fails() {
         space.install_sluice(&[]).await.unwrap();
         let shop = Shop::open(space).await;
         hasten(&shop).await;
-        shop.into_the_mesh().await;
+        shop.join_the_mesh().await;
         shop.apply("strict.yaml").await;
         shop.answers("productpage", &[REVIEWS], 200).await;
         eventually_shows(&shop, "app=reviews,version=v1", &old).await;
@@ -107,27 +107,21 @@ fn roots_are_replaced_in_two_steps_and_no_request_fails() {
             // Both are trusted, and the old one signs on.
             shop.space.bring(SYSTEM, &old.secret(&[&old, &new])).await;
             mounted(&shop, &new.root()).await;
-            shop.restart("reviews-v2", "first").await;
-            shop.rolled_out().await;
-            eventually_shows(&shop, "app=reviews,version=v2", &old).await;
-            // The new one signs. Who was there before shows the old one's certificate, and is believed.
+            // The new one signs, and the old root leaves; workloads that have no certificate of it yet are believed still.
             shop.space.bring(SYSTEM, &new.secret(&[&old, &new])).await;
-            let mut time = 0;
-            eventually("a workload with a certificate of the new authority", async || {
-                time += 1;
-                shop.restart("reviews-v1", &time.to_string()).await;
-                shop.rolled_out().await;
-                match shows(&shop, "app=reviews,version=v1", &new).await {
-                    Ok(true) => Ok(()),
-                    other => Err(format!("{other:?}")),
-                }
-            })
-            .await;
+            shop.space.bring(SYSTEM, &new.secret(&[&new])).await;
+            for version in ["v1", "v2"] {
+                eventually_shows(&shop, &format!("app=reviews,version={version}"), &new).await;
+            }
             is_done.set(true);
         };
         let (statuses, ()) = tokio::join!(load(&shop, &is_done), replaced);
         let failed: Vec<_> = statuses.iter().filter(|it| *it != "200").collect();
         println!("{} requests, {} failed", statuses.len(), failed.len());
-        assert!(failed.is_empty() && statuses.len() > 500, "{} requests, failed: {failed:?}", statuses.len());
+        assert!(
+            failed.is_empty() && statuses.len() >= 100,
+            "{} requests, failed: {failed:?}",
+            statuses.len()
+        );
     });
 }

@@ -156,7 +156,7 @@ impl Shop {
     }
 
     /// Labels the namespace and restarts everything.
-    pub(crate) async fn into_the_mesh(&self) {
+    pub(crate) async fn join_the_mesh(&self) {
         self.label().await;
         for deployment in self.api::<Deployment>().list(&ListParams::default()).await.unwrap().items {
             self.restart(&deployment.name_any(), "now").await;

@@ -28,7 +28,7 @@ fn the_story_of_the_bookshop_is_true() {
         let body = shop.answers("productpage", &[REVIEWS], 200).await;
         assert!(body.contains("reviews-v1") && !body.contains("spiffe://"), "{body}");
 
-        shop.into_the_mesh().await;
+        shop.join_the_mesh().await;
         eventually("a call that proves who calls", async || {
             let (status, body) = shop.curl("productpage", &[REVIEWS]).await?;
             let proven = body.contains("spiffe://cluster.local/ns/bookshop/sa/productpage");
