@@ -61,6 +61,14 @@ pub struct AuthorizationRule {
     pub when: Vec<Condition>,
 }
 
+impl AuthorizationRule {
+    /// Whether it looks at what only a token says.
+    pub fn reads_tokens(&self) -> bool {
+        self.from.iter().any(|it| it.request_principals != Values::default())
+            || self.when.iter().any(|it| it.attribute.is_of_token())
+    }
+}
+
 /// Values of which one must fit and none may; empty lists say nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Values<T> {
@@ -153,6 +161,30 @@ pub enum Attribute {
     DestinationPort,
     /// `connection.sni`
     ServerName,
+}
+
+impl Attribute {
+    /// Whether only a token says it.
+    pub fn is_of_token(&self) -> bool {
+        match self {
+            Self::RequestPrincipal | Self::Audiences | Self::Presenter | Self::Claim(_) => true,
+            Self::Header(_)
+            | Self::SourceAddress
+            | Self::RemoteAddress
+            | Self::SourceNamespace
+            | Self::SourcePrincipal
+            | Self::SourceServiceAccount
+            | Self::SourceTrustDomain
+            | Self::DestinationAddress
+            | Self::DestinationPort
+            | Self::ServerName => false,
+        }
+    }
+
+    /// Whether a connection that is carried whole does not have it.
+    pub fn is_of_request(&self) -> bool {
+        matches!(self, Self::Header(_)) || self.is_of_token()
+    }
 }
 
 /// A value to compare with.

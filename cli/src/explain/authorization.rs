@@ -3,7 +3,7 @@
 use super::Asked;
 use super::places::Places;
 use super::report::{Answer, Explanation, Part};
-use sluice_ir::{Attribute, Authorization, AuthorizationAction, JwtRule, Values};
+use sluice_ir::{Authorization, AuthorizationAction, AuthorizationRule, JwtRule};
 use sluice_proxy::http::{Believed, Opinion, RequestView, Sender, believed, opinion};
 use sluice_proxy::policy::{PolicyRule, Token, Verdict};
 use sluice_proxy::snapshot::Port;
@@ -110,7 +110,8 @@ fn policies(
         Verdict::Denied(rule) => format!("{rule} denies it"),
         Verdict::Unmatched => "no AuthorizationPolicy allows it".to_owned(),
     };
-    let needs_token = opinion.policies.iter().any(|(policy, _)| reads_tokens(policy));
+    let needs_token =
+        opinion.policies.iter().any(|(policy, _)| policy.rules.iter().any(AuthorizationRule::reads_tokens));
     if token.is_none() && needs_token {
         explanation.notes.push("some of the policies look at a token, and there is none".to_owned());
     }
@@ -138,30 +139,4 @@ fn said(policy: &Authorization, rule: Option<&PolicyRule>) -> String {
 
 fn is_custom(policy: &Authorization) -> bool {
     matches!(policy.action, AuthorizationAction::Custom(_))
-}
-
-/// Whether a policy looks at what only a token says.
-fn reads_tokens(policy: &Authorization) -> bool {
-    policy.rules.iter().any(|rule| {
-        let of_source = rule.from.iter().any(|it| it.request_principals != Values::default());
-        of_source || rule.when.iter().any(|it| is_of_tokens(&it.attribute))
-    })
-}
-
-fn is_of_tokens(attribute: &Attribute) -> bool {
-    match attribute {
-        Attribute::RequestPrincipal | Attribute::Audiences | Attribute::Presenter | Attribute::Claim(_) => {
-            true
-        }
-        Attribute::Header(_)
-        | Attribute::SourceAddress
-        | Attribute::RemoteAddress
-        | Attribute::SourceNamespace
-        | Attribute::SourcePrincipal
-        | Attribute::SourceServiceAccount
-        | Attribute::SourceTrustDomain
-        | Attribute::DestinationAddress
-        | Attribute::DestinationPort
-        | Attribute::ServerName => false,
-    }
 }

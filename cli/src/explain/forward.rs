@@ -164,9 +164,8 @@ fn destinations(project: &Project, listener: &StreamListener, places: &mut Place
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+    use crate::explain::tests::{explained, project};
     use crate::explain::{Asked, Explanation, explain};
-    use crate::project::Project;
-    use std::fs;
 
     const MANIFESTS: &str = "\
 apiVersion: gateway.networking.k8s.io/v1
@@ -201,10 +200,7 @@ spec:
 ";
 
     fn asked(url: &str, in_tunnel: bool) -> Explanation {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("all.yaml"), MANIFESTS).unwrap();
-        let (project, _) = Project::load(directory.path(), "default").unwrap();
-        explain(&project, &Asked::new("GET", url, &[]).unwrap().of_proxy(3128, in_tunnel).unwrap())
+        explained(MANIFESTS, &Asked::new("GET", url, &[]).unwrap().of_proxy(3128, in_tunnel).unwrap())
     }
 
     fn route(it: &Explanation) -> &str {
@@ -260,11 +256,9 @@ spec:
 
     #[test]
     fn what_a_sidecar_allows_is_reached_at_addresses_of_the_internet() {
-        let directory = tempfile::tempdir().unwrap();
         let sidecar = "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: any}\n\
                        spec: {outboundTrafficPolicy: {mode: ALLOW_ANY}}\n";
-        fs::write(directory.path().join("all.yaml"), format!("{MANIFESTS}{sidecar}")).unwrap();
-        let (project, _) = Project::load(directory.path(), "default").unwrap();
+        let (_folder, project) = project(&format!("{MANIFESTS}{sidecar}"));
         let asked = |url: &str| {
             explain(&project, &Asked::new("GET", url, &[]).unwrap().of_proxy(3128, false).unwrap())
         };
@@ -286,9 +280,7 @@ spec:
 
     #[test]
     fn a_port_that_is_no_forward_proxy_says_so() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("all.yaml"), MANIFESTS).unwrap();
-        let (project, _) = Project::load(directory.path(), "default").unwrap();
+        let (_folder, project) = project(MANIFESTS);
         let url = "http://api.example.com/";
         let it = explain(&project, &Asked::new("GET", url, &[]).unwrap().of_proxy(80, false).unwrap());
         assert!(it.answer.text.contains("no forward proxy"), "{}", it.to_text());

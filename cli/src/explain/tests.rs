@@ -94,12 +94,26 @@ spec:
     loadBalancer: {consistentHash: {httpHeaderName: x-user}}
 ";
 
-fn asked(method: &str, url: &str, headers: &[&str]) -> Explanation {
-    let directory = TempDir::new().unwrap();
-    fs::write(directory.path().join("all.yaml"), MANIFESTS).unwrap();
-    let (project, _) = Project::load(directory.path(), "default").unwrap();
+/// A folder with this one file, which explanations look into for their lines.
+pub(super) fn project(manifests: &str) -> (TempDir, Project) {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("all.yaml"), manifests).unwrap();
+    let (project, _) = Project::load(folder.path(), "default").unwrap();
+    (folder, project)
+}
+
+pub(super) fn explained(manifests: &str, asked: &Asked) -> Explanation {
+    let (_folder, project) = project(manifests);
+    explain(&project, asked)
+}
+
+fn of(method: &str, url: &str, headers: &[&str]) -> Asked {
     let headers: Vec<_> = headers.iter().map(|it| (*it).to_owned()).collect();
-    explain(&project, &Asked::new(method, url, &headers).unwrap())
+    Asked::new(method, url, &headers).unwrap()
+}
+
+fn asked(method: &str, url: &str, headers: &[&str]) -> Explanation {
+    explained(MANIFESTS, &of(method, url, headers))
 }
 
 /// The number of the first line of the manifests with that text.
@@ -235,10 +249,7 @@ endpoints: [{addresses: [127.0.0.1]}]
 ";
 
 fn of_streams(url: &str) -> Explanation {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("all.yaml"), STREAMS).unwrap();
-    let (project, _) = Project::load(folder.path(), "default").unwrap();
-    explain(&project, &Asked::new("GET", url, &[]).unwrap())
+    explained(STREAMS, &of("GET", url, &[]))
 }
 
 #[test]
@@ -292,10 +303,8 @@ fn a_request_to_a_port_that_carries_connections_whole_is_told_what_its_name_brin
     let made = rcgen::generate_simple_self_signed(vec!["*.web.test".to_owned()]).unwrap();
     let secret = serde_json::json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "web"},
         "stringData": {"tls.crt": made.cert.pem(), "tls.key": made.signing_key.serialize_pem()}});
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("all.yaml"), format!("{MIXED}{secret}")).unwrap();
-    let (project, _) = Project::load(folder.path(), "default").unwrap();
-    let asked = |url: &str| explain(&project, &Asked::new("GET", url, &[]).unwrap());
+    let (_folder, project) = project(&format!("{MIXED}{secret}"));
+    let asked = |url: &str| explain(&project, &of("GET", url, &[]));
 
     let passed = asked("https://own.test/");
     assert!(passed.answer.text.contains("carried whole; use tls://"), "{}", passed.to_text());
@@ -369,9 +378,7 @@ fn global_limits_are_told_with_who_counts_them() {
         fs::write(folder.path().join("all.yaml"), MANIFESTS).unwrap();
         fs::write(folder.path().join("policies.yaml"), policies.concat()).unwrap();
         let (project, _) = Project::load(folder.path(), "default").unwrap();
-        let headers = ["x-version: 2".to_owned()];
-        let asked = Asked::new("GET", "http://a.shop.test/cart", &headers).unwrap();
-        explain(&project, &asked).to_text()
+        explain(&project, &of("GET", "http://a.shop.test/cart", &["x-version: 2"])).to_text()
     };
     let rule = "global rate limit \"all\": 3 requests in 1s in all, 3 at once; others get 429 (counted by [2001:db8::7]:6379";
     let text = told(&[&of_gateway, secret]);
@@ -411,7 +418,7 @@ fn each_setting_of_a_policy_is_told_with_its_policy_and_place() {
     assert!(!text.contains("9s"), "the rule's own timeout stands above\n{text}");
 }
 
-const GUARDED: &str = "\
+const OPEN: &str = "\
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: web}
@@ -420,6 +427,9 @@ spec:
   listeners:
   - {name: any, port: 80, protocol: HTTP}
 ---
+";
+
+const GUARDED: &str = "\
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: all}
@@ -469,12 +479,9 @@ spec:
 ";
 
 fn guarded(method: &str, path: &str, identity: Option<&str>, headers: &[&str]) -> Explanation {
-    let directory = TempDir::new().unwrap();
-    fs::write(directory.path().join("all.yaml"), GUARDED).unwrap();
-    let (project, _) = Project::load(directory.path(), "default").unwrap();
-    let headers: Vec<_> = headers.iter().map(|it| (*it).to_owned()).collect();
-    let asked = Asked::new(method, &format!("http://shop.test{path}"), &headers).unwrap();
-    explain(&project, &Asked { identity: identity.map(str::to_owned), ..asked })
+    let asked = of(method, &format!("http://shop.test{path}"), headers);
+    let asked = Asked { identity: identity.map(str::to_owned), ..asked };
+    explained(&format!("{OPEN}{GUARDED}"), &asked)
 }
 
 #[test]
@@ -521,16 +528,7 @@ fn each_policy_says_which_of_its_rules_fits_and_what_comes_of_it() {
 
 #[test]
 fn a_host_of_resolution_none_is_looked_up_where_no_connection_is_captured() {
-    let directory = TempDir::new().unwrap();
     let manifests = "\
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: web}
-spec:
-  gatewayClassName: sluice
-  listeners:
-  - {name: any, port: 80, protocol: HTTP}
----
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: all}
@@ -547,9 +545,7 @@ spec:
   resolution: NONE
   ports: [{number: 80, name: http, protocol: HTTP}]
 ";
-    fs::write(directory.path().join("all.yaml"), manifests).unwrap();
-    let (project, _) = Project::load(directory.path(), "default").unwrap();
-    let it = explain(&project, &Asked::new("GET", "http://shop.test/", &[]).unwrap());
+    let it = explained(&format!("{OPEN}{manifests}"), &of("GET", "http://shop.test/", &[]));
     let endpoints: Vec<_> = it.backends[0].endpoints.iter().map(|it| it.text.as_str()).collect();
     assert!(
         matches!(endpoints[..], [only] if only.starts_with("api.test:80 (all its addresses)")),

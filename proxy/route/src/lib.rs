@@ -46,5 +46,6 @@ pub mod readings;
 pub use compile::{CompileError, CompiledMatch};
 pub use condition::Request;
 pub use explain::{NearMiss, Unmet};
+pub use query::decode as form_decoded;
 pub use table::{Found, Miss, RouteEntry, RouteTable, RuleEntry, TableRoute};
 pub use trie::{Keyed, Trie};

@@ -75,8 +75,8 @@ pub(crate) fn decodes_to(raw: &[u8], plain: &str) -> bool {
     raw.len() >= plain.len() && Decoded(raw).eq(plain.bytes())
 }
 
-/// The decoded bytes; allocates only when something is encoded.
-pub(crate) fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
+/// The decoded bytes of a name or value as forms write it (WHATWG URL §5.1); allocates only when something is encoded.
+pub fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
     match memchr::memchr2(b'%', b'+', raw) {
         None => Cow::Borrowed(raw),
         Some(_) => Cow::Owned(Decoded(raw).collect()),

@@ -1,6 +1,7 @@
 //! What an authoriser changes of a request that it lets go on, and of the answer to it.
 
 use http::{HeaderName, HeaderValue};
+use sluice_route::form_decoded;
 use std::borrow::Cow;
 
 /// Changes, each list in order.
@@ -46,7 +47,8 @@ impl Changes {
             return None;
         }
         let named = |pair: &str| {
-            let name = decoded(pair.split('=').next().unwrap_or_default());
+            let name = form_decoded(pair.split('=').next().unwrap_or_default().as_bytes());
+            let name = String::from_utf8_lossy(&name);
             self.query_set.iter().any(|(it, _)| *it == name) || self.query_remove.iter().any(|it| *it == name)
         };
         let kept = query.unwrap_or_default().split('&').filter(|it| !it.is_empty() && !named(it));
@@ -56,26 +58,6 @@ impl Changes {
         }
         Some(pairs.join("&"))
     }
-}
-
-/// A name or value of a query, percent-encoded; `+` is a space, as forms have it.
-fn decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let hex = |at: usize| after.get(at).and_then(|it| char::from(*it).to_digit(16));
-        let (byte, used) = match (first, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => (u8::try_from(high * 16 + low).unwrap_or(b'%'), 3),
-            (b'+', ..) => (b' ', 1),
-            (other, ..) => (other, 1),
-        };
-        bytes.push(byte);
-        rest = rest.get(used..).unwrap_or_default();
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn encoded(text: &str) -> String {

@@ -1,9 +1,7 @@
 //! Policies as connections meet them, that are carried whole: they have no method, path, host, field or token. A rule of ALLOW
 //! that asks for one of those lets nobody in; a rule of the other actions asks no longer for it, and so holds for more (Istio).
 
-use sluice_ir::{
-    Attribute, Authorization, AuthorizationAction, AuthorizationRule, Operation, Source, Values,
-};
+use sluice_ir::{Authorization, AuthorizationAction, AuthorizationRule, Operation, Source, Values};
 use std::sync::Arc;
 
 /// The policy as it holds for connections.
@@ -23,30 +21,11 @@ pub(super) fn of(policy: &Arc<Authorization>) -> Arc<Authorization> {
 }
 
 fn asks_for_requests(rule: &AuthorizationRule) -> bool {
-    rule.from.iter().any(|it| it.request_principals != Values::default())
+    rule.reads_tokens()
         || rule.to.iter().any(|it| {
             it.hosts != Values::default() || it.methods != Values::default() || it.paths != Values::default()
         })
-        || rule.when.iter().any(|it| is_of_requests(&it.attribute))
-}
-
-fn is_of_requests(attribute: &Attribute) -> bool {
-    match attribute {
-        Attribute::Header(_)
-        | Attribute::RequestPrincipal
-        | Attribute::Audiences
-        | Attribute::Presenter
-        | Attribute::Claim(_) => true,
-        Attribute::SourceAddress
-        | Attribute::RemoteAddress
-        | Attribute::SourceNamespace
-        | Attribute::SourcePrincipal
-        | Attribute::SourceServiceAccount
-        | Attribute::SourceTrustDomain
-        | Attribute::DestinationAddress
-        | Attribute::DestinationPort
-        | Attribute::ServerName => false,
-    }
+        || rule.when.iter().any(|it| it.attribute.is_of_request())
 }
 
 fn without_requests(rule: &AuthorizationRule) -> AuthorizationRule {
@@ -61,6 +40,6 @@ fn without_requests(rule: &AuthorizationRule) -> AuthorizationRule {
     if to.contains(&Operation::default()) {
         to.clear();
     }
-    let when = rule.when.iter().filter(|it| !is_of_requests(&it.attribute)).cloned().collect();
+    let when = rule.when.iter().filter(|it| !it.attribute.is_of_request()).cloned().collect();
     AuthorizationRule { from, to, when }
 }

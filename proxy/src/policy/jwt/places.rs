@@ -3,6 +3,7 @@
 use http::header::{COOKIE, HeaderName, HeaderValue};
 use http::{HeaderMap, Uri};
 use sluice_ir as ir;
+use sluice_route::form_decoded;
 use std::borrow::Cow;
 
 /// Most tokens of one request.
@@ -135,30 +136,7 @@ fn after<'a>(value: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
 /// The value of a query parameter of that name.
 fn parameter<'a>(pair: &'a str, wanted: &str) -> Option<Cow<'a, [u8]>> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-    (*decoded(name) == *wanted.as_bytes()).then(|| decoded(value))
-}
-
-/// As forms write names and values (WHATWG URL, application/x-www-form-urlencoded).
-fn decoded(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains(['%', '+']) {
-        return text.as_bytes().into();
-    }
-    let hex = |byte: Option<&u8>| char::from(*byte?).to_digit(16).and_then(|it| u8::try_from(it).ok());
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match (byte, hex(bytes.get(at + 1)), hex(bytes.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(high * 16 + low);
-                at += 2;
-            }
-            (b'+', ..) => out.push(b' '),
-            (other, ..) => out.push(*other),
-        }
-        at += 1;
-    }
-    out.into()
+    (*form_decoded(name.as_bytes()) == *wanted.as_bytes()).then(|| form_decoded(value.as_bytes()))
 }
 
 /// `name=value` of all Cookie fields.

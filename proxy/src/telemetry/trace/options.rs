@@ -2,6 +2,7 @@
 
 use super::ALL;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use sluice_ir::Collector;
 use std::path::PathBuf;
 
@@ -70,7 +71,9 @@ impl TraceOptions {
 fn headers(text: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for pair in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
-        let pair = pair.split_once('=').map(|(name, value)| (name.trim(), decoded(value.trim())));
+        let pair = pair
+            .split_once('=')
+            .map(|(name, value)| (name.trim(), percent_decode_str(value.trim()).collect::<Vec<u8>>()));
         let name = pair.as_ref().and_then(|it| it.0.parse::<HeaderName>().ok());
         let value = pair.and_then(|it| HeaderValue::from_bytes(&it.1).ok());
         match (name, value) {
@@ -84,20 +87,6 @@ fn headers(text: &str) -> HeaderMap {
         }
     }
     headers
-}
-
-/// With `%XX` as the byte that it means.
-fn decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('%') {
-        bytes.extend_from_slice(before.as_bytes());
-        let byte = after.get(..2).and_then(|it| u8::from_str_radix(it, 16).ok());
-        bytes.push(byte.unwrap_or(b'%'));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    bytes
 }
 
 #[cfg(test)]

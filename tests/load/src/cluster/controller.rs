@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use sluice_cluster_tests::Space;
+use sluice_cluster_tests::{SYSTEM, Space};
 
 use crate::measure::process::Process;
 
-/// The namespace of the controller.
-pub(super) const SYSTEM: &str = "sluice-system";
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 1);
 
 /// Where a program is, whatever the working folder of who runs it.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use sluice_cluster_tests::{Channel, Space, eventually};
+use sluice_cluster_tests::{Channel, SYSTEM, Space, eventually};
 
 use super::Options;
-use super::controller::{self, SYSTEM};
+use super::controller;
 use super::endpoints::{BODY_BYTES, Endpoint};
 use super::objects::{self, GATEWAY, SERVICE, SERVICE_PORT};
 use crate::generator::link::Failure;

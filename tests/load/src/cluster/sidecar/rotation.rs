@@ -1,6 +1,5 @@
 //! Roots and certificates are replaced under load, as an operator does it with the Secret `cacerts`.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -9,17 +8,14 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use sluice_cluster_tests::{Authority, Space};
+use sluice_cluster_tests::{Authority, SYSTEM, Space};
+use sluice_controller::identity::SECRET;
 
 use super::load::Asked;
 use super::stand::{Ground, Stand};
 use crate::cluster::Options;
-use crate::cluster::controller::SYSTEM;
 use crate::cluster::figure::Figure;
 
-/// The Secret with the authority of a user, and the one in which the controller keeps the roots that are trusted.
-const BROUGHT: &str = "cacerts";
-const KEPT: &str = "sluice-mesh-ca";
 /// How long a step may take: sidecars look for other roots every 5 s and spread their requests over 10 s.
 const LIMIT: Duration = Duration::from_secs(90);
 /// The load goes on this long after the last step.
@@ -32,7 +28,11 @@ const FRESH: &str = "the identity is fresh";
 pub(in crate::cluster) async fn measure(space: Space, options: &Options) -> Result<Vec<Figure>> {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     let brought = old.secret(&[&old]);
-    let ground = Ground::prepare(space, options, async |space| bring(space, &brought).await).await?;
+    let ground = Ground::prepare(space, options, async |space| {
+        space.bring(SYSTEM, &brought).await;
+        Ok(())
+    })
+    .await?;
     let stand = ground.pods(options).await?;
     stand.until_enforced().await?;
     let (network, targets) = (stand.client.network.clone(), vec![stand.service.clone()]);
@@ -40,10 +40,10 @@ pub(in crate::cluster) async fn measure(space: Space, options: &Options) -> Resu
     let started = Instant::now();
 
     let mut seen = renewals(&stand);
-    bring(&stand.space, &old.secret(&[&old, &new])).await?;
+    stand.space.bring(SYSTEM, &old.secret(&[&old, &new])).await;
     seen = renewed(&stand, seen).await?;
-    bring(&stand.space, &new.secret(&[&old, &new])).await?;
-    bring(&stand.space, &new.secret(&[&new])).await?;
+    stand.space.bring(SYSTEM, &new.secret(&[&old, &new])).await;
+    stand.space.bring(SYSTEM, &new.secret(&[&new])).await;
     seen = renewed(&stand, seen).await?;
     distrust(&stand.space, &old).await?;
     let last = renewed(&stand, seen).await?;
@@ -87,27 +87,16 @@ async fn renewed(stand: &Stand, seen: [usize; 2]) -> Result<[usize; 2]> {
     }
 }
 
-fn secrets(space: &Space) -> Api<Secret> {
-    Api::namespaced(space.client.clone(), SYSTEM)
-}
-
-/// Writes the Secret with the user's authority.
-async fn bring(space: &Space, data: &BTreeMap<String, ByteString>) -> Result<()> {
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": BROUGHT}, "data": data});
-    let how = PatchParams::apply("sluice-load").force();
-    secrets(space).patch(BROUGHT, &how, &Patch::Apply(&secret)).await?;
-    Ok(())
-}
-
 /// Takes a root out of those that are trusted still.
 async fn distrust(space: &Space, authority: &Authority) -> Result<()> {
-    let kept = secrets(space).get(KEPT).await?.data.unwrap_or_default();
+    let secrets: Api<Secret> = Api::namespaced(space.client.clone(), SYSTEM);
+    let kept = secrets.get(SECRET).await?.data.unwrap_or_default();
     let root = authority.root();
     let holds = |text: &ByteString| String::from_utf8_lossy(&text.0).trim() == root.trim();
     let Some(name) = kept.iter().find(|(_, text)| holds(text)).map(|(name, _)| name.clone()) else {
-        bail!("Secret {SYSTEM}/{KEPT} does not hold the old root: {:?}", kept.keys());
+        bail!("Secret {SYSTEM}/{SECRET} does not hold the old root: {:?}", kept.keys());
     };
     let patch = Patch::Merge(json!({"data": {name: null}}));
-    secrets(space).patch(KEPT, &PatchParams::default(), &patch).await?;
+    secrets.patch(SECRET, &PatchParams::default(), &patch).await?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Service;
-use sluice_cluster_tests::{Channel, Network, Space};
+use sluice_cluster_tests::{Channel, Network, SYSTEM, Space};
 use tokio::sync::oneshot;
 
 use super::inside::{inside, start_inside};
@@ -17,7 +17,7 @@ use super::pod::{Parts, Pod};
 use super::{BODY_BYTES, CLIENT, PORT, SERVER, SERVICE_PORT};
 use crate::backend;
 use crate::cluster::Options;
-use crate::cluster::controller::{self, SYSTEM};
+use crate::cluster::controller;
 use crate::cluster::objects::{api, put};
 use crate::generator::link::Failure;
 use crate::generator::{Link, Target};
