@@ -81,6 +81,10 @@ impl Gateway {
         proxy.trace_to(TraceOptions::from_env());
         let readiness = Readiness::new("no configuration yet");
         let stop = CancellationToken::new();
+        let identity = options.identity.map(|it| -> (String, Page) {
+            ("/debug/identity".to_owned(), Box::new(move || json(it.borrow().as_deref())))
+        });
+        let pages = pages.into_iter().chain(identity).collect();
         let admin = match options.admin {
             Some(address) => Some(serve_admin(address, &proxy, &readiness, pages, &stop).await?),
             None => None,

@@ -7,7 +7,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use sluice_ir::SpiffeId;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+use sluice_ir::{SpiffeId, fingerprint};
 use sluice_xds::svid::{self, PROVIDER, Roots, Shown, SvidError, Usage};
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +49,22 @@ impl fmt::Debug for Identity {
             .field("id", &self.id)
             .field("not_after", &self.not_after)
             .finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Identity {
+    /// For people: the name, the days, and certificates by their fingerprints. Nothing of the key.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let moment = |time: SystemTime| jiff::Timestamp::try_from(time).map(|it| it.to_string()).ok();
+        let chain: Vec<_> = self.certified.cert.iter().map(|it| fingerprint(it)).collect();
+        let roots: Vec<_> = self.roots.certificates().map(|it| fingerprint(it)).collect();
+        let mut shown = to.serialize_struct("Identity", 5)?;
+        shown.serialize_field("id", &self.id.to_string())?;
+        shown.serialize_field("not_before", &moment(self.not_before))?;
+        shown.serialize_field("not_after", &moment(self.not_after))?;
+        shown.serialize_field("chain", &chain)?;
+        shown.serialize_field("roots", &roots)?;
+        shown.end()
     }
 }
 

@@ -169,3 +169,21 @@ async fn while_roots_rotate_no_handshake_fails() {
     }
     assert_eq!(count, 20);
 }
+
+#[test]
+fn an_identity_is_shown_by_names_days_and_fingerprints_without_its_key() {
+    let (one, two) = (ca("one"), ca("two"));
+    let name = "spiffe://cluster.local/ns/shop/sa/cart";
+    let identity = identity(name, &one, &[&one, &two]).unwrap();
+    let shown = serde_json::to_value(&*identity).unwrap();
+    assert_eq!(shown["id"], name);
+    let end: jiff::Timestamp = shown["not_after"].as_str().unwrap().parse().unwrap();
+    assert_eq!(SystemTime::from(end), identity.not_after);
+    assert_eq!(shown["chain"], serde_json::json!([sluice_ir::fingerprint(&identity.certified.cert[0])]));
+    let roots: Vec<&str> = shown["roots"].as_array().unwrap().iter().filter_map(|it| it.as_str()).collect();
+    for root in [&one, &two] {
+        assert!(roots.contains(&sluice_ir::fingerprint(root.der()).as_str()), "{shown}");
+    }
+    let fields: Vec<&String> = shown.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["chain", "id", "not_after", "not_before", "roots"]);
+}

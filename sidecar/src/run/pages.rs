@@ -6,6 +6,7 @@ use crate::status::{ReadyPage, StatusPages};
 use anyhow::{Context as _, Result};
 use sluice_proxy::Proxy;
 use sluice_proxy::admin::{self, AdminState, Answer, Page, Readiness};
+use sluice_proxy::identity::Identity;
 use sluice_proxy::process::all_addresses;
 use sluice_proxy::sync::SyncState;
 use std::net::SocketAddr;
@@ -14,13 +15,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+/// How far the configuration has come, and the identity.
+type FromController<'a> = (&'a watch::Receiver<SyncState>, &'a watch::Receiver<Option<Arc<Identity>>>);
+
 /// Starts all of them; they end with `stop`.
 pub(super) async fn status_servers(
     args: &RunArgs,
     proxy: &Arc<Proxy>,
     readiness: &Readiness,
     life: &Life,
-    state: &watch::Receiver<SyncState>,
+    from_controller: FromController<'_>,
     stop: &CancellationToken,
 ) -> Result<()> {
     let status = StatusPages {
@@ -34,7 +38,7 @@ pub(super) async fn status_servers(
     let admin = AdminState {
         readiness: readiness.clone(),
         metrics: proxy.metrics().clone(),
-        pages: pages(proxy, state),
+        pages: pages(proxy, from_controller),
     };
     let all = all_addresses();
     start(args.admin, admin, stop).await?;
@@ -49,9 +53,9 @@ async fn start(address: SocketAddr, answers: impl Answer, stop: &CancellationTok
 }
 
 /// What `/debug` shows, on this machine alone. Secrets are fingerprints there.
-fn pages(proxy: &Arc<Proxy>, state: &watch::Receiver<SyncState>) -> Vec<(String, Page)> {
+fn pages(proxy: &Arc<Proxy>, (state, identity): FromController<'_>) -> Vec<(String, Page)> {
     let [of_snapshot, of_endpoints, of_calls] = [(); 3].map(|()| Arc::downgrade(proxy));
-    let state = state.clone();
+    let (state, identity) = (state.clone(), identity.clone());
     vec![
         (
             "/debug/calls".to_owned(),
@@ -65,6 +69,7 @@ fn pages(proxy: &Arc<Proxy>, state: &watch::Receiver<SyncState>) -> Vec<(String,
             "/debug/endpoints".to_owned(),
             Box::new(move || json(&of_endpoints.upgrade().map(|it| it.endpoints()))),
         ),
+        ("/debug/identity".to_owned(), Box::new(move || json(&identity.borrow().as_deref()))),
         ("/debug/sync".to_owned(), Box::new(move || json(&*state.borrow()))),
     ]
 }

@@ -58,7 +58,7 @@ pub(super) async fn serve(args: RunArgs) -> Result<ExitCode> {
     let state = sync.state();
     let captured = Mesh::start(&proxy, mesh_options(&args, sync.on_demand())).await;
     let captured = captured.context("ports of captured connections")?;
-    status_servers(&args, &proxy, &readiness, &life, &state, &servers).await?;
+    status_servers(&args, &proxy, &readiness, &life, (&state, &identity), &servers).await?;
     let working = [tokio::spawn(sync.run(work.clone())), tokio::spawn(identity_client.run(work.clone()))];
     let following =
         Following { proxy: proxy.clone(), state, identity, labels, names, readiness: readiness.clone() };

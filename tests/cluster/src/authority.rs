@@ -65,6 +65,11 @@ impl Authority {
         self.root.pem()
     }
 
+    /// The same as its bytes.
+    pub fn root_der(&self) -> &[u8] {
+        self.root.der()
+    }
+
     /// What signs, in PEM.
     pub fn chain(&self) -> String {
         self.signer.pem()

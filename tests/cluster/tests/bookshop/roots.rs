@@ -3,10 +3,13 @@
 use super::stand::{REVIEWS, Shop, prepared};
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 use sluice_cluster_tests::{Authority, SYSTEM, eventually, own};
+use sluice_controller::inject::PROXY;
+use sluice_ir::fingerprint;
 use std::cell::Cell;
 use tokio::process::Command;
 
@@ -60,16 +63,21 @@ async fn eventually_shows(shop: &Shop, labels: &str, authority: &Authority) {
     .await;
 }
 
-/// The roots that a workload's pod has mounted.
-async fn mounted(shop: &Shop, root: &str) {
-    let configs: Api<k8s_openapi::api::core::v1::ConfigMap> = shop.api();
-    eventually("the root in the namespace", async || {
-        let data = configs.get("istio-ca-root-cert").await?.data.unwrap_or_default();
-        if data.get("root-cert.pem").is_some_and(|it| it.contains(root.trim())) {
-            Ok(())
-        } else {
-            bail!("{data:?}")
+/// Waits until the sidecars of all workloads trust the root of the authority, as users do before the second step.
+async fn eventually_trusted(shop: &Shop, authority: &Authority) {
+    let root = fingerprint(authority.root_der());
+    let ask = ["curl", "-s", "-m", "5", "http://127.0.0.1:15000/debug/identity"];
+    let api = shop.api::<Pod>();
+    eventually("all workloads trust the root", async || {
+        let pods = api.list(&ListParams::default()).await?.items;
+        let pods = pods.iter().filter(|it| it.metadata.deletion_timestamp.is_none());
+        for pod in pods.map(ResourceExt::name_any) {
+            let (_, page) = shop.space.cluster.exec((&shop.namespace, &pod, PROXY), &ask).await?;
+            if !page.contains(&root) {
+                bail!("{pod}: {root} is not in {page}");
+            }
         }
+        anyhow::Ok(())
     })
     .await;
 }
@@ -106,7 +114,7 @@ fn roots_are_replaced_in_two_steps_and_no_request_fails() {
         let replaced = async {
             // Both are trusted, and the old one signs on.
             shop.space.bring(SYSTEM, &old.secret(&[&old, &new])).await;
-            mounted(&shop, &new.root()).await;
+            eventually_trusted(&shop, &new).await;
             // The new one signs, and the old root leaves; workloads that have no certificate of it yet are believed still.
             shop.space.bring(SYSTEM, &new.secret(&[&old, &new])).await;
             shop.space.bring(SYSTEM, &new.secret(&[&new])).await;
