@@ -39,14 +39,16 @@ pub(super) fn is_grpc_method(path: &str) -> bool {
 
 /// What a template can't have in a literal segment, nor plain text at its ends.
 fn is_no_literal(segment: &str) -> bool {
-    segment.contains(['*', '{', '}'])
+    segment.bytes().any(|it| matches!(it, b'*' | b'{' | b'}'))
 }
 
 /// Whether a segment names one thing of many.
 pub fn is_identifier(segment: &str) -> bool {
     let bytes = segment.as_bytes();
     let is_number = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
-    is_number || is_uuid(segment) || is_hex(bytes) || is_token(bytes) || is_mail(segment)
+    // Most words are shorter than anything else that is one.
+    let is_long = || bytes.len() >= MIXED_LEN && (is_uuid(segment) || is_hex(bytes) || is_token(bytes));
+    is_number || is_long() || is_mail(segment)
 }
 
 fn is_hex(bytes: &[u8]) -> bool {
@@ -74,6 +76,9 @@ fn is_uuid(segment: &str) -> bool {
 }
 
 fn is_mail(segment: &str) -> bool {
+    if !segment.bytes().any(|it| matches!(it, b'@' | b'%')) {
+        return false;
+    }
     let at = segment.split_once('@').or_else(|| segment.split_once("%40"));
     at.is_some_and(|(name, host)| !name.is_empty() && host.contains('.'))
 }

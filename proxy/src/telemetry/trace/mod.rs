@@ -204,11 +204,8 @@ fn new_span() -> u64 {
 /// A request's own number (RFC 9562 version 4), for requests that came without.
 pub(crate) fn request_id() -> Option<HeaderValue> {
     let number = u128::from(random_number()) << 64 | u128::from(random_number());
-    let number = number & !(0xf << 76) | 0x4 << 76;
-    let number = number & !(0x3 << 62) | 0x2 << 62;
-    let text = format!("{number:032x}");
-    let (a, b, c, d, e) = (&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]);
-    HeaderValue::try_from(format!("{a}-{b}-{c}-{d}-{e}")).ok()
+    let id = uuid::Builder::from_random_bytes(number.to_ne_bytes()).into_uuid();
+    HeaderValue::from_str(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())).ok()
 }
 
 #[cfg(test)]
