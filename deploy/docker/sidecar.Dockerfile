@@ -1,11 +1,11 @@
 # The image of sluice-sidecar: the program, and nft and iptables, with which its init container captures a pod's traffic.
 # deploy/docker/build builds all images.
 FROM rust:1.95-alpine AS build
-RUN apk add --no-cache build-base cmake perl linux-headers
+RUN apk add --no-cache build-base cmake perl linux-headers lld
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --profile sidecar --locked --package sluice-sidecar --bin sluice-sidecar && \
+    deploy/link/build && \
     cp target/sidecar/sluice-sidecar /sluice-sidecar
 
 FROM alpine:3.22
