@@ -38,6 +38,9 @@ async fn each_challenge_gives_its_certificate_which_outlives_the_process() {
     }
     assert_eq!((scene.pebble.orders(), scene.pebble.accounts()), (3, 1), "{}", scene.pebble.said());
     let before = serial(&sluice, "plain.example.test").await.unwrap();
+    // Who looks between a certificate's arrival and the record of it sees the order's last step.
+    eventually("all are recorded", || async { scene.certificates(false).matches("Valid").count() == 3 })
+        .await;
     let shown = scene.certificates(true);
     assert!(shown.contains("default/alpn") && shown.contains("*.wild.example.test"), "{shown}");
     assert_eq!(shown.matches("Valid").count(), 3, "{shown}");
