@@ -1,8 +1,8 @@
 //! Which rules can fit at all: by what they name.
 //!
 //! Each rule is filed under what it names in one part, its sources or its operations: that part whose names the fewest other
-//! rules share. Facts are looked up under each of their own names, and only rules that are found there are looked at. A rule
-//! that names nothing in neither part is looked at always.
+//! rules share, and of two alike the one whose names are whole. Facts are looked up under each of their own names, and only rules
+//! that are found there are looked at. A rule that names nothing in neither part is looked at always.
 
 use super::facts::Facts;
 use ahash::AHashMap;
@@ -22,6 +22,13 @@ enum Name {
     Account(Box<str>),
     Namespace(Box<str>),
     RequestPrincipal(Box<str>),
+}
+
+impl Name {
+    /// Whether it is looked up once for each length that there is, and not once.
+    fn is_part(&self) -> bool {
+        matches!(self, Self::PathStart(_) | Self::PathEnd(_))
+    }
 }
 
 type ByText = AHashMap<Box<str>, Vec<u32>>;
@@ -59,7 +66,8 @@ impl Index {
         let mut index = Self::default();
         for (position, parts) in parts.iter().enumerate() {
             let position = u32::try_from(position).unwrap_or(u32::MAX);
-            match parts.iter().flatten().min_by_key(|names| crowd(names)) {
+            let cost = |names: &&Vec<Name>| (crowd(names), names.iter().any(Name::is_part));
+            match parts.iter().flatten().min_by_key(cost) {
                 Some(names) => names.iter().for_each(|name| index.file(name, position)),
                 None => index.always.push(position),
             }
