@@ -1,4 +1,4 @@
-//! How the sidecar of the image is linked: functions of a list stand beside each other (deploy/link).
+//! How the sidecar of the image is built: compiled by a profile, with functions of a list beside each other (deploy/link).
 
 #![allow(clippy::unwrap_used)]
 
@@ -91,4 +91,107 @@ fn a_program_without_any_of_them_is_an_error() {
     let output = linked(folder.path(), "int other(void) { return 0; }", &["-shared"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("mangling"), "{error}");
+}
+
+/// Symbols of a small crate that cargo would have called so.
+fn symbols(metadata: &str) -> String {
+    let folder = TempDir::new().unwrap();
+    let source = folder.path().join("small.rs");
+    std::fs::write(&source, "#[inline(never)] pub fn add(one: u32, two: u32) -> u32 { one + two }").unwrap();
+    let object = folder.path().join("small.o");
+    let mut command = Command::new(link().join("names"));
+    command.env("CARGO_PKG_NAME", "small").env("CARGO_PKG_VERSION", "1.2.3");
+    command.args([
+        "rustc",
+        "--crate-type=lib",
+        "--emit=obj",
+        "-C",
+        "symbol-mangling-version=v0",
+        "-C",
+        metadata,
+    ]);
+    said(&command.arg("-o").arg(&object).arg(&source).output().unwrap());
+    said(&Command::new("nm").arg(&object).output().unwrap())
+}
+
+#[test]
+fn names_of_symbols_do_not_follow_cargos_hash() {
+    let (one, other) = (symbols("metadata=0123456789abcdef"), symbols("metadata=fedcba9876543210"));
+    assert!(one.contains("5small3add"), "{one}");
+    assert_eq!(one, other);
+}
+
+#[test]
+fn other_words_reach_rustc_as_they_are() {
+    let mut command = Command::new(link().join("names"));
+    command.env("CARGO_PKG_NAME", "small").env("CARGO_PKG_VERSION", "1.2.3");
+    command.args([
+        "printf",
+        "%s|",
+        "-C",
+        "metadata=01",
+        "-C",
+        "extra-filename=-01",
+        "--cfg",
+        "feature=\"a b\"",
+    ]);
+    let words = said(&command.output().unwrap());
+    assert_eq!(words, "-C|metadata=small-1.2.3|-C|extra-filename=-01|--cfg|feature=\"a b\"|");
+}
+
+/// The rustc of the image.
+fn rustc_of_the_image() -> String {
+    let path = link().join("../docker/sidecar.Dockerfile");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, from) = text.split_once("\nFROM rust:").unwrap();
+    from.split_once("-alpine AS build").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_rustc_of_the_image_has_a_profile() {
+    let version = rustc_of_the_image();
+    let profile = link().join(format!("x86_64-unknown-linux-musl-{version}.profdata.gz"));
+    let output = Command::new("gzip").arg("-dc").arg(&profile).output().unwrap();
+    assert!(output.status.success(), "{}; deploy/link/record writes it", profile.display());
+    assert!(output.stdout.starts_with(b"\xfflprofi\x81"), "an indexed profile of LLVM");
+}
+
+/// What `build` has cargo do where rustc is of this version, and what it says.
+fn build(version: &str) -> (String, String) {
+    let folder = TempDir::new().unwrap();
+    let script = |name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    script("rustc", &format!("#!/bin/sh\necho 'rustc {version} (0 2026-01-01)'\n"));
+    script("cargo", "#!/bin/sh\necho \"$RUSTC_WRAPPER|$RUSTFLAGS|$*\"\n");
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new(link().join("build"));
+    command.env("PATH", path).env("CARGO_TARGET_DIR", folder.path().join("target")).env("RUSTFLAGS", "-g");
+    let output = command.arg("x86_64-unknown-linux-musl").output().unwrap();
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    (said(&output).replace(&folder.path().display().to_string(), "FOLDER"), warned)
+}
+
+#[test]
+fn a_build_goes_by_the_profile_of_its_rustc() {
+    let (called, warned) = build(&rustc_of_the_image());
+    for words in [
+        "/deploy/link/names|-g -C symbol-mangling-version=v0 ",
+        "-C profile-use=FOLDER/target/sidecar.profdata",
+        "--locked --profile sidecar --package sluice-sidecar --bin sluice-sidecar --target x86_64-unknown-linux-musl -- ",
+        "/deploy/link/in-order -C llvm-args=-enable-split-machine-functions",
+    ] {
+        assert!(called.contains(words), "{words}: {called}");
+    }
+    assert_eq!(warned, "");
+}
+
+#[test]
+fn a_build_without_a_profile_says_so() {
+    let (called, warned) = build("1.0.0");
+    assert!(called.contains("-C linker=") && !called.contains("profile-use"), "{called}");
+    assert!(warned.contains("none for x86_64-unknown-linux-musl of rustc 1.0.0"), "{warned}");
 }

@@ -52,6 +52,7 @@ pub(in crate::cluster) async fn measure(space: Space, options: &Options) -> Resu
     for (whose, sidecar) in sidecars {
         figures.extend(memory(&format!("{whose} after the load"), sidecar, UNDER_LOAD_MIB)?);
     }
+    stand.end().await?;
     Ok(figures)
 }
 

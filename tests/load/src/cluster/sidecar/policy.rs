@@ -62,6 +62,7 @@ pub(in crate::cluster) async fn measure(space: Space, options: &Options) -> Resu
         tokio::time::sleep(PAUSE).await;
     }
     drop(stop);
+    stand.end().await?;
     Ok(vec![
         Figure::new("changes of a policy", f64::from(options.changes), ""),
         Figure::at_most(

@@ -50,6 +50,7 @@ pub(in crate::cluster) async fn measure(space: Space, options: &Options) -> Resu
     tokio::time::sleep(AFTERWARDS).await;
 
     let tallies = load.finish().await?;
+    stand.end().await?;
     let answered: u64 = tallies.iter().map(|tally| tally.answered()).sum();
     let worst_us = tallies.iter().map(|tally| tally.percentile_us(1.0)).fold(0.0, f64::max);
     Ok(vec![

@@ -46,6 +46,7 @@ pub(in crate::cluster) async fn measure(space: Space, options: &Options) -> Resu
     figures.extend(memory("client's sidecar, which called three", &stand.client.sidecar, GOAL_MIB)?);
     // Last, since it calls one Service more.
     stand.until_enforced().await?;
+    stand.end().await?;
     Ok(figures)
 }
 

@@ -138,6 +138,19 @@ impl Stand {
         self.until(&self.bare_client, &past, ALLOWED, |it| matches!(it, Err(Failure::NoAnswer(_)))).await
     }
 
+    /// Ends both sidecars as a kubelet does, and sees that they end well: what they write down at their end is whole.
+    pub(super) async fn end(mut self) -> Result<()> {
+        for sidecar in [&mut self.client.sidecar, &mut self.server.sidecar] {
+            sidecar.signal("TERM")?;
+            match sidecar.wait(PATIENCE).await? {
+                Some(status) if status.success() => {}
+                Some(status) => bail!("a sidecar ended with {status}: {}", sidecar.last_words()),
+                None => bail!("a sidecar has not ended after {PATIENCE:?}: {}", sidecar.last_words()),
+            }
+        }
+        Ok(())
+    }
+
     /// Asks from a network until the outcome is as wanted.
     pub(super) async fn until(
         &self,
