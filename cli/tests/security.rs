@@ -118,6 +118,8 @@ fn the_image_of_sidecars_holds_what_captures_and_is_not_root() {
     let path = repository().join("deploy/docker/sidecar.Dockerfile");
     let text = std::fs::read_to_string(path).unwrap();
     assert!(text.contains("    deploy/link/build && \\\n"));
+    let build = std::fs::read_to_string(repository().join("deploy/link/build")).unwrap();
+    assert!(build.contains("--locked --profile sidecar --package sluice-sidecar --bin sluice-sidecar"));
     assert!(text.contains("nftables iptables"), "capture needs one of them");
     assert!(text.contains("\nUSER 1337:1337\nENTRYPOINT [\"/sluice-sidecar\"]"));
 }

@@ -93,25 +93,22 @@ fn a_program_without_any_of_them_is_an_error() {
     assert!(!output.status.success() && error.contains("mangling"), "{error}");
 }
 
+/// What a command prints that cargo gives to `names` for a small crate.
+fn named(words: &[&str]) -> String {
+    let mut command = Command::new(link().join("names"));
+    command.env("CARGO_PKG_NAME", "small").env("CARGO_PKG_VERSION", "1.2.3");
+    said(&command.args(words).output().unwrap())
+}
+
 /// Symbols of a small crate that cargo would have called so.
 fn symbols(metadata: &str) -> String {
     let folder = TempDir::new().unwrap();
-    let source = folder.path().join("small.rs");
+    let (source, object) = (folder.path().join("small.rs"), folder.path().join("small.o"));
     std::fs::write(&source, "#[inline(never)] pub fn add(one: u32, two: u32) -> u32 { one + two }").unwrap();
-    let object = folder.path().join("small.o");
-    let mut command = Command::new(link().join("names"));
-    command.env("CARGO_PKG_NAME", "small").env("CARGO_PKG_VERSION", "1.2.3");
-    command.args([
-        "rustc",
-        "--crate-type=lib",
-        "--emit=obj",
-        "-C",
-        "symbol-mangling-version=v0",
-        "-C",
-        metadata,
-    ]);
-    said(&command.arg("-o").arg(&object).arg(&source).output().unwrap());
-    said(&Command::new("nm").arg(&object).output().unwrap())
+    let (source, object) = (source.to_str().unwrap(), object.to_str().unwrap());
+    let v0 = "symbol-mangling-version=v0";
+    named(&["rustc", "--crate-type=lib", "--emit=obj", "-C", v0, "-C", metadata, "-o", object, source]);
+    said(&Command::new("nm").arg(object).output().unwrap())
 }
 
 #[test]
@@ -123,19 +120,8 @@ fn names_of_symbols_do_not_follow_cargos_hash() {
 
 #[test]
 fn other_words_reach_rustc_as_they_are() {
-    let mut command = Command::new(link().join("names"));
-    command.env("CARGO_PKG_NAME", "small").env("CARGO_PKG_VERSION", "1.2.3");
-    command.args([
-        "printf",
-        "%s|",
-        "-C",
-        "metadata=01",
-        "-C",
-        "extra-filename=-01",
-        "--cfg",
-        "feature=\"a b\"",
-    ]);
-    let words = said(&command.output().unwrap());
+    let others = ["-C", "extra-filename=-01", "--cfg", "feature=\"a b\""];
+    let words = named(&[&["printf", "%s|", "-C", "metadata=01"], &others[..]].concat());
     assert_eq!(words, "-C|metadata=small-1.2.3|-C|extra-filename=-01|--cfg|feature=\"a b\"|");
 }
 
@@ -177,10 +163,12 @@ fn build(version: &str) -> (String, String) {
 
 #[test]
 fn a_build_goes_by_the_profile_of_its_rustc() {
-    let (called, warned) = build(&rustc_of_the_image());
+    let version = rustc_of_the_image();
+    let (called, warned) = build(&version);
+    let profile = format!("-C profile-use=FOLDER/target/x86_64-unknown-linux-musl-{version}.profdata ");
     for words in [
         "/deploy/link/names|-g -C symbol-mangling-version=v0 ",
-        "-C profile-use=FOLDER/target/sidecar.profdata",
+        &profile,
         "--locked --profile sidecar --package sluice-sidecar --bin sluice-sidecar --target x86_64-unknown-linux-musl -- ",
         "/deploy/link/in-order -C llvm-args=-enable-split-machine-functions",
     ] {

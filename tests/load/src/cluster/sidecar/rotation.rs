@@ -50,11 +50,12 @@ pub(in crate::cluster) async fn measure(space: Space, options: &Options) -> Resu
     tokio::time::sleep(AFTERWARDS).await;
 
     let tallies = load.finish().await?;
+    let seconds = started.elapsed().as_secs_f64();
     stand.end().await?;
     let answered: u64 = tallies.iter().map(|tally| tally.answered()).sum();
     let worst_us = tallies.iter().map(|tally| tally.percentile_us(1.0)).fold(0.0, f64::max);
     Ok(vec![
-        Figure::new("seconds under load", started.elapsed().as_secs_f64(), "s"),
+        Figure::new("seconds under load", seconds, "s"),
         Figure::new("requests", answered as f64, ""),
         Figure::at_most(
             "requests that failed",
