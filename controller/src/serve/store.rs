@@ -179,7 +179,7 @@ impl Store {
             Resource::Route(_) | Resource::StreamRoute(_) => {
                 let before = self.snapshot.get(&key).map(|it| listeners(&it)).unwrap_or_default();
                 let now = listeners(resource);
-                self.detach(&key, before.difference(&now), dirty);
+                // Detached last: who holds the route all the time is told of what changed for it, and of nothing else.
                 self.replace(&key, Some(resource), dirty);
                 for listener in now.difference(&before) {
                     self.attached.entry(listener.clone()).or_default().insert(key.clone());
@@ -187,6 +187,7 @@ impl Store {
                         self.hold(&gateway, &key, dirty);
                     }
                 }
+                self.detach(&key, before.difference(&now), dirty);
             }
             Resource::Certificate(certificate) => {
                 let before = self.snapshot.get(&key).and_then(|it| asked_by(&it));
@@ -326,9 +327,9 @@ impl Store {
     /// Puts the resource in the place of the one before, for those that hold its key.
     fn replace(&mut self, key: &ResourceKey, resource: Option<&Resource>, dirty: &mut Dirty) {
         let users = self.users_of(key);
-        let views = |store: &Self| match is_route(key) && users.len() > 1 {
+        let views = |store: &Self| match is_route(key) {
             // Only a route looks different to different Gateways.
-            true => users.iter().map(|gateway| store.view(gateway, key)).collect(),
+            true => users.iter().map(|gateway| store.view(gateway, key).map(|(view, _)| view)).collect(),
             false => Vec::new(),
         };
         let (children_before, views_before) = (self.children(key), views(self));
@@ -399,10 +400,14 @@ impl Store {
         let Some(scope) = self.scopes.get_mut(gateway) else { return };
         let Some(count) = scope.counts.get_mut(key) else { return };
         *count -= 1;
-        mark(dirty, gateway, key);
         if *count > 0 {
+            if is_route(key) {
+                // One of its attachments is this Gateway's no longer.
+                mark(dirty, gateway, key);
+            }
             return;
         }
+        mark(dirty, gateway, key);
         scope.counts.remove(key);
         scope.digest.exchange(key, self.versions.get(key).copied().unwrap_or_default(), 0);
         if let Some(users) = self.users.get_mut(key) {

@@ -408,6 +408,7 @@ proptest! {
             let delta = delta(batch);
             let before: Vec<_> = (0..3).map(|slot| seen(&store, &gateway_key(slot))).collect();
             let dirty = store.apply(&delta);
+            let same = delta.upserts.iter().any(|it| all.get(&it.key()).as_ref() == Some(it));
             all.apply(&delta);
             let mut fresh = Store::default();
             fresh.apply(&ir::Snapshot::default().delta_to(&all));
@@ -422,6 +423,10 @@ proptest! {
                 for key in keys {
                     prop_assert!(before.get(key) == now.get(key) || marked.contains(key), "{} for {}", key, gateway);
                 }
+                // Nothing comes twice. (Several edits may undo each other; the same resource again is no delta.)
+                let again = |key: &&ResourceKey| now.contains_key(key) && before.get(key) == now.get(key);
+                let needless: Vec<_> = marked.iter().filter(again).collect();
+                prop_assert!(batch.len() > 1 || same || needless.is_empty(), "{:?} for {}", needless, gateway);
             }
         }
         let everything: Vec<_> = all_keys(&all);

@@ -51,6 +51,8 @@ async fn a_route_is_shown_without_its_attachments_to_other_gateways() {
     let controller = Controller::start(&trust, &before).await;
     let mut raw = Raw::of(&controller, &trust, "shop/web").await;
     raw.acknowledged().await;
+    let in_sync = || controller.distributor.sync(&ir::GatewayKey::new("shop/web")).in_sync == 1;
+    eventually("the acknowledgement counts", || async { in_sync() }).await;
     // It moves within the other Gateway: this one hears nothing. Then it leaves this one.
     let elsewhere = [listener_key("shop/web", "http"), listener_key("bank/web", "http")];
     let moved = world::with(
@@ -58,6 +60,7 @@ async fn a_route_is_shown_without_its_attachments_to_other_gateways() {
         [ir::Resource::Route(world::route("common/both", &elsewhere, &["common/both"], 1))],
     );
     controller.publish(&before, &moved);
+    assert!(in_sync());
     let gone = world::with(
         moved.clone(),
         [ir::Resource::Route(world::route("common/both", &elsewhere[1..], &["common/both"], 1))],
