@@ -9,8 +9,8 @@ use crate::mesh::Unfit;
 use crate::snapshot::{BackendRuntime, RuleHandle};
 use crate::telemetry::Outcome;
 use crate::upstream::{
-    Affinity, Choice, EjectPolicy, EndpointPool, Key, Picked, SessionId, TlsClient, Verdict, announced,
-    for_upgrade, peer, shape,
+    Affinity, Choice, EjectPolicy, EndpointPool, Key, PeerMemory, Picked, SessionId, TlsClient, Verdict,
+    announced, for_upgrade, peer, shape,
 };
 use pingora_core::connectors::l4::BindTo;
 use pingora_core::protocols::Digest;
@@ -214,6 +214,8 @@ fn finish(peer: &mut HttpPeer, target: &BackendRuntime, picked: &Picked, left: O
 pub(super) fn connected(digest: Option<&Digest>, peer: &HttpPeer, context: &mut RequestContext) {
     context.is_last_use = false;
     context.upstream_local = local(digest, context);
+    // A session of our own connector may get its answer on another connection.
+    context.peer_memory = digest.filter(|_| !context.is_custom).and_then(PeerMemory::of);
     let target = context.target();
     let (Some(target), Some(socket)) = (target, digest.and_then(|it| it.socket_digest.as_ref())) else {
         return;

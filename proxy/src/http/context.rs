@@ -11,7 +11,7 @@ use crate::policy::{Admitted, Authenticator, Claims, Compressing, Judged, Policy
 use crate::snapshot::{BackendRuntime, ListenerRuntime, Port, RuleBackend, RuleHandle};
 use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::{
-    Admission, AskedName, EndpointPool, MirrorBody, Permit, Picked, SessionId, Slot, TlsClient,
+    Admission, AskedName, EndpointPool, MirrorBody, PeerMemory, Permit, Picked, SessionId, Slot, TlsClient,
 };
 use bytes::Bytes;
 use http::HeaderValue;
@@ -98,6 +98,8 @@ pub struct RequestContext {
     pub(super) picked: Option<Picked>,
     /// Our end of the connection to the endpoint, where the access log tells it.
     pub(super) upstream_local: Option<SocketAddr>,
+    /// Whether the proxy at its other end knows us, where it can say so.
+    pub(super) peer_memory: Option<Arc<PeerMemory>>,
     /// When the current try began.
     pub(super) try_started: Option<Instant>,
     /// From the try's begin to the head of the answer.
@@ -199,6 +201,7 @@ impl RequestContext {
             tried: Vec::new(),
             picked: None,
             upstream_local: None,
+            peer_memory: None,
             try_started: None,
             upstream_duration: None,
             permit: None,

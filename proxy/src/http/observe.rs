@@ -6,7 +6,7 @@ use crate::listen::ConnInfo;
 use crate::snapshot::PortTelemetry;
 use crate::telemetry::Outcome;
 use crate::telemetry::access_log::record::Extra;
-use crate::telemetry::mesh::metadata::{self, METADATA, METADATA_ID};
+use crate::telemetry::mesh::metadata::{self, FIELDS, MEMORY, METADATA, METADATA_ID};
 use crate::telemetry::mesh::{
     Call, Direction, Ended, MeshContext, Messages, Party, RequestProtocol, Security,
 };
@@ -14,7 +14,7 @@ use crate::telemetry::trace::{self, Span, request_id};
 use crate::upstream::Picked;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -26,17 +26,31 @@ use std::time::{Duration, Instant};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
+/// [`MEMORY`] of a request: who sends it would say it once.
+const ASKED: HeaderValue = HeaderValue::from_static("remember");
+/// [`MEMORY`] of an answer: it need not be said again on this connection.
+const REMEMBERED: HeaderValue = HeaderValue::from_static("known");
+
 /// What is remembered of one request.
 pub(super) struct Observed {
     telemetry: Arc<PortTelemetry>,
     /// Who called, where the own workload is called.
     caller: Option<Arc<Party>>,
-    /// Whether the caller's proxy has introduced itself, and is told who answers.
-    is_introduced: bool,
+    introduced: Introduced,
     request_messages: Messages,
     response_messages: Messages,
     grpc_status: Option<u8>,
     span: Option<Span>,
+}
+
+/// Whether the caller's proxy has introduced itself with this request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Introduced {
+    No,
+    /// As Istio's do: it is told who answers.
+    Once,
+    /// For all requests of its connection: it is told that they are known.
+    ForAll,
 }
 
 /// A request's head is there, and its port is known.
@@ -47,7 +61,7 @@ pub(super) fn begin(session: &mut Session, context: &mut RequestContext) -> Resu
     let mut observed = Observed {
         telemetry,
         caller: None,
-        is_introduced: false,
+        introduced: Introduced::No,
         request_messages: Messages::default(),
         response_messages: Messages::default(),
         grpc_status: None,
@@ -68,14 +82,13 @@ pub(super) fn begin(session: &mut Session, context: &mut RequestContext) -> Resu
         observed.span = begun.span;
     }
     if let (Some(mesh), Some(connection)) = (&observed.telemetry.mesh, &context.connection) {
-        let field = header.headers.get(&METADATA);
-        observed.is_introduced = field.is_some();
-        observed.caller = match (mesh.direction, identity(connection)) {
-            (Direction::Inbound, Some(identity)) => Some(metadata::party(field, identity)),
-            (Direction::Inbound, None) | (Direction::Outbound, _) => None,
-        };
+        if let (Direction::Inbound, Some(identity)) = (mesh.direction, identity(connection)) {
+            let (caller, introduced) = caller(connection, identity, &header.headers);
+            observed.caller = Some(caller);
+            observed.introduced = introduced;
+        }
         // Of an application, or of somebody outside, nothing is passed on.
-        for name in [METADATA, METADATA_ID] {
+        for name in FIELDS {
             if header.headers.contains_key(&name) {
                 header.remove_header(&name);
             }
@@ -83,6 +96,21 @@ pub(super) fn begin(session: &mut Session, context: &mut RequestContext) -> Resu
     }
     context.observed = Some(Box::new(observed));
     Ok(())
+}
+
+/// Who calls, as the request says or one before it on the same connection.
+fn caller(connection: &ConnInfo, identity: &str, fields: &HeaderMap) -> (Arc<Party>, Introduced) {
+    let Some(field) = fields.get(&METADATA) else {
+        let known = connection.caller.get().cloned();
+        return (known.unwrap_or_else(|| metadata::party(None, identity)), Introduced::No);
+    };
+    let caller = metadata::party(Some(field), identity);
+    if fields.get(&MEMORY) != Some(&ASKED) {
+        return (caller, Introduced::Once);
+    }
+    // A second one at the same time says the same.
+    let _ = connection.caller.set(caller.clone());
+    (caller, Introduced::ForAll)
 }
 
 /// Whom the peer of a connection has proven to be.
@@ -97,9 +125,16 @@ pub(super) fn introduce(header: &mut RequestHeader, context: &RequestContext) ->
     if mesh.direction == Direction::Inbound || security(&target.backend, picked) != Security::MutualTls {
         return Ok(());
     }
+    let peer = context.peer_memory.as_ref();
+    if peer.is_some_and(|it| it.knows_us()) {
+        return Ok(());
+    }
     if let Some(introduction) = &mesh.mesh.introduction {
         header.insert_header(METADATA, introduction.metadata.clone())?;
         header.insert_header(METADATA_ID, introduction.id.clone())?;
+        if peer.is_some() {
+            header.insert_header(MEMORY, ASKED)?;
+        }
     }
     Ok(())
 }
@@ -119,17 +154,23 @@ pub(super) fn answered(header: &mut ResponseHeader, context: &mut RequestContext
     let Some(observed) = context.observed.as_deref_mut() else { return Ok(()) };
     note_status(&header.headers, observed);
     let Some(mesh) = &observed.telemetry.mesh else { return Ok(()) };
-    for name in [METADATA, METADATA_ID] {
+    if let (Direction::Outbound, Some(peer)) = (mesh.direction, &context.peer_memory)
+        && header.headers.get(&MEMORY) == Some(&REMEMBERED)
+    {
+        peer.note();
+    }
+    for name in FIELDS {
         if header.headers.contains_key(&name) {
             header.remove_header(&name);
         }
     }
-    if observed.is_introduced
-        && observed.caller.is_some()
-        && let Some(introduction) = &mesh.mesh.introduction
-    {
-        header.insert_header(METADATA, introduction.metadata.clone())?;
-        header.insert_header(METADATA_ID, introduction.id.clone())?;
+    match (observed.introduced, &mesh.mesh.introduction) {
+        (Introduced::Once, Some(introduction)) => {
+            header.insert_header(METADATA, introduction.metadata.clone())?;
+            header.insert_header(METADATA_ID, introduction.id.clone())?;
+        }
+        (Introduced::ForAll, _) => header.insert_header(MEMORY, REMEMBERED)?,
+        (Introduced::Once, None) | (Introduced::No, _) => {}
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::auth::Denied;
 use crate::listen::{ConnInfo, Destination};
 use crate::snapshot::{MirrorRuntime, Port, RuleHandle, RuleRuntime, Runtime};
 use crate::telemetry::Outcome;
-use crate::telemetry::mesh::metadata::{METADATA, METADATA_ID};
+use crate::telemetry::mesh::metadata::FIELDS;
 use crate::upstream::{MirrorClient, MirrorRequest};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -408,7 +408,7 @@ fn start_mirror(
     };
     let mut headers = header.headers.clone();
     // Who gets a copy may be outside the mesh.
-    for name in [METADATA, METADATA_ID] {
+    for name in FIELDS {
         headers.remove(&name);
     }
     Some(client.start(MirrorRequest {

@@ -34,7 +34,7 @@ use pingora_http::ResponseHeader;
 use sluice_ir::SpiffeId;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -304,6 +304,7 @@ async fn establish<A>(port: &Port<A>, accepted: Accepted) -> Option<Opened> {
         captured,
         peer_id,
         told_of_peer,
+        caller: OnceLock::new(),
     };
     let slots = (slot, client);
     Some(match stream {

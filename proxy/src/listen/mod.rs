@@ -52,11 +52,12 @@ pub(crate) use limit::{ClientSlot, PortSlot, Slots};
 pub(crate) use under_way::{UnderWay, watch};
 
 use crate::acme::Challenges;
+use crate::telemetry::mesh::Party;
 use crate::tls::PortTls;
 use http::HeaderValue;
 use sluice_ir::{GatewayKey, Limits, ProxyProtocol, SpiffeId};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What can change on a port without binding it again. New connections use the new one; those that are open keep
@@ -111,6 +112,8 @@ pub struct ConnInfo {
     pub peer_id: Option<Arc<SpiffeId>>,
     /// What the application is told of that client's certificate (`x-forwarded-client-cert`).
     pub told_of_peer: Option<HeaderValue>,
+    /// The workload behind that client, where its proxy has said so for all requests of the connection.
+    pub caller: OnceLock<Arc<Party>>,
 }
 
 impl ConnInfo {

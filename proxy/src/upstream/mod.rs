@@ -65,7 +65,7 @@ pub(crate) use hedge::{Course, Heat, HedgingConnector, Runner};
 pub(crate) use patient::{connect_after, connect_from};
 pub(crate) use public::is_public;
 pub(crate) use random::{below as random_below, number as random_number};
-pub(crate) use tls::{TlsConnector, TlsDial, TlsStream, system_roots};
+pub(crate) use tls::{PeerMemory, TlsConnector, TlsDial, TlsStream, system_roots};
 pub(crate) use tunnel::open as open_tunnel;
 pub(crate) use url::HttpUrl;
 

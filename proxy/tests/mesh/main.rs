@@ -5,6 +5,7 @@
 mod app;
 mod health;
 mod inbound;
+mod introductions;
 mod outbound;
 mod pki;
 mod rotation;

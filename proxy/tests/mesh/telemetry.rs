@@ -9,13 +9,13 @@ use sluice_proxy::telemetry::mesh::OwnWorkload;
 use sluice_proxy::telemetry::seen::{CallResult, OutsideProtocol, SeenCalls};
 use std::collections::BTreeMap;
 
-fn own(account: &str, version: &str) -> OwnWorkload {
+pub(crate) fn own(account: &str, version: &str) -> OwnWorkload {
     let labels = [("app", account), ("version", version)];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
     OwnWorkload::new("shop", account, &format!("{account}-0"), Some(account), BTreeMap::from(labels))
 }
 
-fn line(sidecar: &Sidecar, start: &str) -> String {
+pub(crate) fn line(sidecar: &Sidecar, start: &str) -> String {
     let text = sidecar.proxy.metrics().encode();
     text.lines().find(|it| it.starts_with(start)).unwrap_or_else(|| panic!("{start} in\n{text}")).to_owned()
 }

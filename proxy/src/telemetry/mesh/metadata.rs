@@ -4,6 +4,10 @@
 //! A client's proxy sends both with a request, a server's with the answer. Only what comes over the mesh's own TLS is
 //! believed, and the namespace only if the peer's identity says the same; what an application or somebody outside sends is
 //! taken away. Read strictly and within bounds: a peer may send anything.
+//!
+//! Istio's proxies say so with each request. Ours say so once for each connection of HTTP/1.1: `x-sluice-peer` asks the other
+//! side to remember it, and in its answer says that it does. Whoever does not know the field answers as to Istio's, and is told
+//! every time. To one of ours no answer tells who answers: it knows from the control plane.
 
 use super::party::{OwnWorkload, Party, namespace_of};
 use base64::Engine as _;
@@ -17,6 +21,11 @@ use std::sync::Arc;
 pub(crate) const METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
 /// The field with the proxy's name.
 pub(crate) const METADATA_ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
+
+/// The field by which proxies of ours agree to say so once.
+pub(crate) const MEMORY: HeaderName = HeaderName::from_static("x-sluice-peer");
+/// All of them: no application and nobody outside gets or sends any.
+pub(crate) const FIELDS: [HeaderName; 3] = [METADATA, METADATA_ID, MEMORY];
 
 /// A longer field is not read.
 const MOST_BYTES: usize = 8 * 1024;

@@ -15,6 +15,7 @@ mod connector;
 mod dial;
 mod dialer;
 mod http2;
+mod memory;
 mod names;
 mod stream;
 
@@ -26,6 +27,7 @@ pub(crate) use dial::TlsDial;
 pub(super) use dialer::Dialer;
 pub(crate) use dialer::{DialError, TlsStream};
 pub(super) use http2::{Http2, in_http2};
+pub(crate) use memory::PeerMemory;
 
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::tls::CustomALPN;

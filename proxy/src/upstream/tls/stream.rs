@@ -1,6 +1,6 @@
 //! A TLS connection as Pingora holds it.
 
-use super::{Dialer, TlsStream};
+use super::{Dialer, PeerMemory, TlsStream};
 use async_trait::async_trait;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -18,19 +18,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-/// Bytes that are read ahead, and gathered before they are encrypted: a small request is one record.
-const READ_BUFFER: usize = 16 * 1024;
+/// Bytes that are gathered before they are encrypted: a small request is one record. What is read ahead rustls keeps.
 const WRITE_BUFFER: usize = 4 * 1024;
 
 /// The connection, with what Pingora wants to know of it.
 pub(super) struct ClientStream {
-    stream: BufWriter<BufReader<Box<TlsStream>>>,
+    stream: BufWriter<Box<TlsStream>>,
     /// Ready when the client is no more: the idle connection then meets its end.
     client_gone: Pin<Box<WaitForCancellationFutureOwned>>,
     socket: Arc<SocketDigest>,
+    peer: Option<Arc<ProxyDigest>>,
     ssl: Arc<SslDigest>,
     timing: TimingDigest,
     protocol: BackendProtocol,
@@ -54,9 +54,10 @@ impl ClientStream {
             ..TimingDigest::default()
         };
         Self {
-            stream: BufWriter::with_capacity(WRITE_BUFFER, BufReader::with_capacity(READ_BUFFER, stream)),
+            stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
             client_gone: Box::pin(dialer.client_gone()),
             socket: Arc::new(socket),
+            peer: PeerMemory::place(),
             ssl,
             timing,
             protocol: dialer.protocol(),
@@ -115,7 +116,7 @@ impl Shutdown for ClientStream {
 
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
-        self.stream.get_ref().get_ref().get_ref().0.as_raw_fd()
+        self.stream.get_ref().get_ref().0.as_raw_fd()
     }
 }
 
@@ -141,7 +142,7 @@ impl GetTimingDigest for ClientStream {
 
 impl GetProxyDigest for ClientStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        self.peer.clone()
     }
 }
 
