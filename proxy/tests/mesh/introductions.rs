@@ -5,78 +5,21 @@ use crate::app;
 use crate::pki::Ca;
 use crate::sidecar::{Service, Sidecar, strict, until};
 use crate::telemetry::{line, own};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use sluice_ir::ListenerProtocol;
+use rustls_pki_types::ServerName;
+use sluice_ir::{ListenerProtocol, SpiffeId};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 
-/// A name within the certificates of a workload is none of a host.
-#[derive(Debug)]
-struct AnyName;
-
-impl rustls::client::danger::ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("the mesh speaks TLS 1.3".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Chain, key and roots of a service account.
-fn parts(ca: &Ca, account: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, RootCertStore) {
-    let (chain, key, roots) = ca.issue_pem(account);
-    let mut store = RootCertStore::empty();
-    store.add(CertificateDer::from_pem_slice(roots.as_bytes()).unwrap()).unwrap();
-    let chain = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
-    (vec![chain], PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(), store)
-}
+/// What both sides of a connection speak.
+const PROTOCOL: &[&[u8]] = &[b"istio-http/1.1"];
 
 /// A connection to a sidecar, as the proxy of this service account.
 async fn connect(ca: &Ca, account: &str, to: SocketAddr) -> client::TlsStream<TcpStream> {
-    let (chain, key, _) = parts(ca, account);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyName))
-        .with_client_auth_cert(chain, key)
-        .unwrap();
-    config.alpn_protocols = vec![b"istio-http/1.1".to_vec()];
+    let cart: SpiffeId = "spiffe://cluster.local/ns/shop/sa/cart".parse().unwrap();
+    let config = ca.issue(account, &[ca]).client_config([cart].into(), PROTOCOL).unwrap();
     let name = ServerName::try_from("outbound_.80_._.cart.shop.svc.cluster.local").unwrap();
     let socket = TcpStream::connect(to).await.unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
@@ -109,16 +52,8 @@ async fn peer(
     account: &str,
     fields: &'static str,
 ) -> (SocketAddr, Arc<Mutex<Vec<(usize, String)>>>) {
-    let (chain, key, roots) = parts(ca, account);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(chain, key)
-        .unwrap();
-    config.alpn_protocols = vec![b"istio-http/1.1".to_vec()];
+    let domains = ["cluster.local".to_owned()];
+    let config = ca.issue(account, &[ca]).server_config(&domains, PROTOCOL).unwrap();
     let (acceptor, listener) =
         (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let (address, heads) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<(usize, String)>>>::default());
