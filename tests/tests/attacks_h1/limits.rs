@@ -100,6 +100,7 @@ async fn a_client_that_does_not_read_is_closed() {
     .await;
     let mut wire = target.wire().await;
     wire.send("GET /public/large HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+    eventually("the request is at the backend", || async { !target.backend.lines().is_empty() }).await;
     let metrics = target.stand.gateway().proxy().metrics().clone();
     eventually("the connection is closed", || async { open_connections(&metrics.encode()) == 0 }).await;
     let got = wire.rest().await.len();
