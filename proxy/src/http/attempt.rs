@@ -214,8 +214,8 @@ fn finish(peer: &mut HttpPeer, target: &BackendRuntime, picked: &Picked, left: O
 pub(super) fn connected(digest: Option<&Digest>, peer: &HttpPeer, context: &mut RequestContext) {
     context.is_last_use = false;
     context.upstream_local = local(digest, context);
-    // A session of our own connector may get its answer on another connection.
-    context.peer_memory = digest.filter(|_| !context.is_custom).and_then(PeerMemory::of);
+    // One that hedges may get its answer on another connection.
+    context.peer_memory = digest.filter(|_| context.hedge.is_none()).and_then(PeerMemory::of);
     let target = context.target();
     let (Some(target), Some(socket)) = (target, digest.and_then(|it| it.socket_digest.as_ref())) else {
         return;

@@ -44,7 +44,7 @@ pub(super) struct Observed {
 }
 
 /// Whether the caller's proxy has introduced itself with this request.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Introduced {
     No,
     /// As Istio's do: it is told who answers.

@@ -5,6 +5,8 @@ use crate::app;
 use crate::pki::Ca;
 use crate::sidecar::{Service, Sidecar, strict, until};
 use crate::telemetry::{line, own};
+use http::{HeaderMap, Request, Response};
+use http_body_util::Full;
 use rustls_pki_types::ServerName;
 use sluice_ir::{ListenerProtocol, SpiffeId};
 use std::net::SocketAddr;
@@ -80,6 +82,32 @@ async fn peer(
     (address, heads)
 }
 
+/// The same in HTTP/2, by a peer that remembers.
+async fn http2_peer(ca: &Ca, account: &str) -> (SocketAddr, Arc<Mutex<Vec<(usize, HeaderMap)>>>) {
+    let domains = ["cluster.local".to_owned()];
+    let config = ca.issue(account, &[ca]).server_config(&domains, &[b"istio-h2"]).unwrap();
+    let (acceptor, listener) =
+        (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let (address, heads) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<(usize, HeaderMap)>>>::default());
+    let seen = heads.clone();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (socket, _) = listener.accept().await.unwrap();
+            let (acceptor, seen) = (acceptor.clone(), seen.clone());
+            tokio::spawn(async move {
+                let stream = acceptor.accept(socket).await.unwrap();
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, mut answer))) = connection.accept().await {
+                    seen.lock().unwrap().push((number, request.headers().clone()));
+                    let known = Response::builder().header("x-sluice-peer", "known").body(()).unwrap();
+                    answer.send_response(known, true).unwrap();
+                }
+            });
+        }
+    });
+    (address, heads)
+}
+
 /// A sidecar of `web` whose calls go to this peer.
 async fn caller(ca: &Ca, to: SocketAddr) -> Sidecar {
     let client = Sidecar::start(Some(ca.issue("web", &[ca]))).await;
@@ -112,6 +140,46 @@ async fn a_peer_that_remembers_is_told_once_for_each_connection() {
     };
     let seen: Vec<_> = heads.iter().map(|(connection, head)| (*connection, told(head))).collect();
     assert_eq!(seen, [(0, true), (0, false), (0, false), (1, true), (1, false)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_of_http2_is_told_once_too() {
+    let ca = Ca::new("root");
+    let (to, heads) = http2_peer(&ca, "cart").await;
+    let client = caller(&ca, to).await;
+    for _ in 0..3 {
+        let request = Request::get("http://cart/").body(Full::default()).unwrap();
+        let (status, _, _) = app::http2(client.outbound(), request).await;
+        assert_eq!(status, 200);
+    }
+    let heads = heads.lock().unwrap().clone();
+    let seen: Vec<_> = heads
+        .iter()
+        .map(|(connection, head)| {
+            let told = ["x-envoy-peer-metadata", "x-envoy-peer-metadata-id", "x-sluice-peer"];
+            (*connection, told.map(|field| head.contains_key(field)))
+        })
+        .collect();
+    assert_eq!(seen, [(0, [true; 3]), (0, [false; 3]), (0, [false; 3])]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sidecar_remembers_who_calls_in_http2() {
+    let ca = Ca::new("root");
+    let server = Sidecar::beside(app::http().await, Some(ca.issue("cart", &[&ca]))).await;
+    server.proxy.join_mesh(own("cart", "v2"));
+    server.govern(strict).await;
+    let client = caller(&ca, server.inbound()).await;
+    for _ in 0..3 {
+        let request = Request::get("http://cart/").body(Full::default()).unwrap();
+        let (status, body, _) = app::http2(client.outbound(), request).await;
+        assert!(status == 200 && body.contains("HTTP/2.0") && !body.contains("peer"), "{body}");
+    }
+    let requests = "istio_requests_total{reporter=\"destination\",source_workload=\"web\"";
+    until("all three are the workload's", || {
+        server.counts(requests) && line(&server, requests).ends_with("} 3")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@
 //! believed, and the namespace only if the peer's identity says the same; what an application or somebody outside sends is
 //! taken away. Read strictly and within bounds: a peer may send anything.
 //!
-//! Istio's proxies say so with each request. Ours say so once for each connection of HTTP/1.1: `x-sluice-peer` asks the other
+//! Istio's proxies say so with each request. Ours say so once for each connection: `x-sluice-peer` asks the other
 //! side to remember it, and in its answer says that it does. Whoever does not know the field answers as to Istio's, and is told
 //! every time. To one of ours no answer tells who answers: it knows from the control plane.
 
