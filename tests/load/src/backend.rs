@@ -1,7 +1,7 @@
 //! The server behind every proxy: answers each request with the same bytes, as cheaply as tokio allows.
 //!
 //! HTTP/1.1 is read by hand (one read and one write per request); a connection that opens with the HTTP/2 preface is
-//! given to hyper. It reads what the proxies under test send, not hostile input: a request with a chunked body closes
+//! given to hyper, which answers calls of gRPC with one message and status 0. It reads what the proxies under test send, not hostile input: a request with a chunked body closes
 //! the connection.
 
 use std::cell::Cell;
@@ -11,7 +11,10 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http_body_util::Full;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -184,12 +187,38 @@ async fn discard(stream: &mut TcpStream, mut rest: usize) -> std::io::Result<()>
     Ok(())
 }
 
+/// The content type of a call of gRPC, and where its answer says how it went.
+const GRPC: &str = "application/grpc";
+const GRPC_STATUS: http::HeaderName = http::HeaderName::from_static("grpc-status");
+/// Bytes in front of a message of gRPC: whether it is compressed, and its length.
+const GRPC_PREFIX: usize = 5;
+
+/// A message of gRPC that is as long as `body`, with what is in front of it.
+fn message(body: &[u8]) -> Bytes {
+    let length = u32::try_from(body.len().saturating_sub(GRPC_PREFIX)).unwrap_or(u32::MAX);
+    let mut message = [&[0][..], &length.to_be_bytes(), body.get(GRPC_PREFIX..).unwrap_or_default()].concat();
+    message.truncate(body.len().max(GRPC_PREFIX));
+    message.into()
+}
+
 /// One HTTP/2 connection with prior knowledge. Its errors are the proxy's failures, which the load generator counts.
 async fn http2(stream: TcpStream, answer: &Answer) {
-    let body = answer.body.clone();
-    let service = service_fn(move |_| {
-        let body = body.clone();
-        async move { Ok::<_, Infallible>(http::Response::new(Full::new(body))) }
+    let (body, message) = (answer.body.clone(), message(&answer.body));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (body, message) = (body.clone(), message.clone());
+        async move {
+            let kind = request.headers().get(CONTENT_TYPE).cloned().filter(|it| *it == GRPC);
+            // One that breaks off is the proxy's failure.
+            let _ = request.into_body().collect().await;
+            let Some(kind) = kind else {
+                return Ok::<_, Infallible>(Response::new(Either::Left(Full::new(body))));
+            };
+            let ok = HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]);
+            let mut response =
+                Response::new(Either::Right(Full::new(message).with_trailers(async { Some(Ok(ok)) })));
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            Ok(response)
+        }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     let _ = connection.serve_connection(TokioIo::new(stream), service).await;

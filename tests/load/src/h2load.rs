@@ -29,31 +29,35 @@ pub(crate) async fn calibrate(job: &Job, length: Duration) -> Result<u64> {
 /// Sends `requests` to the TLS listener of `job`.
 pub(crate) async fn run(job: &Job, requests: u64) -> Result<Tally> {
     let (port, _) = job.tls.as_ref().context("HTTP/2 needs a TLS listener")?;
-    let log = job.file("h2load.log");
-    // h2load appends.
-    std::fs::File::create(&log)?;
     let mut command = Command::new("h2load");
-    command.args(["-t", "1", "-n", &requests.to_string(), "-c", &CONNECTIONS.to_string()]);
-    command.args(["-m", &STREAMS_EACH.to_string(), "--groups", "X25519"]);
+    command.args(["-c", &CONNECTIONS.to_string(), "-m", &STREAMS_EACH.to_string(), "--groups", "X25519"]);
     command.args(["--tls13-ciphers", "TLS_AES_256_GCM_SHA384"]);
-    command.arg(format!("--connect-to={}", local(*port))).arg(format!("--log-file={}", log.display()));
+    command.arg(format!("--connect-to={}", local(*port)));
     command.arg(format!("https://one.load.test:{port}/items"));
-    command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    send(command, requests, job.body_bytes, &job.file("h2load.log")).await
+}
+
+/// Has `command`, an h2load, send `requests` that are each answered with a body of `body_bytes`; it writes to `log`.
+pub(crate) async fn send(mut command: Command, requests: u64, body_bytes: u64, log: &Path) -> Result<Tally> {
+    // h2load appends.
+    std::fs::File::create(log)?;
+    command.args(["-t", "1", "-n", &requests.to_string()]).arg(format!("--log-file={}", log.display()));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, command.output()).await.context("h2load does not end")?;
     let output = output.context("cannot run h2load (package nghttp2-client)")?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "h2load: {text}{}", String::from_utf8_lossy(&output.stderr));
     let summary = Summary::parse(&text).with_context(|| format!("h2load said something else: {text}"))?;
-    ensure!(text.contains("Application protocol: h2\n"), "the proxy did not agree to HTTP/2: {text}");
+    ensure!(text.contains("Application protocol: h2"), "the proxy did not agree to HTTP/2: {text}");
     ensure!(
-        summary.succeeded < requests || summary.data_bytes == requests * job.body_bytes,
+        summary.succeeded < requests || summary.data_bytes == requests * body_bytes,
         "{} body bytes for {requests} answers",
         summary.data_bytes
     );
     let failed = requests.saturating_sub(summary.succeeded);
     let failures = if failed > 0 { vec![("h2load: not 2xx".to_owned(), failed)] } else { vec![] };
     let failures = BTreeMap::from_iter(failures);
-    Ok(Tally::of(latencies(&log)?.into_iter(), failures, summary.elapsed))
+    Ok(Tally::of(latencies(log)?.into_iter(), failures, summary.elapsed))
 }
 
 #[derive(Debug, PartialEq)]

@@ -26,7 +26,7 @@ use sluice_cluster_tests::own;
 use tokio::task::LocalSet;
 
 use figure::Figure;
-use sidecar::{pair, policy, rotation, services};
+use sidecar::{kinds, pair, policy, rotation, services};
 use stand::Stand;
 
 /// Arguments of `sluice-load cluster`.
@@ -50,13 +50,13 @@ pub(crate) struct Options {
     /// Services of `sidecar-services`.
     #[arg(long, default_value_t = 5_000)]
     services: u32,
-    /// Rounds of `sidecar-pair`, each with sidecars and without.
+    /// Rounds of `sidecar-pair`, each with sidecars and without, and of `sidecar-kinds`, each with every kind.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Length of each half of such a round, in seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     round_seconds: u64,
-    /// Requests a second of `sidecar-pair` and `sidecar-rotation`; the goals are for 1,000.
+    /// Requests a second of `sidecar-pair`, `sidecar-kinds` and `sidecar-rotation`; the goals are for 1,000.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
     /// The controller.
@@ -89,6 +89,8 @@ enum Scenario {
     Chaos,
     /// Two sidecars at 1,000 requests/s with mutual TLS and policies: memory, CPU, and what they add to latency.
     SidecarPair,
+    /// CPU time of two sidecars for requests of HTTP/2, calls of gRPC, and requests that are carried as bytes.
+    SidecarKinds,
     /// Memory of a sidecar whose workload calls 3 of 5,000 Services.
     SidecarServices,
     /// From a changed AuthorizationPolicy to the first request that is judged by it.
@@ -137,6 +139,7 @@ async fn measure(
         Scenario::Rolling => rolling::measure(&stand(space).await?).await,
         Scenario::Chaos => chaos::measure(&mut stand(space).await?, options.changes).await,
         Scenario::SidecarPair => pair::measure(space, options).await,
+        Scenario::SidecarKinds => kinds::measure(space, options).await,
         Scenario::SidecarServices => services::measure(space, options).await,
         Scenario::SidecarPolicy => policy::measure(space, options).await,
         Scenario::SidecarRotation => rotation::measure(space, options).await,

@@ -5,6 +5,7 @@
 //! a sidecar tell what client, server and network take by themselves.
 
 mod inside;
+pub(super) mod kinds;
 mod load;
 mod mounts;
 mod objects;
@@ -28,6 +29,9 @@ const NODE: &str = "load";
 /// The port of the server, and that of its Service.
 const PORT: u16 = 8080;
 const SERVICE_PORT: u16 = 80;
+/// The same for connections that are carried whole.
+const TCP_PORT: u16 = 8081;
+const TCP_SERVICE_PORT: u16 = 81;
 /// Body bytes of every answer.
 const BODY_BYTES: u64 = 1024;
 /// Connections of a client.

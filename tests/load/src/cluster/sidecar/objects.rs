@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{CLIENT, NODE, PORT, SERVER, SERVICE_PORT};
+use super::{CLIENT, NODE, PORT, SERVER, SERVICE_PORT, TCP_PORT, TCP_SERVICE_PORT};
 
-/// Policies of the server; one rule of the last one lets the client in.
+/// Policies of the server; two rules of the last one let the client in.
 const POLICIES: usize = 10;
 /// What the client asks for, and is let in.
 pub(super) const ALLOWED: &str = "/orders";
@@ -29,7 +29,9 @@ kind: Service
 metadata: {{name: {SERVER}}}
 spec:
   selector: {{app: {SERVER}}}
-  ports: [{{name: http, port: {SERVICE_PORT}, targetPort: {PORT}}}]
+  ports:
+    - {{name: http, port: {SERVICE_PORT}, targetPort: {PORT}}}
+    - {{name: tcp, port: {TCP_SERVICE_PORT}, targetPort: {TCP_PORT}}}
 ---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -39,15 +41,20 @@ spec: {{mtls: {{mode: STRICT}}}}
     )
 }
 
-/// The policies of the server: three rules each, of which the last one of the last policy allows the client what it asks for.
+/// The policies of the server: three rules each, of which two of the last policy allow the client what it asks for.
 pub(super) fn policies(namespace: &str) -> Vec<Value> {
     (0..POLICIES)
         .map(|number| {
             let mut rules: Vec<Value> = (0..3).map(|rule| other(namespace, number, rule)).collect();
             if number + 1 == POLICIES {
+                let client = json!([{"source": {"principals": [principal(namespace, CLIENT)]}}]);
+                rules[1] = json!({
+                    "from": client,
+                    "to": [{"operation": {"ports": [TCP_PORT.to_string()]}}],
+                });
                 rules[2] = json!({
-                    "from": [{"source": {"principals": [principal(namespace, CLIENT)]}}],
-                    "to": [{"operation": {"methods": ["GET"], "paths": [format!("{ALLOWED}/*")]}}],
+                    "from": client,
+                    "to": [{"operation": {"methods": ["GET", "POST"], "paths": [format!("{ALLOWED}/*")]}}],
                 });
             }
             policy(&format!("callers-{number}"), "ALLOW", json!(rules))

@@ -137,7 +137,8 @@ fn sidecar(parts: &Parts<'_>, network: &Network, name: &str, address: Ipv4Addr, 
     command
 }
 
-fn entered(network: &Network) -> Command {
+/// A command in a network; its program and arguments are still to come.
+pub(super) fn entered(network: &Network) -> Command {
     let mut command = Command::new("nsenter");
     command.arg(format!("--net={}", network.path()));
     command

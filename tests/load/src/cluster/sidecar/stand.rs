@@ -1,7 +1,7 @@
 //! Two pods with sidecars, and two without, beside one controller and a real API server.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,7 @@ use super::inside::{inside, start_inside};
 use super::mounts::mount;
 use super::objects::{self, ALLOWED, FORBIDDEN};
 use super::pod::{Parts, Pod};
-use super::{BODY_BYTES, CLIENT, PORT, SERVER, SERVICE_PORT};
+use super::{BODY_BYTES, CLIENT, PORT, SERVER, SERVICE_PORT, TCP_PORT};
 use crate::backend;
 use crate::cluster::Options;
 use crate::cluster::controller;
@@ -47,9 +47,9 @@ pub(super) struct Stand {
     pub(super) bare_server: Target,
     /// Where the server's Service is.
     pub(super) service: Target,
-    _servers: [oneshot::Sender<()>; 2],
+    _servers: [oneshot::Sender<()>; 3],
     _controller: Process,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// A cluster with a controller, before any pod.
@@ -96,7 +96,11 @@ impl Ground {
         let client = Pod::start(&parts, CLIENT, PODS[1]).await?;
         let bare_server = space.cluster.network().of_pod(PODS[2])?;
         let bare_client = space.cluster.network().of_pod(PODS[3])?;
-        let servers = [serve(&server.network).await?, serve(&bare_server).await?];
+        let servers = [
+            serve(&server.network, PORT).await?,
+            serve(&server.network, TCP_PORT).await?,
+            serve(&bare_server, PORT).await?,
+        ];
         let service = space.api::<Service>().get(SERVER).await?;
         Ok(Stand {
             service: target(&service)?,
@@ -107,7 +111,7 @@ impl Ground {
             bare_client,
             _servers: servers,
             _controller: controller,
-            _folder: folder,
+            folder,
         })
     }
 }
@@ -119,6 +123,11 @@ impl Stand {
     /// A stand of which nothing else is asked.
     pub(super) async fn start(space: Space, options: &Options) -> Result<Self> {
         Ground::prepare(space, options, async |_| Ok(())).await?.pods(options).await
+    }
+
+    /// A file of the scenario's own.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// What the client asks the server for.
@@ -192,11 +201,11 @@ pub(super) fn target(service: &Service) -> Result<Target> {
 }
 
 /// Starts a server in a network; it ends when what is given is dropped.
-async fn serve(network: &Network) -> Result<oneshot::Sender<()>> {
+async fn serve(network: &Network, port: u16) -> Result<oneshot::Sender<()>> {
     let (stop, stopped) = oneshot::channel::<()>();
     let (tell, told) = oneshot::channel();
     drop(start_inside(network, async move || {
-        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let _ = tell.send(backend::start_at(address, BODY_BYTES as usize).await.map(drop));
         let _ = stopped.await;
         Ok(())
