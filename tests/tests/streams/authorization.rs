@@ -22,7 +22,13 @@ async fn a_connection_is_judged_by_what_it_has() {
     ]
     .concat();
     let mut stand = stand(&base).await;
-    for (action, rules, goes_on) in [
+    let ended = |stand: &Stand, outcome: &str| {
+        let metrics = stand.gateway().proxy().metrics().encode();
+        let lines =
+            metrics.lines().filter(|it| it.starts_with("sluice_streams_total{") && it.contains(outcome));
+        lines.filter_map(|it| it.rsplit(' ').next()?.parse::<usize>().ok()).sum::<usize>()
+    };
+    let cases = [
         ("ALLOW", "{}", true),
         (
             "ALLOW",
@@ -42,7 +48,8 @@ async fn a_connection_is_judged_by_what_it_has() {
         ),
         ("DENY", "{from: [{source: {ipBlocks: [127.0.0.0/8]}}]}", false),
         ("DENY", "{from: [{source: {notIpBlocks: [127.0.0.0/8]}}]}", true),
-    ] {
+    ];
+    for (number, (action, rules, goes_on)) in cases.into_iter().enumerate() {
         stand.apply(&format!("{base}{}", policy(action, rules))).await;
         // A connection that is refused may end before it is there for its client.
         let client = soon("a connection", TcpStream::connect(stand.address(9000))).await;
@@ -51,12 +58,10 @@ async fn a_connection_is_judged_by_what_it_has() {
             Err(_) => Vec::new(),
         };
         assert_eq!(got == b"app", goes_on, "{action} {rules}: {:?}", String::from_utf8_lossy(&got));
+        // The next policy would cut it.
+        sluice_tests::eventually("it is over", || async { ended(&stand, "") == number + 1 }).await;
     }
-    let metrics = stand.gateway().proxy().metrics().encode();
-    let forbidden = metrics
-        .lines()
-        .find(|it| it.contains("sluice_streams_total") && it.contains("outcome=\"forbidden\""));
-    assert!(forbidden.is_some_and(|it| it.ends_with(" 7")), "{forbidden:?}");
+    assert_eq!(ended(&stand, "outcome=\"forbidden\""), 7);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
