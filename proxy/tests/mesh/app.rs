@@ -167,13 +167,19 @@ async fn read(answer: Response<Incoming>) -> Result<(u16, String, HeaderMap), hy
     Ok((status, String::from_utf8(whole.to_bytes().to_vec()).unwrap(), trailers))
 }
 
-/// What comes back for some bytes; empty: the connection was closed or reset without a word.
+/// What comes back for some bytes; empty: the connection was closed or reset without a word, perhaps before it was there for us.
 pub(crate) async fn exchange(to: SocketAddr, bytes: &[u8], len: usize) -> Vec<u8> {
-    let mut socket = TcpStream::connect(to).await.unwrap();
-    socket.write_all(bytes).await.unwrap();
     let mut back = vec![0; len];
-    match tokio::time::timeout(TIME, socket.read_exact(&mut back)).await.unwrap() {
+    let exchanged = async {
+        let mut socket = TcpStream::connect(to).await?;
+        socket.write_all(bytes).await?;
+        socket.read_exact(&mut back).await
+    };
+    match tokio::time::timeout(TIME, exchanged).await.unwrap() {
         Ok(_) => back,
-        Err(_) => Vec::new(),
+        Err(error) => {
+            assert_ne!(error.kind(), std::io::ErrorKind::ConnectionRefused, "nobody listens at {to}");
+            Vec::new()
+        }
     }
 }

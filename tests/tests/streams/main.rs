@@ -123,6 +123,11 @@ async fn connect(stand: &Stand, port: u16) -> TcpStream {
     stream
 }
 
+/// All that comes on a new connection. One that is reset at once may be so before it is there for its client.
+async fn whole(stand: &Stand, port: u16) -> std::io::Result<Vec<u8>> {
+    rest(&mut soon("a connection", TcpStream::connect(stand.address(port))).await?).await
+}
+
 /// Everything until the end.
 async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

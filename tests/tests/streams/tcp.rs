@@ -146,8 +146,7 @@ async fn shares_are_exact_and_what_does_not_resolve_keeps_its_own() {
     let stand = stand(&yaml.concat()).await;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..100 {
-        let mut client = connect(&stand, 9000).await;
-        let got = match rest(&mut client).await {
+        let got = match whole(&stand, 9000).await {
             Ok(bytes) => String::from_utf8(bytes).unwrap(),
             Err(error) => error.kind().to_string(),
         };
@@ -163,12 +162,12 @@ async fn an_endpoint_that_does_not_listen_is_passed_over_and_none_at_all_is_a_re
     let good = named("good").await;
     let mut stand = stand(&to(&[gone, good])).await;
     for _ in 0..10 {
-        assert_eq!(rest(&mut connect(&stand, 9000).await).await.unwrap(), b"good");
+        assert_eq!(whole(&stand, 9000).await.unwrap(), b"good");
     }
     stand.apply(&to(&[gone])).await;
-    assert!(rest(&mut connect(&stand, 9000).await).await.is_err());
+    assert_eq!(whole(&stand, 9000).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     stand.apply(&to(&[])).await;
-    assert!(rest(&mut connect(&stand, 9000).await).await.is_err());
+    assert_eq!(whole(&stand, 9000).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert!(
         !metric(&stand, "sluice_upstream_connect_failures_total{backend=\"Service/default/app:80+tcp\"}")
             .await
@@ -186,10 +185,10 @@ async fn the_oldest_of_two_routes_has_all() {
     let services = [service("a", "TCP", &[a]), service("b", "TCP", &[b])].concat();
     let mut stand = stand(&[gateway(&[TCP], ""), services.clone(), young.clone(), aged].concat()).await;
     for _ in 0..4 {
-        assert_eq!(rest(&mut connect(&stand, 9000).await).await.unwrap(), b"b");
+        assert_eq!(whole(&stand, 9000).await.unwrap(), b"b");
     }
     stand.apply(&[gateway(&[TCP], ""), services, young].concat()).await;
-    assert_eq!(rest(&mut connect(&stand, 9000).await).await.unwrap(), b"a");
+    assert_eq!(whole(&stand, 9000).await.unwrap(), b"a");
 }
 
 #[tokio::test]
@@ -201,7 +200,7 @@ async fn a_change_touches_no_open_connection() {
     send(&mut client, b"1").await;
     exactly(&mut endpoint, 1).await;
     stand.apply(&to(&[new])).await;
-    assert_eq!(rest(&mut connect(&stand, 9000).await).await.unwrap(), b"new");
+    assert_eq!(whole(&stand, 9000).await.unwrap(), b"new");
     send(&mut client, b"2").await;
     assert_eq!(exactly(&mut endpoint, 1).await, b"2");
     // Not even when the listener goes.

@@ -156,7 +156,7 @@ async fn ports_of_both_protocols_share_a_number_and_come_and_go() {
     .concat();
     let both = [gateway(&["name: tcp, port: 9000, protocol: TCP", UDP], ""), more.clone()].concat();
     let mut stand = stand(&both).await;
-    assert_eq!(rest(&mut connect(&stand, 9000).await).await.unwrap(), b"tcp");
+    assert_eq!(whole(&stand, 9000).await.unwrap(), b"tcp");
     let client = client(&stand).await;
     assert_eq!(answered(&client, b"x").await, b"udp:x");
     stand.apply(&[gateway(&["name: tcp, port: 9000, protocol: TCP"], ""), more.clone()].concat()).await;
