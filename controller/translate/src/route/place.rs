@@ -225,8 +225,12 @@ fn absent_parent(view: &View<'_>, reference: &ObjectRef, field: &str, problems: 
         let message = format!("no forward proxy here leads to {reference}; the route is left alone");
         problems.add(Severity::Note, field, message, "see exportTo of the ServiceEntry");
     } else if is_there && reference.kind == Kind::Service {
-        let message = "there is no mesh here; the route is left alone";
-        problems.add(Severity::Note, field, message, "label a namespace with istio-injection: enabled");
+        let (message, next_step) = if view.options().standalone {
+            ("a Service is served by sidecars only, of which there are none here", "name a Gateway")
+        } else {
+            ("there is no mesh here", "label a namespace with istio-injection: enabled")
+        };
+        problems.add(Severity::Note, field, format!("{message}; the route is left alone"), next_step);
     } else if is_there {
         let message = format!("{reference} is not served here; the route is left alone");
         problems.add(Severity::Note, field, message, "see the problems of the parent");
