@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// What both sides of a connection speak.
 const PROTOCOL: &[&[u8]] = &[b"istio-http/1.1"];
@@ -48,64 +48,63 @@ async fn ask(stream: &mut client::TlsStream<TcpStream>, fields: &str) -> String 
     head
 }
 
-/// A proxy of the mesh that answers with these fields; and the heads that came, by connection.
-async fn peer(
-    ca: &Ca,
-    account: &str,
-    fields: &'static str,
-) -> (SocketAddr, Arc<Mutex<Vec<(usize, String)>>>) {
+/// The heads that came, by connection.
+type Heads<T> = Arc<Mutex<Vec<(usize, T)>>>;
+
+/// A proxy of the mesh that speaks this protocol: `serve` does it on each connection, and notes each head that comes.
+async fn listening<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
+    (ca, account): (&Ca, &str),
+    protocol: &[&[u8]],
+    serve: impl Fn(server::TlsStream<TcpStream>, Box<dyn Fn(T) + Send + Sync>) -> F + Clone + Send + 'static,
+) -> (SocketAddr, Heads<T>) {
     let domains = ["cluster.local".to_owned()];
-    let config = ca.issue(account, &[ca]).server_config(&domains, PROTOCOL).unwrap();
+    let config = ca.issue(account, &[ca]).server_config(&domains, protocol).unwrap();
     let (acceptor, listener) =
         (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let (address, heads) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<(usize, String)>>>::default());
+    let (address, heads) = (listener.local_addr().unwrap(), Heads::default());
     let seen = heads.clone();
     tokio::spawn(async move {
         for number in 0.. {
             let (socket, _) = listener.accept().await.unwrap();
-            let (acceptor, seen) = (acceptor.clone(), seen.clone());
+            let (acceptor, seen, serve) = (acceptor.clone(), seen.clone(), serve.clone());
             tokio::spawn(async move {
-                let mut stream = acceptor.accept(socket).await.unwrap();
-                while let Some(head) = head(&mut stream).await {
-                    let closes = if head.contains("/last") { "connection: close\r\n" } else { "" };
-                    seen.lock().unwrap().push((number, head));
-                    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{closes}{fields}\r\n");
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                    if !closes.is_empty() {
-                        stream.shutdown().await.unwrap();
-                        return;
-                    }
-                }
+                let note = Box::new(move |head| seen.lock().unwrap().push((number, head)));
+                let stream = acceptor.accept(socket).await.unwrap();
+                serve(stream, note).await;
             });
         }
     });
     (address, heads)
 }
 
-/// The same in HTTP/2, by a peer that remembers.
-async fn http2_peer(ca: &Ca, account: &str) -> (SocketAddr, Arc<Mutex<Vec<(usize, HeaderMap)>>>) {
-    let domains = ["cluster.local".to_owned()];
-    let config = ca.issue(account, &[ca]).server_config(&domains, &[b"istio-h2"]).unwrap();
-    let (acceptor, listener) =
-        (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let (address, heads) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<(usize, HeaderMap)>>>::default());
-    let seen = heads.clone();
-    tokio::spawn(async move {
-        for number in 0.. {
-            let (socket, _) = listener.accept().await.unwrap();
-            let (acceptor, seen) = (acceptor.clone(), seen.clone());
-            tokio::spawn(async move {
-                let stream = acceptor.accept(socket).await.unwrap();
-                let mut connection = h2::server::handshake(stream).await.unwrap();
-                while let Some(Ok((request, mut answer))) = connection.accept().await {
-                    seen.lock().unwrap().push((number, request.headers().clone()));
-                    let known = Response::builder().header("x-sluice-peer", "known").body(()).unwrap();
-                    answer.send_response(known, true).unwrap();
-                }
-            });
+/// One that answers with these fields.
+async fn peer(ca: &Ca, account: &str, fields: &'static str) -> (SocketAddr, Heads<String>) {
+    listening((ca, account), PROTOCOL, move |mut stream, note| async move {
+        while let Some(head) = head(&mut stream).await {
+            let closes = if head.contains("/last") { "connection: close\r\n" } else { "" };
+            note(head);
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{closes}{fields}\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if !closes.is_empty() {
+                stream.shutdown().await.unwrap();
+                return;
+            }
         }
-    });
-    (address, heads)
+    })
+    .await
+}
+
+/// One of HTTP/2 that remembers.
+async fn http2_peer(ca: &Ca, account: &str) -> (SocketAddr, Heads<HeaderMap>) {
+    listening((ca, account), &[b"istio-h2"], |stream, note| async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((request, mut answer))) = connection.accept().await {
+            note(request.headers().clone());
+            let known = Response::builder().header("x-sluice-peer", "known").body(()).unwrap();
+            answer.send_response(known, true).unwrap();
+        }
+    })
+    .await
 }
 
 /// A sidecar of `web` whose calls go to this peer.

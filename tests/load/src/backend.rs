@@ -1,8 +1,8 @@
 //! The server behind every proxy: answers each request with the same bytes, as cheaply as tokio allows.
 //!
 //! HTTP/1.1 is read by hand (one read and one write per request); a connection that opens with the HTTP/2 preface is
-//! given to hyper, which answers calls of gRPC with one message and status 0. It reads what the proxies under test send, not hostile input: a request with a chunked body closes
-//! the connection.
+//! given to hyper, which answers calls of gRPC with one message and status 0. It reads what the proxies under test send, not
+//! hostile input: a request with a chunked body closes the connection.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -196,9 +196,7 @@ const GRPC_PREFIX: usize = 5;
 /// A message of gRPC that is as long as `body`, with what is in front of it.
 fn message(body: &[u8]) -> Bytes {
     let length = u32::try_from(body.len().saturating_sub(GRPC_PREFIX)).unwrap_or(u32::MAX);
-    let mut message = [&[0][..], &length.to_be_bytes(), body.get(GRPC_PREFIX..).unwrap_or_default()].concat();
-    message.truncate(body.len().max(GRPC_PREFIX));
-    message.into()
+    [&[0][..], &length.to_be_bytes(), body.get(GRPC_PREFIX..).unwrap_or_default()].concat().into()
 }
 
 /// One HTTP/2 connection with prior knowledge. Its errors are the proxy's failures, which the load generator counts.

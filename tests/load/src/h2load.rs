@@ -34,11 +34,18 @@ pub(crate) async fn run(job: &Job, requests: u64) -> Result<Tally> {
     command.args(["--tls13-ciphers", "TLS_AES_256_GCM_SHA384"]);
     command.arg(format!("--connect-to={}", local(*port)));
     command.arg(format!("https://one.load.test:{port}/items"));
-    send(command, requests, job.body_bytes, &job.file("h2load.log")).await
+    send(command, "h2", requests, job.body_bytes, &job.file("h2load.log")).await
 }
 
-/// Has `command`, an h2load, send `requests` that are each answered with a body of `body_bytes`; it writes to `log`.
-pub(crate) async fn send(mut command: Command, requests: u64, body_bytes: u64, log: &Path) -> Result<Tally> {
+/// Has `command`, an h2load, send `requests` by `protocol` (`h2`, or `h2c` without TLS) that are each answered with a body of
+/// `body_bytes`; it writes to `log`.
+pub(crate) async fn send(
+    mut command: Command,
+    protocol: &str,
+    requests: u64,
+    body_bytes: u64,
+    log: &Path,
+) -> Result<Tally> {
     // h2load appends.
     std::fs::File::create(log)?;
     command.args(["-t", "1", "-n", &requests.to_string()]).arg(format!("--log-file={}", log.display()));
@@ -48,7 +55,8 @@ pub(crate) async fn send(mut command: Command, requests: u64, body_bytes: u64, l
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "h2load: {text}{}", String::from_utf8_lossy(&output.stderr));
     let summary = Summary::parse(&text).with_context(|| format!("h2load said something else: {text}"))?;
-    ensure!(text.contains("Application protocol: h2"), "the proxy did not agree to HTTP/2: {text}");
+    let agreed = format!("Application protocol: {protocol}\n");
+    ensure!(text.contains(&agreed), "the proxy did not agree to HTTP/2: {text}");
     ensure!(
         summary.succeeded < requests || summary.data_bytes == requests * body_bytes,
         "{} body bytes for {requests} answers",

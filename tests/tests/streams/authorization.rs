@@ -12,6 +12,13 @@ fn policy(action: &str, rules: &str) -> String {
     )
 }
 
+/// How many connections have ended whose count has this word in its labels.
+async fn ended(stand: &Stand, word: &str) -> usize {
+    let lines = metric(stand, "sluice_streams_total{").await;
+    let counts = lines.iter().filter(|it| it.contains(word));
+    counts.map(|it| it.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_is_judged_by_what_it_has() {
     let backend = named("app").await;
@@ -22,12 +29,6 @@ async fn a_connection_is_judged_by_what_it_has() {
     ]
     .concat();
     let mut stand = stand(&base).await;
-    let ended = |stand: &Stand, outcome: &str| {
-        let metrics = stand.gateway().proxy().metrics().encode();
-        let lines =
-            metrics.lines().filter(|it| it.starts_with("sluice_streams_total{") && it.contains(outcome));
-        lines.filter_map(|it| it.rsplit(' ').next()?.parse::<usize>().ok()).sum::<usize>()
-    };
     let cases = [
         ("ALLOW", "{}", true),
         (
@@ -54,9 +55,9 @@ async fn a_connection_is_judged_by_what_it_has() {
         let got = whole(&stand, 9000).await.unwrap_or_default();
         assert_eq!(got == b"app", goes_on, "{action} {rules}: {:?}", String::from_utf8_lossy(&got));
         // The next policy would cut it.
-        sluice_tests::eventually("it is over", || async { ended(&stand, "") == number + 1 }).await;
+        sluice_tests::eventually("it is over", || async { ended(&stand, "").await == number + 1 }).await;
     }
-    assert_eq!(ended(&stand, "outcome=\"forbidden\""), 7);
+    assert_eq!(ended(&stand, "outcome=\"forbidden\"").await, 7);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

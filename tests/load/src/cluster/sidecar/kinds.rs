@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use super::load::Asked;
 use super::objects::ALLOWED;
+use super::pair::usage;
 use super::pod::entered;
 use super::stand::Stand;
 use super::{BODY_BYTES, CONNECTIONS, SERVER, TCP_SERVICE_PORT};
@@ -39,18 +40,18 @@ pub(in crate::cluster) async fn measure(space: Space, options: &Options) -> Resu
     std::fs::write(&message, MESSAGE)?;
     let kinds = [("HTTP/2", Kind::Http2), ("gRPC", Kind::Grpc), ("carried whole", Kind::Whole)];
     let sidecars = [("client's sidecar", &stand.client.sidecar), ("server's sidecar", &stand.server.sidecar)];
+    let processes = sidecars.map(|(_, it)| it);
+    let time = Duration::from_secs(options.round_seconds);
     let mut spent = kinds.map(|_| [Vec::new(), Vec::new()]);
     for (_, kind) in kinds {
         ask(&stand, kind, options.rate, WARM_UP, &message).await?;
     }
     for _ in 0..options.rounds {
         for ((_, kind), spent) in kinds.iter().zip(&mut spent) {
-            let usage = || sidecars.map(|(_, it)| it.usage());
-            let before = usage();
-            let time = Duration::from_secs(options.round_seconds);
+            let before = usage(&processes)?;
             let requests = ask(&stand, *kind, options.rate, time, &message).await?;
-            for ((spent, before), after) in spent.iter_mut().zip(before).zip(usage()) {
-                spent.push((after?.cpu - before?.cpu).as_secs_f64() * 1e6 / requests as f64);
+            for ((spent, before), after) in spent.iter_mut().zip(before).zip(usage(&processes)?) {
+                spent.push((after.0 - before.0) * 1e6 / requests as f64);
             }
         }
     }
@@ -66,9 +67,9 @@ pub(in crate::cluster) async fn measure(space: Space, options: &Options) -> Resu
 
 /// Asks for a time; how many were answered. A failed one is an error.
 async fn ask(stand: &Stand, kind: Kind, rate: u32, time: Duration, message: &Path) -> Result<u64> {
-    let mut target = stand.service.clone();
+    let service = stand.service.address;
     if matches!(kind, Kind::Whole) {
-        target = Target::plain((target.address.ip(), TCP_SERVICE_PORT).into());
+        let target = Target::plain((service.ip(), TCP_SERVICE_PORT).into());
         let network = stand.client.network.clone();
         let asked = Asked { network, targets: vec![target], request: stand.request(), rate };
         return Ok(asked.run(time).await?.first().context("one target")?.answered());
@@ -76,13 +77,13 @@ async fn ask(stand: &Stand, kind: Kind, rate: u32, time: Duration, message: &Pat
     let mut command = Command::from(entered(&stand.client.network));
     command.args(["h2load", "-c", &CONNECTIONS.to_string(), "-m", "1"]);
     command.arg(format!("--rps={}", f64::from(rate) / CONNECTIONS as f64));
-    command.arg(format!("--connect-to={}", target.address));
+    command.arg(format!("--connect-to={service}"));
     if matches!(kind, Kind::Grpc) {
         command.args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-d"]).arg(message);
     }
     command.arg(format!("http://{SERVER}{ALLOWED}/1"));
     let requests = (u64::from(rate) * time.as_secs()).max(CONNECTIONS as u64);
-    let tally = h2load::send(command, requests, BODY_BYTES, &stand.file("h2load.log")).await?;
+    let tally = h2load::send(command, "h2c", requests, BODY_BYTES, &stand.file("h2load.log")).await?;
     anyhow::ensure!(tally.failed() == 0, "{} failed: {:?}", tally.failed(), tally.failures());
     Ok(tally.answered())
 }

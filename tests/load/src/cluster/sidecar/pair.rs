@@ -138,7 +138,7 @@ impl Rounds {
 }
 
 /// CPU seconds and the most resident memory so far, MiB, of each.
-fn usage(sidecars: &[&Process; 2]) -> Result<[(f64, f64); 2]> {
+pub(super) fn usage(sidecars: &[&Process; 2]) -> Result<[(f64, f64); 2]> {
     let one = |sidecar: &Process| {
         let usage = sidecar.usage()?;
         anyhow::Ok((usage.cpu.as_secs_f64(), usage.peak_memory_kib as f64 / 1024.0))
