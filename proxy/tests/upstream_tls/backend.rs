@@ -30,6 +30,8 @@ pub(crate) struct Habits {
     pub(crate) closes: bool,
     /// Streams of an HTTP/2 connection.
     pub(crate) streams: Option<u32>,
+    /// How long it takes, once there is TLS, until it says anything of HTTP/2.
+    pub(crate) hesitates: Duration,
 }
 
 #[derive(Default)]
@@ -115,6 +117,7 @@ impl Backend {
         if http2 {
             let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             builder.max_concurrent_streams(habits.streams);
+            tokio::time::sleep(habits.hesitates).await;
             let _ = builder.serve_connection(TokioIo::new(stream), service).await;
         } else {
             let builder = hyper::server::conn::http1::Builder::new();

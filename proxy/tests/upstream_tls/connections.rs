@@ -70,11 +70,13 @@ async fn streams_share_a_connection() {
     }
 }
 
-/// A backend that allows fewer streams than we would open gets them one after the other.
+/// A backend that allows fewer streams than we would open gets them one after the other, also when it takes its time to
+/// say so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_backend_bounds_the_streams() {
     let authority = Authority::new();
-    let habits = Habits { alpn: &["h2"], streams: Some(2), ..Habits::default() };
+    let hesitates = std::time::Duration::from_millis(20);
+    let habits = Habits { alpn: &["h2"], streams: Some(2), hesitates, ..Habits::default() };
     let backend = Backend::start(&authority.issue(&["shop.example"]), habits).await;
     let wanted = Wanted::new(backend.address, policy("shop.example", authority.bundle())).http2();
     let gateway = Gateway::start(&wanted).await;

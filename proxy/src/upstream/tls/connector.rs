@@ -1,5 +1,6 @@
 //! Where Pingora gets the connections of TLS backends.
 
+use super::handshake::{handshake, settled};
 use super::http2::Http2;
 use super::stream::ClientStream;
 use super::{DialError, Dialer};
@@ -8,7 +9,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::custom::{Connection, Connector};
-use pingora_core::connectors::http::v2::{self, H2HandshakeSettings};
+use pingora_core::connectors::http::v2;
 use pingora_core::protocols::Stream;
 use pingora_core::upstreams::peer::Peer;
 use pingora_error::{BError, Error, ErrorType, OkOrErr, Result};
@@ -33,6 +34,9 @@ struct Gate {
     pools: tokio::sync::Mutex<()>,
     /// Held by who opens a connection: those who come meanwhile wait and then share it.
     opening: tokio::sync::Mutex<()>,
+    /// Held until the endpoint has said how many streams the newest connection takes. Whoever shares it before would be
+    /// refused in a crowd, and with the same crowd on the next one.
+    settling: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl TlsConnector {
@@ -53,9 +57,9 @@ impl TlsConnector {
             return Ok((session, true));
         }
         let stream: Stream = Box::new(open(dialer, peer).await?);
-        let mut settings = H2HandshakeSettings::new();
-        settings.max_streams = peer.get_peer_options().map_or(1, |options| options.max_h2_streams);
-        let connection = v2::handshake(stream, settings).await?;
+        let most = peer.get_peer_options().map_or(1, |options| options.max_h2_streams);
+        let (connection, pings) = handshake(stream, most).await?;
+        let settling = gate.settling.clone().write_owned().await;
         let _pools = gate.pools.lock().await;
         let session = connection.spawn_stream().await?;
         let session =
@@ -63,6 +67,11 @@ impl TlsConnector {
         if connection.more_streams_allowed() {
             self.kept.in_use_pool().insert(peer.reuse_hash(), connection);
         }
+        let gate = gate.clone();
+        tokio::spawn(async move {
+            settled(pings).await;
+            drop((settling, gate));
+        });
         Ok((Http2::new(session), false))
     }
 
@@ -107,6 +116,7 @@ impl Connector for TlsConnector {
             return None;
         }
         let gate = self.gate(peer.reuse_hash());
+        drop(gate.settling.read().await);
         let _pools = gate.pools.lock().await;
         // A connection that breaks just now is like none.
         let session = self.kept.reused_http_session(peer).await.ok()??;

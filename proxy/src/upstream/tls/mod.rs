@@ -14,6 +14,7 @@ mod config;
 mod connector;
 mod dial;
 mod dialer;
+mod handshake;
 mod http2;
 mod memory;
 mod names;
