@@ -53,6 +53,7 @@ impl TlsConnector {
     ) -> Result<(Http2, bool)> {
         let gate = self.gate(peer.reuse_hash());
         let _opening = gate.opening.lock().await;
+        drop(gate.settling.read().await);
         if let Some(session) = self.reused_http_session(peer).await {
             return Ok((session, true));
         }
@@ -116,7 +117,8 @@ impl Connector for TlsConnector {
             return None;
         }
         let gate = self.gate(peer.reuse_hash());
-        drop(gate.settling.read().await);
+        // Who has to wait for an endpoint does so where time is bounded.
+        drop(gate.settling.try_read().ok()?);
         let _pools = gate.pools.lock().await;
         // A connection that breaks just now is like none.
         let session = self.kept.reused_http_session(peer).await.ok()??;
