@@ -91,6 +91,7 @@ async fn requests_wait_for_a_connection_while_there_is_room_to_wait() {
         stand(1, "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 2}}}").await;
     assert_eq!(at_once(&stand, 5).await, (3, 2));
     assert!(overflows(&stand));
+    quiet(&stand).await;
     assert_eq!(at_once(&stand, 3).await, (3, 0));
 }
 

@@ -100,17 +100,19 @@ async fn a_changed_policy_opens_new_connections() {
         Wanted::new(backend.address, policy("shop.example", authority.bundle())).http2(),
     ] {
         let gateway = Gateway::start(&wanted).await;
-        gateway.ok("/").await;
+        let mut client = gateway.client().await;
+        client.ok("/").await;
         let before = backend.handshakes();
         // The same once more changes nothing.
         gateway.apply(&wanted).await;
-        gateway.ok("/").await;
+        client.ok("/").await;
         assert_eq!(backend.handshakes(), before);
         let mut changed = wanted.clone();
         changed.tls.as_mut().unwrap().subject_names = vec![ir::SubjectName::Dns("shop.example".to_owned())];
         gateway.apply(&changed).await;
-        gateway.ok("/").await;
+        client.ok("/").await;
         assert_eq!(backend.handshakes(), before + 1);
+        drop(client);
         until("the old connection ends", || backend.open() == 1).await;
         assert_eq!(gateway.proxy.drain(std::time::Duration::from_secs(5)).await, 0);
         drop(gateway);

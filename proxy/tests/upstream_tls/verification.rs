@@ -1,7 +1,7 @@
 //! Whom the proxy believes.
 
 use crate::backend::{Backend, Habits, shop};
-use crate::gateway::{Gateway, Wanted, policy};
+use crate::gateway::{Gateway, Http1, Wanted, policy};
 use crate::pki::Authority;
 use sluice_ir as ir;
 use tokio::net::TcpListener;
@@ -215,13 +215,16 @@ async fn each_host_below_a_wildcard_is_verified_by_its_own_name() {
         original: false,
     });
     let gateway = Gateway::start(&wanted).await;
-    let get = async |host: &str| {
+    let ask = async |client: &mut Http1, host: &str| {
         let request = http::Request::get("/").header("host", host).body(bytes::Bytes::new()).unwrap();
-        let (status, body, _) = gateway.client().await.ask(request).await;
+        let (status, body, _) = client.ask(request).await;
         (status, body.trim().to_owned())
     };
+    let get = async |host: &str| ask(&mut gateway.client().await, host).await;
+    // A connection's next request begins when the one before has given back what it used.
+    let mut client = gateway.client().await;
     for _ in 0..2 {
-        let (status, seen) = get("A.shop.localhost:80").await;
+        let (status, seen) = ask(&mut client, "A.shop.localhost:80").await;
         assert!(status == 200 && seen.contains("sni=a.shop.localhost"), "{status} {seen}");
     }
     assert_eq!(backend.accepted(), 1, "the name's connection is used again");
