@@ -2,7 +2,7 @@
 
 use crate::app;
 use crate::pki::Ca;
-use crate::sidecar::{Service, Sidecar, strict};
+use crate::sidecar::{Service, Sidecar, strict, until};
 use crate::tls;
 use http_body_util::Full;
 use sluice_ir::{self as ir, ListenerProtocol};
@@ -42,7 +42,7 @@ async fn a_strict_workload_takes_the_mesh_alone() {
     let to = server.inbound();
     assert!(app::exchange(to, b"GET / HTTP/1.1\r\nhost: cart\r\n\r\n", 1).await.is_empty());
     assert!(app::exchange(to, &tls::hello("cart.example"), 1).await.is_empty());
-    assert!(server.counts("plaintext_refused"));
+    until("it is counted", || server.counts("plaintext_refused")).await;
 
     let client = Sidecar::start(Some(ca.issue("web", &[&ca]))).await;
     client.govern(|_| {}).await;
@@ -107,7 +107,7 @@ async fn nothing_comes_in_before_it_is_known_what_may() {
     let sidecar = Sidecar::start(Some(ca.issue("cart", &[&ca]))).await;
     sidecar.captured_from(Some(app::http().await));
     assert!(app::exchange(sidecar.inbound(), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", 1).await.is_empty());
-    assert!(sidecar.counts("not_configured"));
+    until("it is counted", || sidecar.counts("not_configured")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -113,7 +113,7 @@ async fn what_is_forbidden_ends_with_its_connection_and_the_log_says_why() {
         let told = line.contains("\"status\":200,");
         assert_eq!(told, has_answer, "{line}");
     }
-    assert!(sidecar.counts("outcome=\"forbidden\""));
+    until("it is counted", || sidecar.counts("outcome=\"forbidden\"")).await;
     assert_eq!(app::get(sidecar.inbound(), "cart", "/").await.0, 403);
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use sluice_tests::tls::{Authority, connect as shake};
-use sluice_tests::{Ask, Wire};
+use sluice_tests::{Ask, Wire, eventually};
 use std::process::Stdio;
 use std::sync::Arc;
 use tokio::process::Command;
@@ -214,8 +214,10 @@ async fn tls_is_spoken_to_an_endpoint_where_a_policy_says_so() {
     // An endpoint that is somebody else is not spoken to.
     stand.apply(&[rest_of, policy("else.test")].concat()).await;
     assert_eq!(whole(&stand, 9000).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
-    let ended = metric(&stand, "sluice_streams_total").await;
-    assert!(ended.iter().any(|it| it.contains("upstream_tls")), "{ended:?}");
+    eventually("its end is counted", async || {
+        metric(&stand, "sluice_streams_total").await.iter().any(|it| it.contains("upstream_tls"))
+    })
+    .await;
 }
 
 #[tokio::test]
