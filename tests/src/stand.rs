@@ -5,6 +5,7 @@ use crate::client::{Answer, Ask, H2, Wire, plain};
 use crate::manifests::{self, Objects};
 use crate::places::loopback;
 use crate::tls;
+use crate::wait::eventually;
 use sluice_gateway::{Gateway, GatewayOptions};
 use sluice_ir as ir;
 use sluice_translate::{Options, Translator};
@@ -167,6 +168,13 @@ impl Stand {
     /// The gateway.
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    /// Waits until no request is under way: a client may have its answer a moment before the request is counted, and its
+    /// place and connection are free.
+    pub async fn quiet(&self) {
+        let is_quiet = || self.gateway.proxy().metrics().encode().contains("\nsluice_requests_in_flight 0\n");
+        eventually("the end of all requests", async || is_quiet()).await;
     }
 
     /// Sends a request over a connection of its own in HTTP/1.1 and reads its answer.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use futures::future::join_all;
-use sluice_tests::{Recorder, Reply, Stand, eventually, manifests};
+use sluice_tests::{Recorder, Reply, Stand, manifests};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -65,12 +65,6 @@ async fn at_once(stand: &Stand, count: usize) -> (usize, usize) {
     (of(200), of(503))
 }
 
-/// Waits until no request is under way: a client may have its answer a moment before its place and connection are free.
-async fn quiet(stand: &Stand) {
-    let is_quiet = || stand.gateway().proxy().metrics().encode().contains("\nsluice_requests_in_flight 0\n");
-    eventually("the end of all requests", async || is_quiet()).await;
-}
-
 fn overflows(stand: &Stand) -> bool {
     let metrics = stand.gateway().proxy().metrics().encode();
     metrics.lines().any(|it| it.starts_with("sluice_requests_total") && it.contains("outcome=\"overflow\""))
@@ -81,7 +75,7 @@ async fn no_more_requests_are_on_their_way_than_the_rule_allows() {
     let stand = stand(1, "{connectionPool: {http: {http2MaxRequests: 3}}}").await;
     assert_eq!(at_once(&stand, 8).await, (3, 5));
     assert!(overflows(&stand));
-    quiet(&stand).await;
+    stand.quiet().await;
     assert_eq!(at_once(&stand, 3).await, (3, 0), "what ended is given back");
 }
 
@@ -91,7 +85,7 @@ async fn requests_wait_for_a_connection_while_there_is_room_to_wait() {
         stand(1, "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 2}}}").await;
     assert_eq!(at_once(&stand, 5).await, (3, 2));
     assert!(overflows(&stand));
-    quiet(&stand).await;
+    stand.quiet().await;
     assert_eq!(at_once(&stand, 3).await, (3, 0));
 }
 
@@ -107,7 +101,7 @@ async fn a_connection_can_be_for_one_request_only() {
         stand.apply(&[manifests::GATEWAY, &cart(1), &rule(policy)].concat()).await;
         for _ in 0..5 {
             assert_eq!(stand.get("http://a.example/").await.status, 200);
-            quiet(&stand).await;
+            stand.quiet().await;
         }
         assert_eq!(backend.connections(), connections, "{policy}");
     }

@@ -68,6 +68,7 @@ impl TlsConnector {
         if connection.more_streams_allowed() {
             self.kept.in_use_pool().insert(peer.reuse_hash(), connection);
         }
+        // Nobody may be there until then, and who comes must find this gate.
         let gate = gate.clone();
         tokio::spawn(async move {
             settled(pings).await;
